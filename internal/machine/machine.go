@@ -47,11 +47,9 @@ func (o *Out[R, M, W, F]) Reset() {
 
 // Machine is a state that changes only by Step.
 type Machine[In, Record, Message, Work, Fact any] interface {
-	// Step takes one input at a time and appends what is to be done to out. It must be deterministic: the same state,
-	// now and in give the same out.
+	// Step takes one input and appends what is to be done to out; the zero In means that only time has passed. It must be
+	// deterministic: the same state, now and in give the same out.
 	Step(now Now, in In, out *Out[Record, Message, Work, Fact])
-	// Wake does what is due at now; it is called at Deadline or later.
-	Wake(now Now, out *Out[Record, Message, Work, Fact])
-	// Deadline is the Mono time at which Wake wants to be called; Never when it does not.
+	// Deadline is the Mono time at which the machine wants to be woken with a zero In; Never when it does not.
 	Deadline() time.Duration
 }
