@@ -63,7 +63,7 @@ func (l List) Plus(o List) List {
 	if len(l) == 0 {
 		return o
 	}
-	out := make(List, 0, max(len(l), len(o))+extra(l, o))
+	out := make(List, 0, sizeOfSum(l, o))
 	i, j := 0, 0
 	for i < len(l) && j < len(o) {
 		a, b := &l[i], &o[j]
@@ -89,18 +89,20 @@ func (l List) Plus(o List) List {
 	return append(out, o[j:]...)
 }
 
-// extra counts the elements of the shorter list that have no like in the longer, at most, so that
-// Plus allocates no more than it needs where two plain lists name the same things.
-func extra(l, o List) int {
-	if len(l) != len(o) {
-		return min(len(l), len(o))
-	}
-	for i := range l {
-		if l[i].whole() || compare(&l[i], &o[i]) != 0 {
-			return len(o)
+// sizeOfSum is the length that the sum of two lists has.
+func sizeOfSum(l, o List) int {
+	n, i, j := 0, 0, 0
+	for i < len(l) && j < len(o) {
+		c := compareWhole(&l[i], &o[j])
+		if c <= 0 {
+			i++
 		}
+		if c > 0 || c == 0 && (!l[i-1].whole() || l[i-1].Shared()) {
+			j++
+		}
+		n++
 	}
-	return 0
+	return n + len(l) - i + len(o) - j
 }
 
 // Minus is what o leaves of l; where o has more than l, nothing is left of that. It allocates one
