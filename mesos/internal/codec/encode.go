@@ -11,9 +11,14 @@ import (
 )
 
 // AppendBytes appends b as a JSON string of standard base64 with padding.
-func AppendBytes(dst, b []byte) []byte {
+func AppendBytes[T string | []byte](dst []byte, b T) []byte {
 	dst = append(dst, '"')
-	dst = base64.StdEncoding.AppendEncode(dst, b)
+	const piece = 30 // bytes at a time, a multiple of three
+	for len(b) > piece {
+		dst = base64.StdEncoding.AppendEncode(dst, []byte(b[:piece]))
+		b = b[piece:]
+	}
+	dst = base64.StdEncoding.AppendEncode(dst, []byte(b))
 	return append(dst, '"')
 }
 
@@ -56,6 +61,7 @@ func appendMessage(dst []byte, p *plan, m protoreflect.Message) []byte {
 	return append(dst, '}')
 }
 
+// comma writes one unless this is the first member, which begins at first.
 func comma(dst []byte, first int) []byte {
 	if len(dst) > first {
 		return append(dst, ',')

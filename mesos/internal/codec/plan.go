@@ -15,12 +15,14 @@ const durationName protoreflect.FullName = "google.protobuf.Duration"
 type plan struct {
 	fields   []field // in the order of declaration, which is the order of writing
 	byName   map[string]*field
+	byNumber []*field // nil where no field has the number
 	required []*field
 	duration bool
 }
 
 type field struct {
 	desc    protoreflect.FieldDescriptor
+	index   int // in its plan
 	name    string
 	key     string // `"name":`
 	ifUnset string // `"name":default`, or "" where an unset field is left out
@@ -66,7 +68,13 @@ func makePlan(md protoreflect.MessageDescriptor, made map[protoreflect.FullName]
 	for i := range p.fields {
 		f := &p.fields[i]
 		makeField(f, fds.Get(i), made)
+		f.index = i
 		p.byName[f.name] = f
+		n := int(f.desc.Number())
+		if n >= len(p.byNumber) {
+			p.byNumber = append(p.byNumber, make([]*field, n+1-len(p.byNumber))...)
+		}
+		p.byNumber[n] = f
 		if f.desc.Cardinality() == protoreflect.Required {
 			p.required = append(p.required, f)
 		}
@@ -78,6 +86,7 @@ func makeField(f *field, fd protoreflect.FieldDescriptor, made map[protoreflect.
 	name := string(fd.Name())
 	*f = field{desc: fd, name: name, key: `"` + name + `":`, kind: fd.Kind(), list: fd.IsList(), dict: fd.IsMap()}
 	if f.dict {
+		f.message = makePlan(fd.Message(), made) // of one entry
 		f.value = &field{}
 		makeField(f.value, fd.MapValue(), made)
 		return
