@@ -62,7 +62,6 @@ type term struct {
 	leadership *store.Leadership
 	loop       *clusterLoop
 	view       atomic.Pointer[cluster.View]
-	views      viewCache
 
 	mu      sync.RWMutex // guards the tables
 	streams map[cluster.StreamID]*stream

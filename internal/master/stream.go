@@ -3,7 +3,6 @@ package master
 import (
 	"bufio"
 	"fmt"
-	"net"
 	"net/http"
 	"strconv"
 	"sync"
@@ -73,7 +72,7 @@ func (s *stream) name() string {
 }
 
 // watch reads the connection until the client goes, and tells the book.
-func (s *stream) watch(conn net.Conn, rw *bufio.ReadWriter) {
+func (s *stream) watch(rw *bufio.ReadWriter) {
 	var buf [512]byte
 	for {
 		if _, err := rw.Read(buf[:]); err != nil {
@@ -94,7 +93,6 @@ func (s *stream) watch(conn net.Conn, rw *bufio.ReadWriter) {
 	}
 	t.mu.Unlock()
 	_ = t.loop.Post(&cluster.StreamClosed{Stream: s.id}) // a term that has ended has no streams
-	_ = conn
 }
 
 // send gives the stream an event of the book.
@@ -163,7 +161,7 @@ func (s *stream) appendEvent(dst []byte, it any) []byte {
 	case cluster.Offers:
 		offers := make([]*mesos.Offer, len(b.Offers))
 		for i, o := range b.Offers {
-			offers[i] = s.term.views.offer(o)
+			offers[i] = wireOffer(o)
 		}
 		return mesos.AppendOffersEvent(dst, offers, s.json)
 	}
@@ -182,6 +180,13 @@ func (s *stream) appendEvent(dst []byte, it any) []byte {
 		return dst
 	}
 	return out
+}
+
+func wireOffer(o *cluster.Offer) *mesos.Offer {
+	return &mesos.Offer{
+		ID: o.ID, FrameworkID: o.Framework, AgentID: o.Agent, Hostname: o.Spec.Hostname, Role: o.Role, Resources: o.Resources,
+		Format: o.Format, LegacyRole: o.Legacy, Agent: o.Spec.Face,
+	}
 }
 
 func (s *stream) event(it any) *scheduler.Event {

@@ -197,11 +197,11 @@ type expiry struct {
 // expiryHeap orders the ends of filters.
 type expiryHeap []expiry
 
-func (h expiryHeap) Len() int           { return len(h) }
+func (h expiryHeap) Len() int { return len(h) }
 func (h expiryHeap) Less(i, j int) bool {
 	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].agent.ID < h[j].agent.ID
 }
-func (h expiryHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h expiryHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 
 // Push adds an end; it is container/heap's to call.
 func (h *expiryHeap) Push(x any) { *h = append(*h, x.(expiry)) }

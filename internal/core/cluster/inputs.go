@@ -34,6 +34,8 @@ type AgentSpec struct {
 	Total        resource.List
 	Attributes   []*mesosv1.Attribute
 	Version      string
+	// Face is what every offer of the agent says the same way, encoded.
+	Face         *mesos.AgentFace
 	Capabilities []mesosv1.AgentInfo_Capability_Type
 }
 

@@ -324,4 +324,3 @@ func pushStatus(list []*mesos.Status, s *mesos.Status) []*mesos.Status {
 	copy(out, list)
 	return append(out, &bare)
 }
-
