@@ -42,6 +42,7 @@ func newCage(tb testing.TB) *cage {
 		tb.Skip("SKIP-HOST: no cgroup controller can be used here")
 	}
 	tb.Cleanup(func() {
+		c.endShims()
 		if left := c.parent.Names(); len(left) > 0 {
 			tb.Errorf("cgroups are left: %v", left)
 		}
@@ -50,6 +51,19 @@ func newCage(tb testing.TB) *cage {
 		}
 	})
 	return c
+}
+
+// endShims ends the shims of this cage, which by now have nothing to supervise.
+func (c *cage) endShims() {
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		pids := container.ShimPIDs(c.dir)
+		if len(pids) == 0 || time.Now().After(end) {
+			return
+		}
+		for _, pid := range pids {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
 }
 
 func (c *cage) open(edit ...func(*container.Config)) *container.Native {
@@ -156,4 +170,20 @@ func cpuTime() time.Duration {
 func quit(tb testing.TB, c *cage, n *container.Native) {
 	tb.Helper()
 	n.QuitShims(tb)
+}
+
+func TestNativeKeepsTheContractOfContainers(t *testing.T) {
+	containertest.Suite(t, func(t *testing.T) containertest.Rig {
+		c := newCage(t)
+		return containertest.Rig{
+			Open: func() container.Runtime { return c.open() },
+			Sandbox: func(id string) string {
+				d := filepath.Join(filepath.Dir(c.dir), "sandbox", id)
+				if err := os.MkdirAll(d, 0o755); err != nil {
+					t.Fatal(err)
+				}
+				return d
+			},
+		}
+	})
 }
