@@ -47,3 +47,9 @@ func BootID() (string, error) {
 	}
 	return strings.TrimSpace(string(b)), nil
 }
+
+// Running says whether a process with that pid runs; a zombie does not.
+func Running(pid int) bool {
+	ticks, err := StartTicks(pid)
+	return err == nil && Alive(pid, ticks)
+}

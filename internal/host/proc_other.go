@@ -14,3 +14,6 @@ func Alive(int, uint64) bool { return false }
 
 // BootID is not supported here.
 func BootID() (string, error) { return "", errLinux }
+
+// Running is not supported here.
+func Running(int) bool { return false }
