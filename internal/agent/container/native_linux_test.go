@@ -62,6 +62,7 @@ func (c *cage) endShims() {
 		}
 		for _, pid := range pids {
 			syscall.Kill(pid, syscall.SIGKILL)
+			syscall.Wait4(pid, nil, 0, nil)
 		}
 	}
 }

@@ -98,6 +98,7 @@ func unescape(s string) string {
 
 // Parent is the directory of ours below which every container has its own, in each hierarchy.
 type Parent struct {
+	name    string // relative to the mount points
 	places  map[string]place
 	unified string
 	// Lacks is what is not enforced, with the reason and the way to get it.

@@ -3,6 +3,7 @@ package cgroup
 import (
 	"errors"
 	"os"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -29,7 +30,7 @@ func Detect() (*System, error) {
 // Prepare makes our directory (a relative path such as "pando/3f2a") in every hierarchy, and on v2 hands the controllers
 // down to it. A hierarchy that refuses is left out and named in Lacks; no error means only that the rest works.
 func (s *System) Prepare(name string) *Parent {
-	p := &Parent{places: map[string]place{}, Lacks: s.Lacks}
+	p := &Parent{name: name, places: map[string]place{}, Lacks: s.Lacks}
 	made := map[string]error{}
 	for _, w := range wanted {
 		c, ok := s.places[w.name]
@@ -39,7 +40,9 @@ func (s *System) Prepare(name string) *Parent {
 		dir := c.dir + "/" + name
 		err, done := made[dir]
 		if !done {
-			err = os.MkdirAll(dir, 0o755)
+			if err = os.MkdirAll(dir, 0o755); errors.Is(err, os.ErrNotExist) { // another agent's Remove came between
+				err = os.MkdirAll(dir, 0o755)
+			}
 			made[dir] = err
 		}
 		if err == nil && c.v2 && w.name != "cpuacct" {
@@ -83,12 +86,16 @@ func hasWord(s, word string) bool {
 	return false
 }
 
-// Remove deletes the parent's own directories; they must be empty of containers.
+// Remove deletes the parent's own directories, which must be empty of containers, and those above that nobody else uses.
 func (p *Parent) Remove() error {
 	var errs []error
 	for _, d := range p.Dirs() {
 		if err := unix.Rmdir(d); err != nil && err != unix.ENOENT {
 			errs = append(errs, pathError("remove", d, err))
+			continue
+		}
+		for up := path.Dir(p.name); up != "."; up = path.Dir(up) {
+			unix.Rmdir(strings.TrimSuffix(d, p.name) + up)
 		}
 	}
 	return errors.Join(errs...)
@@ -228,17 +235,22 @@ func field(s, name string) uint64 {
 }
 
 // write opens without creating: a missing controller file must fail, not appear.
-func write(path, value string) error {
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+func write(file, value string) error {
+	fd, err := unix.Open(file, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return pathError("open", path, err)
+		return pathError("open", file, err)
 	}
-	_, err = unix.Write(fd, []byte(value))
+	for {
+		// The runtime's own signals interrupt a write that has to reclaim memory first.
+		if _, err = unix.Write(fd, []byte(value)); err != unix.EINTR {
+			break
+		}
+	}
 	unix.Close(fd)
 	if err != nil {
-		return pathError("write "+value+" to", path, err)
+		return pathError("write "+value+" to", file, err)
 	}
 	return nil
 }
 
-func pathError(op, path string, err error) error { return &os.PathError{Op: op, Path: path, Err: err} }
+func pathError(op, file string, err error) error { return &os.PathError{Op: op, Path: file, Err: err} }
