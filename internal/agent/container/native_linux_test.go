@@ -1,0 +1,190 @@
+package container_test
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pando-os/pando/internal/agent/container"
+	"github.com/pando-os/pando/internal/agent/container/containertest"
+	"github.com/pando-os/pando/internal/host/cgroup"
+)
+
+func TestMain(m *testing.M) { containertest.Main(m) }
+
+// cage is a runtime directory with cgroups of its own; open may be called again after Close, as a restarted agent would.
+type cage struct {
+	tb     testing.TB
+	dir    string
+	parent *cgroup.Parent
+	n      int
+	mu     sync.Mutex
+}
+
+func newCage(tb testing.TB) *cage {
+	tb.Helper()
+	if os.Geteuid() != 0 {
+		tb.Skip("SKIP-HOST: needs root to make cgroups and change users")
+	}
+	c := &cage{tb: tb, dir: filepath.Join(tb.TempDir(), "run")}
+	sys, err := cgroup.Detect()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c.parent = sys.Prepare(container.CgroupName(c.dir))
+	if len(c.parent.Dirs()) == 0 {
+		tb.Skip("SKIP-HOST: no cgroup controller can be used here")
+	}
+	tb.Cleanup(func() {
+		c.endShims()
+		if left := c.parent.Names(); len(left) > 0 {
+			tb.Errorf("cgroups are left: %v", left)
+		}
+		if err := c.parent.Remove(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return c
+}
+
+// endShims ends the shims of this cage, which by now have nothing to supervise.
+func (c *cage) endShims() {
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		pids := container.ShimPIDs(c.dir)
+		if len(pids) == 0 || time.Now().After(end) {
+			return
+		}
+		for _, pid := range pids {
+			syscall.Kill(pid, syscall.SIGKILL)
+			syscall.Wait4(pid, nil, 0, nil)
+		}
+	}
+}
+
+func (c *cage) open(edit ...func(*container.Config)) *container.Native {
+	c.tb.Helper()
+	cfg := container.Config{Dir: c.dir, Launcher: containertest.Launcher(c.tb), Cgroup: c.parent, Log: slog.New(slog.DiscardHandler)}
+	for _, e := range edit {
+		e(&cfg)
+	}
+	n, err := container.Open(cfg)
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	c.tb.Cleanup(func() { n.Close() })
+	return n
+}
+
+func (c *cage) spec(args ...string) container.Spec {
+	c.tb.Helper()
+	c.mu.Lock()
+	c.n++
+	id := "c" + strconv.Itoa(c.n)
+	c.mu.Unlock()
+	sandbox := filepath.Join(filepath.Dir(c.dir), "sandbox", id)
+	if err := os.MkdirAll(sandbox, 0o755); err != nil {
+		c.tb.Fatal(err)
+	}
+	return container.Spec{ID: id, Sandbox: sandbox, Path: args[0], Args: args, Env: []string{"PATH=/usr/bin:/bin"}, CPUs: 100, Mem: 64000}
+}
+
+func await(tb testing.TB, r container.Runtime) container.Exit {
+	tb.Helper()
+	select {
+	case e, ok := <-r.Exits():
+		if !ok {
+			tb.Fatal("the exits were closed")
+		}
+		return e
+	case <-time.After(20 * time.Second):
+		tb.Fatal("no exit came")
+	}
+	panic("unreachable")
+}
+
+func BenchmarkStartToClean(b *testing.B) {
+	for _, par := range []int{1, 2, 4} {
+		b.Run(strconv.Itoa(par)+" at once", func(b *testing.B) {
+			c := newCage(b)
+			n := c.open()
+			if _, err := n.Recover(context.Background()); err != nil {
+				b.Fatal(err)
+			}
+			specs := make([]container.Spec, b.N)
+			for i := range specs {
+				specs[i] = c.spec("/bin/true")
+			}
+			before := cpuTime()
+			b.ResetTimer()
+			work := make(chan container.Spec)
+			var wg sync.WaitGroup
+			ended := map[string]chan struct{}{}
+			for _, s := range specs {
+				ended[s.ID] = make(chan struct{})
+			}
+			go func() {
+				for e := range n.Exits() {
+					n.Forget(e.ID)
+					close(ended[e.ID])
+				}
+			}()
+			for range par {
+				wg.Go(func() {
+					for s := range work {
+						if _, err := n.Launch(context.Background(), s); err != nil {
+							b.Error(err)
+							return
+						}
+						<-ended[s.ID]
+					}
+				})
+			}
+			for _, s := range specs {
+				work <- s
+			}
+			close(work)
+			wg.Wait()
+			b.StopTimer()
+			quit(b, c, n)
+			b.ReportMetric(float64((cpuTime()-before).Microseconds())/float64(b.N)/1000, "cpu-ms/op")
+		})
+	}
+}
+
+// cpuTime is the cpu time of this process and its reaped children, which after quit are the shims with all they reaped.
+func cpuTime() time.Duration {
+	var sum time.Duration
+	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
+		var ru syscall.Rusage
+		syscall.Getrusage(who, &ru)
+		sum += time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
+	}
+	return sum
+}
+
+func quit(tb testing.TB, c *cage, n *container.Native) {
+	tb.Helper()
+	n.QuitShims(tb)
+}
+
+func TestNativeKeepsTheContractOfContainers(t *testing.T) {
+	containertest.Suite(t, func(t *testing.T) containertest.Rig {
+		c := newCage(t)
+		return containertest.Rig{
+			Open: func() container.Runtime { return c.open() },
+			Sandbox: func(id string) string {
+				d := filepath.Join(filepath.Dir(c.dir), "sandbox", id)
+				if err := os.MkdirAll(d, 0o755); err != nil {
+					t.Fatal(err)
+				}
+				return d
+			},
+		}
+	})
+}

@@ -1,0 +1,310 @@
+package shim
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pando-os/pando/internal/agent/container/wire"
+	"github.com/pando-os/pando/internal/host/cgroup"
+)
+
+const (
+	runSuffix  = ".run"
+	exitSuffix = ".exit"
+
+	// drainTime is how long output may still come once nothing of the container is left. It is only needed when a process
+	// outside holds its pipe.
+	drainTime = time.Second
+	// sweepMost bounds the pause between two tries to empty a cgroup.
+	sweepMost = 50 * time.Millisecond
+)
+
+// box is one container. It ends when four things have happened: its birth is known, its main process is reaped, its cgroup
+// is empty and removed, and its output is complete. Only then does anybody learn that it ended.
+type box struct {
+	spec    *wire.Spec
+	state   wire.State
+	sandbox int // descriptor
+	pipes   [2]*os.File
+	conn    *conn // who launched it, for the answer
+	seq     uint64
+
+	told    bool // the outcome of its birth is known
+	born    bool // it became its command
+	failed  *failure
+	reaped  bool
+	swept   bool
+	copying int
+
+	killAt  time.Time // when SIGKILL is due; zero: no kill is on
+	sweepIn time.Duration
+	drainBy time.Time
+	due     time.Time // completion deadline
+	wake    time.Time // when advance wants to be called again
+}
+
+// launch starts a container; the answer comes once it has become its command, or has failed to.
+func (s *shim) launch(c *conn, m *wire.Message) {
+	spec := m.Spec
+	switch {
+	case spec == nil || !valid(spec.ID):
+		refuse(c, m.Seq, &failure{wire.KindInvalid, "a container id must be a plain name without a slash"})
+		return
+	case s.boxes[spec.ID] != nil || s.quit:
+		refuse(c, m.Seq, &failure{wire.KindInvalid, "container " + spec.ID + " exists already, or the shim is leaving"})
+		return
+	case len(spec.Args) == 0:
+		refuse(c, m.Seq, &failure{wire.KindInvalid, "a container needs at least one argument, its name"})
+		return
+	}
+	b := &box{spec: spec, conn: c, seq: m.Seq, sandbox: -1}
+	b.state = wire.State{ID: spec.ID, Cgroups: spec.Cgroup.Dirs(), MemLimit: spec.Cgroup.MemLimit}
+	ch, f := s.start(b)
+	if f != nil {
+		refuse(c, m.Seq, f)
+		return
+	}
+	now := time.Now()
+	b.state.PID, b.state.Ticks, b.state.Wall = uint32(ch.pid), ch.ticks, now.UnixNano()
+	if spec.MaxCompletion > 0 {
+		b.due = now.Add(time.Duration(spec.MaxCompletion))
+		b.wakeBy(b.due)
+	}
+	s.boxes[spec.ID] = b
+	// The record comes before the command can run: an agent that finds this shim dead finds what it must clean up.
+	save(spec.ID+runSuffix, &b.state)
+	s.procs[ch.pid] = func(ws syscall.WaitStatus) {
+		b.reaped = true
+		b.state.Status = uint32(ws)
+		b.state.EndWall = time.Now().UnixNano()
+		s.advance(b)
+	}
+	go func() {
+		f := ch.raise(spec)
+		s.events <- func() {
+			b.told, b.born, b.failed = true, f == nil, f
+			if b.born && s.conns[b.conn] {
+				b.conn.send(&wire.Message{Type: wire.Started, Seq: b.seq, States: []wire.State{b.state}})
+			}
+			s.advance(b)
+		}
+	}()
+}
+
+// start makes all that a container needs and forks its first process. On failure nothing is left.
+func (s *shim) start(b *box) (ch *child, f *failure) {
+	if err := b.spec.Cgroup.Create(); err != nil {
+		return nil, &failure{wire.KindCgroup, err.Error()}
+	}
+	var logs [2]*logFile
+	ends := [2]int{-1, -1}
+	defer func() {
+		for _, fd := range ends {
+			if fd >= 0 {
+				unix.Close(fd)
+			}
+		}
+		if f == nil {
+			return
+		}
+		for i := range logs {
+			if b.pipes[i] != nil {
+				b.pipes[i].Close()
+			}
+			if logs[i] != nil {
+				logs[i].close()
+			}
+		}
+		unix.Close(b.sandbox)
+		cgroup.Remove(b.state.Cgroups)
+	}()
+	var err error
+	if b.sandbox, err = unix.Open(b.spec.Sandbox, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return nil, fail(wire.KindSandbox, "open sandbox "+b.spec.Sandbox, err)
+	}
+	for i, name := range [2]string{"stdout", "stderr"} {
+		l := &logFile{dir: b.sandbox, name: name, uid: -1, gid: -1, max: b.spec.LogBytes, keep: b.spec.LogFiles, fd: -1}
+		if b.spec.SetUser {
+			l.uid, l.gid = int(b.spec.UID), int(b.spec.GID)
+		}
+		if err := l.open(); err != nil {
+			return nil, fail(wire.KindSandbox, "make "+b.spec.Sandbox+"/"+name, err)
+		}
+		logs[i] = l
+		var p [2]int
+		if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+			return nil, fail(wire.KindSystem, "make a pipe", err)
+		}
+		unix.SetNonblock(p[0], true)
+		b.pipes[i], ends[i] = os.NewFile(uintptr(p[0]), name), p[1]
+	}
+	if ch, f = fork(s.null, ends[0], ends[1]); f != nil {
+		return nil, f
+	}
+	b.copying = len(logs)
+	for i, l := range logs {
+		go func() {
+			copyOut(b.pipes[i], l)
+			s.events <- func() {
+				b.copying--
+				s.advance(b)
+			}
+		}()
+	}
+	return ch, nil
+}
+
+// kill asks a container to end: SIGTERM to its session now, SIGKILL to all of it after grace. A later call only shortens.
+func (s *shim) kill(b *box, grace time.Duration) {
+	at := time.Now().Add(grace)
+	if b.killAt.IsZero() {
+		b.killAt = at
+		if grace > 0 && !b.reaped {
+			signalSession(int(b.state.PID), b.members(), unix.SIGTERM)
+			// A stopped process would sit the grace out.
+			signalSession(int(b.state.PID), b.members(), unix.SIGCONT)
+		}
+	} else if at.Before(b.killAt) {
+		b.killAt = at
+	}
+	s.advance(b)
+}
+
+// members lists who is in the container's cgroup; nil when it has none.
+func (b *box) members() []int {
+	if len(b.state.Cgroups) == 0 {
+		return nil
+	}
+	return append([]int{}, cgroup.Procs(b.state.Cgroups[0])...)
+}
+
+// slay sends SIGKILL to all of the container. Without a cgroup that is the session of its main process: one that has
+// started a session of its own escapes, which only cgroups can help.
+func (b *box) slay() {
+	if len(b.state.Cgroups) > 0 {
+		cgroup.Kill(b.state.Cgroups)
+	}
+	if !b.reaped {
+		signalSession(int(b.state.PID), b.members(), unix.SIGKILL)
+	}
+}
+
+// beforeReap does what needs the main process's number. Without a cgroup it is the last chance to find what it left.
+func (b *box) beforeReap() {
+	if len(b.state.Cgroups) == 0 {
+		signalSession(int(b.state.PID), nil, unix.SIGKILL)
+	}
+}
+
+// advance takes a container as far towards its end as it can go now, and says when to try again.
+func (s *shim) advance(b *box) {
+	now := time.Now()
+	if !b.reaped {
+		if !b.due.IsZero() && !now.Before(b.due) {
+			b.due = time.Time{}
+			if b.killAt.IsZero() {
+				b.state.TimedOut = true
+				s.kill(b, time.Duration(b.spec.KillGrace))
+				return
+			}
+		}
+		b.wakeBy(b.due)
+		if !b.killAt.IsZero() {
+			if now.Before(b.killAt) {
+				b.wakeBy(b.killAt)
+			} else { // and again, until it is gone
+				b.slay()
+				b.wakeBy(now.Add(sweepMost))
+			}
+		}
+		return
+	}
+	if !b.told {
+		return
+	}
+	if !b.swept && !b.sweep(now) {
+		return
+	}
+	if b.copying > 0 {
+		if b.drainBy.IsZero() {
+			b.drainBy = now.Add(drainTime)
+			for _, p := range b.pipes {
+				p.SetReadDeadline(b.drainBy)
+			}
+		}
+		return
+	}
+	s.end(b)
+}
+
+// sweep empties the cgroup and removes it: a container that ends leaves no process. It asks first what the kernel killed.
+func (b *box) sweep(now time.Time) bool {
+	if b.state.Status != 0 && !b.state.OOM {
+		b.state.OOM = cgroup.OOMKills(b.spec.Cgroup.OOMFile) > 0
+	}
+	if b.swept = cgroup.Remove(b.state.Cgroups); b.swept {
+		return true
+	}
+	b.slay()
+	b.sweepIn = min(max(2*b.sweepIn, time.Millisecond), sweepMost)
+	b.wakeBy(now.Add(b.sweepIn))
+	return false
+}
+
+// end records the exit, then tells it.
+func (s *shim) end(b *box) {
+	unix.Close(b.sandbox)
+	delete(s.boxes, b.spec.ID)
+	if !b.born {
+		unix.Unlink(b.spec.ID + runSuffix)
+		if s.conns[b.conn] {
+			refuse(b.conn, b.seq, b.failed)
+		}
+		return
+	}
+	b.state.Exited = true
+	save(b.spec.ID+exitSuffix, &b.state)
+	unix.Unlink(b.spec.ID + runSuffix)
+	for c := range s.conns {
+		c.send(&wire.Message{Type: wire.Exited, States: []wire.State{b.state}})
+	}
+}
+
+// wakeBy asks for a call of advance at t, or at an earlier time already asked for.
+func (b *box) wakeBy(t time.Time) {
+	if !t.IsZero() && (b.wake.IsZero() || t.Before(b.wake)) {
+		b.wake = t
+	}
+}
+
+// save writes a record so that it is there whole or not at all.
+func save(name string, st *wire.State) {
+	tmp := name + ".tmp"
+	err := os.WriteFile(tmp, st.Append(nil), 0o600)
+	if err == nil {
+		err = unix.Rename(tmp, name)
+	}
+	if err != nil {
+		os.Stderr.WriteString("pando-launcher shim: write " + name + ": " + err.Error() + "\n")
+	}
+}
+
+// records reads the exits that no agent has told us to forget.
+func records() []wire.State {
+	var states []wire.State
+	entries, _ := os.ReadDir(".")
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), exitSuffix) {
+			continue
+		}
+		var st wire.State
+		if b, err := os.ReadFile(e.Name()); err == nil && st.Decode(b) == nil {
+			states = append(states, st)
+		}
+	}
+	return states
+}

@@ -1,0 +1,302 @@
+// Package wire is what an agent and a launcher say to each other over a shim's UNIX socket, and what a shim leaves in its
+// directory: length-prefixed frames in a compact encoding that needs neither fmt nor reflection, since the launcher must
+// stay tiny. A shim outlives upgrades of the agent, so the encoding of a version never changes.
+package wire
+
+import (
+	"github.com/pando-os/pando/internal/host/cgroup"
+)
+
+// Version is the protocol spoken here. The agent names the versions it speaks in its Hello; the shim answers with its own.
+const Version = 1
+
+// Type tells messages apart.
+type Type uint8
+
+// The messages. From the agent: Hello, Launch, Kill, Exec, Cancel, Quit. From the shim: Welcome, Started, Exited,
+// ExecDone, OK, Refused. Inside a container's first process: Launch and Exec downwards, Ready and Refused upwards.
+const (
+	Hello    Type = 1 + iota // Version
+	Welcome                  // Version, States: every container the shim still knows
+	Launch                   // Seq, Spec; answered by Started or Refused
+	Kill                     // Seq, ID, Grace; answered by OK, also when there is nothing to kill
+	Exec                     // Seq, ID, Command; answered by ExecDone or Refused
+	Cancel                   // Seq of an Exec; its process is killed, ExecDone still follows
+	Quit                     // the shim exits once it has no container; answered by OK, or Refused while it has one
+	Started                  // Seq, State
+	Exited                   // State; sent to every connection, once each
+	ExecDone                 // Seq, Status
+	OK                       // Seq
+	Refused                  // Seq, Kind, Text
+	Ready                    // the first process is about to become the command
+)
+
+// Kind says which part of a launch failed.
+type Kind uint8
+
+// The kinds of Refused.
+const (
+	KindNone    Kind = iota
+	KindInvalid      // the request makes no sense: a duplicate id, an empty command
+	KindExec         // the command cannot be executed
+	KindCgroup       // the container's cgroup cannot be made or joined
+	KindRlimit       // a resource limit was refused by the kernel
+	KindUser         // the user's ids cannot be taken on
+	KindCaps         // capabilities cannot be set
+	KindSandbox      // the sandbox cannot be entered, or its log files not made
+	KindSystem       // anything else: out of processes, descriptors, memory
+	KindGone         // no such container
+)
+
+// Rlimit is one resource limit by the kernel's own number.
+type Rlimit struct {
+	Type       uint32
+	Soft, Hard uint64
+}
+
+// Spec is one container as the shim needs it: every name already resolved, nothing left to decide.
+type Spec struct {
+	ID      string
+	Sandbox string // working directory and place of stdout and stderr; absolute
+	Path    string // what to execute: looked up along PATH of Env when it has no slash
+	Args    []string
+	Env     []string
+
+	SetUser  bool // false: stay who the shim is
+	UID, GID uint32
+	Groups   []uint32
+
+	Rlimits    []Rlimit
+	Bounding   *uint64 // capability masks; nil: leave
+	Effective  *uint64
+	NoNewPrivs bool
+
+	Cgroup cgroup.Plan
+
+	MaxCompletion int64 // nanoseconds from start after which it is killed; 0: never
+	KillGrace     int64 // nanoseconds between SIGTERM and SIGKILL when MaxCompletion has passed
+
+	LogBytes int64 // size at which stdout and stderr are rotated; 0: never
+	LogFiles int64 // how many rotated files of each are kept
+}
+
+// State is what a shim knows of one container; also the content of its record files.
+type State struct {
+	ID      string
+	PID     uint32
+	Ticks   uint64 // field 22 of /proc/PID/stat, which with PID names a process for good
+	Wall    int64  // start, nanoseconds since the epoch
+	Cgroups []string
+
+	Exited   bool
+	Status   uint32 // as wait(2) gives it
+	OOM      bool   // the kernel killed a process of it for its memory limit
+	TimedOut bool   // it was killed because MaxCompletion had passed
+	Killed   bool   // it was killed because it was asked to be
+	MemLimit int64  // bytes; 0: none
+	EndWall  int64
+	Orphaned bool // it was ended because its shim died; written by the agent in the shim's place
+	Unknown  bool // Status is not known
+}
+
+// Message is any of the messages; Type tells which members count.
+type Message struct {
+	Type    Type
+	Version uint32
+	Seq     uint64
+	ID      string
+	Grace   int64
+	Status  uint32
+	Kind    Kind
+	Text    string
+	Spec    *Spec
+	Args    []string // Exec: Path is Args[0] unless Spec says otherwise
+	Env     []string // Exec: added to the container's own
+	States  []State
+}
+
+// Append encodes m behind b.
+func (m *Message) Append(b []byte) []byte {
+	p := put{b}
+	p.b = append(p.b, byte(m.Type))
+	p.uint(uint64(m.Version))
+	p.uint(m.Seq)
+	p.string(m.ID)
+	p.int(m.Grace)
+	p.uint(uint64(m.Status))
+	p.uint(uint64(m.Kind))
+	p.string(m.Text)
+	p.bool(m.Spec != nil)
+	if m.Spec != nil {
+		m.Spec.put(&p)
+	}
+	p.strings(m.Args)
+	p.strings(m.Env)
+	p.uint(uint64(len(m.States)))
+	for i := range m.States {
+		m.States[i].put(&p)
+	}
+	return p.b
+}
+
+// Decode replaces m by what b holds.
+func (m *Message) Decode(b []byte) error {
+	if len(b) == 0 {
+		return ErrCorrupt
+	}
+	*m = Message{Type: Type(b[0])}
+	t := take{b: b[1:]}
+	m.Version = uint32(t.uint())
+	m.Seq = t.uint()
+	m.ID = t.string()
+	m.Grace = t.int()
+	m.Status = uint32(t.uint())
+	m.Kind = Kind(t.uint())
+	m.Text = t.string()
+	if t.bool() {
+		m.Spec = new(Spec)
+		m.Spec.take(&t)
+	}
+	m.Args = t.strings()
+	m.Env = t.strings()
+	if n := t.count(); n > 0 {
+		m.States = make([]State, 0, min(n, 1024))
+		for i := 0; i < n && !t.bad; i++ {
+			var s State
+			s.take(&t)
+			m.States = append(m.States, s)
+		}
+	}
+	if t.bad {
+		return ErrCorrupt
+	}
+	return nil
+}
+
+// Append encodes a record for a file.
+func (s *State) Append(b []byte) []byte {
+	p := put{append(b, Version)}
+	s.put(&p)
+	return p.b
+}
+
+// Decode replaces s by what a record file holds.
+func (s *State) Decode(b []byte) error {
+	if len(b) == 0 || b[0] != Version {
+		return ErrCorrupt
+	}
+	t := take{b: b[1:]}
+	*s = State{}
+	s.take(&t)
+	if t.bad {
+		return ErrCorrupt
+	}
+	return nil
+}
+
+func (s *State) put(p *put) {
+	p.string(s.ID)
+	p.uint(uint64(s.PID))
+	p.uint(s.Ticks)
+	p.int(s.Wall)
+	p.strings(s.Cgroups)
+	p.bool(s.Exited)
+	p.uint(uint64(s.Status))
+	p.bool(s.OOM)
+	p.bool(s.TimedOut)
+	p.bool(s.Killed)
+	p.int(s.MemLimit)
+	p.int(s.EndWall)
+	p.bool(s.Orphaned)
+	p.bool(s.Unknown)
+}
+
+func (s *State) take(t *take) {
+	s.ID = t.string()
+	s.PID = uint32(t.uint())
+	s.Ticks = t.uint()
+	s.Wall = t.int()
+	s.Cgroups = t.strings()
+	s.Exited = t.bool()
+	s.Status = uint32(t.uint())
+	s.OOM = t.bool()
+	s.TimedOut = t.bool()
+	s.Killed = t.bool()
+	s.MemLimit = t.int()
+	s.EndWall = t.int()
+	s.Orphaned = t.bool()
+	s.Unknown = t.bool()
+}
+
+func (s *Spec) put(p *put) {
+	p.string(s.ID)
+	p.string(s.Sandbox)
+	p.string(s.Path)
+	p.strings(s.Args)
+	p.strings(s.Env)
+	p.bool(s.SetUser)
+	p.uint(uint64(s.UID))
+	p.uint(uint64(s.GID))
+	p.uint(uint64(len(s.Groups)))
+	for _, g := range s.Groups {
+		p.uint(uint64(g))
+	}
+	p.uint(uint64(len(s.Rlimits)))
+	for _, r := range s.Rlimits {
+		p.uint(uint64(r.Type))
+		p.uint(r.Soft)
+		p.uint(r.Hard)
+	}
+	p.mask(s.Bounding)
+	p.mask(s.Effective)
+	p.bool(s.NoNewPrivs)
+	p.uint(uint64(len(s.Cgroup.Groups)))
+	for _, g := range s.Cgroup.Groups {
+		p.string(g.Dir)
+		p.uint(uint64(len(g.Writes)))
+		for _, w := range g.Writes {
+			p.string(w.File)
+			p.string(w.Value)
+			p.bool(w.Optional)
+		}
+	}
+	p.string(s.Cgroup.OOMFile)
+	p.int(s.Cgroup.MemLimit)
+	p.int(s.MaxCompletion)
+	p.int(s.KillGrace)
+	p.int(s.LogBytes)
+	p.int(s.LogFiles)
+}
+
+func (s *Spec) take(t *take) {
+	s.ID = t.string()
+	s.Sandbox = t.string()
+	s.Path = t.string()
+	s.Args = t.strings()
+	s.Env = t.strings()
+	s.SetUser = t.bool()
+	s.UID = uint32(t.uint())
+	s.GID = uint32(t.uint())
+	for n := t.count(); n > 0 && !t.bad; n-- {
+		s.Groups = append(s.Groups, uint32(t.uint()))
+	}
+	for n := t.count(); n > 0 && !t.bad; n-- {
+		s.Rlimits = append(s.Rlimits, Rlimit{uint32(t.uint()), t.uint(), t.uint()})
+	}
+	s.Bounding = t.mask()
+	s.Effective = t.mask()
+	s.NoNewPrivs = t.bool()
+	for n := t.count(); n > 0 && !t.bad; n-- {
+		g := cgroup.Group{Dir: t.string()}
+		for k := t.count(); k > 0 && !t.bad; k-- {
+			g.Writes = append(g.Writes, cgroup.Write{File: t.string(), Value: t.string(), Optional: t.bool()})
+		}
+		s.Cgroup.Groups = append(s.Cgroup.Groups, g)
+	}
+	s.Cgroup.OOMFile = t.string()
+	s.Cgroup.MemLimit = t.int()
+	s.MaxCompletion = t.int()
+	s.KillGrace = t.int()
+	s.LogBytes = t.int()
+	s.LogFiles = t.int()
+}

@@ -1,0 +1,256 @@
+package cgroup
+
+import (
+	"errors"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Detect finds the cgroup mounts of this process.
+func Detect() (*System, error) {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	s := parse(string(b), func(dir string) []string {
+		c, err := os.ReadFile(dir + "/cgroup.controllers")
+		if err != nil {
+			return nil
+		}
+		return strings.Fields(string(c))
+	})
+	return &s, nil
+}
+
+// Prepare makes our directory (a relative path such as "pando/3f2a") in every hierarchy, and on v2 hands the controllers
+// down to it. A hierarchy that refuses is left out and named in Lacks; no error means only that the rest works.
+func (s *System) Prepare(name string) *Parent {
+	p := &Parent{name: name, places: map[string]place{}, Lacks: s.Lacks}
+	made := map[string]error{}
+	for _, w := range wanted {
+		c, ok := s.places[w.name]
+		if !ok {
+			continue
+		}
+		dir := c.dir + "/" + name
+		err, done := made[dir]
+		if !done {
+			if err = os.MkdirAll(dir, 0o755); errors.Is(err, os.ErrNotExist) { // another agent's Remove came between
+				err = os.MkdirAll(dir, 0o755)
+			}
+			made[dir] = err
+		}
+		if err == nil && c.v2 && w.name != "cpuacct" {
+			err = delegate(c.dir, name, w.name)
+		}
+		if err != nil {
+			p.Lacks = append(p.Lacks, Lack{w.loss, err.Error(), "run the agent as root, or delegate the cgroup to its user (systemd: Delegate=yes)"})
+			continue
+		}
+		p.places[w.name] = place{dir, c.v2}
+		if c.v2 {
+			p.unified = dir
+		}
+	}
+	return p
+}
+
+// delegate enables a controller of v2 for the children of every directory from the mount point down to dir/name.
+func delegate(dir, name, controller string) error {
+	at := dir
+	for _, part := range append([]string{""}, strings.Split(name, "/")...) {
+		if part != "" {
+			at += "/" + part
+		}
+		if have, err := os.ReadFile(at + "/cgroup.subtree_control"); err == nil && hasWord(string(have), controller) {
+			continue
+		}
+		if err := write(at+"/cgroup.subtree_control", "+"+controller); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func hasWord(s, word string) bool {
+	for _, w := range strings.Fields(s) {
+		if w == word {
+			return true
+		}
+	}
+	return false
+}
+
+// Remove deletes the parent's own directories, which must be empty of containers, and those above that nobody else uses.
+func (p *Parent) Remove() error {
+	var errs []error
+	for _, d := range p.Dirs() {
+		if err := unix.Rmdir(d); err != nil && err != unix.ENOENT {
+			errs = append(errs, pathError("remove", d, err))
+			continue
+		}
+		for up := path.Dir(p.name); up != "."; up = path.Dir(up) {
+			unix.Rmdir(strings.TrimSuffix(d, p.name) + up)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Names lists the containers that have a group below the parent.
+func (p *Parent) Names() []string {
+	seen := map[string]bool{}
+	var names []string
+	for _, d := range p.Dirs() {
+		entries, _ := os.ReadDir(d)
+		for _, e := range entries {
+			if e.IsDir() && !seen[e.Name()] {
+				seen[e.Name()] = true
+				names = append(names, e.Name())
+			}
+		}
+	}
+	return names
+}
+
+// Create makes the groups and writes the limits; on failure nothing is left.
+func (p Plan) Create() error {
+	for i, g := range p.Groups {
+		err := unix.Mkdir(g.Dir, 0o755)
+		if err == nil {
+			err = g.write()
+		} else {
+			err = pathError("make cgroup", g.Dir, err)
+		}
+		if err != nil {
+			for _, d := range p.Groups[:i+1] {
+				unix.Rmdir(d.Dir)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+func (g Group) write() error {
+	for _, w := range g.Writes {
+		if err := write(g.Dir+"/"+w.File, w.Value); err != nil && !w.Optional {
+			return err
+		}
+	}
+	return nil
+}
+
+// Join puts the calling process into the groups.
+func Join(dirs []string) error {
+	for _, d := range dirs {
+		if err := write(d+"/cgroup.procs", "0"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Procs lists the processes in a group; none when it does not exist.
+func Procs(dir string) []int {
+	b, err := os.ReadFile(dir + "/cgroup.procs")
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for line := range strings.SplitSeq(string(b), "\n") {
+		if pid, err := strconv.Atoi(line); err == nil && pid > 0 {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// Kill sends SIGKILL to every process in the groups once. A group that forks meanwhile needs another call, though where
+// the pids controller is present it is forbidden to fork first.
+func Kill(dirs []string) {
+	for _, d := range dirs {
+		write(d+"/pids.max", "0") // only one hierarchy has it; a refusal costs nothing
+	}
+	for _, d := range dirs {
+		if write(d+"/cgroup.kill", "1") == nil {
+			continue
+		}
+		for _, pid := range Procs(d) {
+			unix.Kill(pid, unix.SIGKILL)
+		}
+	}
+}
+
+// Remove deletes the groups and says whether none is left; false means that processes are still in one.
+func Remove(dirs []string) bool {
+	gone := true
+	for _, d := range dirs {
+		if err := unix.Rmdir(d); err != nil && err != unix.ENOENT {
+			gone = false
+		}
+	}
+	return gone
+}
+
+// Destroy kills what is in the groups and removes them, trying for as long as it may take.
+func Destroy(dirs []string, atMost time.Duration) error {
+	wait := time.Millisecond
+	for end := time.Now().Add(atMost); !Remove(dirs); {
+		Kill(dirs)
+		if time.Now().After(end) {
+			return errors.New("cgroup " + strings.Join(dirs, ", ") + " still has processes after SIGKILL; one may hang in the kernel (state D)")
+		}
+		time.Sleep(wait)
+		wait = min(2*wait, 50*time.Millisecond)
+	}
+	return nil
+}
+
+// OOMKills reads how many processes of a group the kernel has killed for the memory limit.
+func OOMKills(file string) uint64 {
+	if file == "" {
+		return 0
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return 0
+	}
+	return field(string(b), "oom_kill")
+}
+
+// field finds the number behind a name in a file of "name number" lines.
+func field(s, name string) uint64 {
+	for line := range strings.SplitSeq(s, "\n") {
+		if k, v, ok := strings.Cut(line, " "); ok && k == name {
+			n, _ := strconv.ParseUint(v, 10, 64)
+			return n
+		}
+	}
+	return 0
+}
+
+// write opens without creating: a missing controller file must fail, not appear.
+func write(file, value string) error {
+	fd, err := unix.Open(file, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return pathError("open", file, err)
+	}
+	for {
+		// The runtime's own signals interrupt a write that has to reclaim memory first.
+		if _, err = unix.Write(fd, []byte(value)); err != unix.EINTR {
+			break
+		}
+	}
+	unix.Close(fd)
+	if err != nil {
+		return pathError("write "+value+" to", file, err)
+	}
+	return nil
+}
+
+func pathError(op, file string, err error) error { return &os.PathError{Op: op, Path: file, Err: err} }
