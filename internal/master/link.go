@@ -285,7 +285,7 @@ func (l *agentLink) add(d *link.Down, it any) int {
 	case cluster.Registered:
 		d.Registered = &link.Registered{AgentId: b.Agent}
 		for _, u := range b.Unknown {
-			d.Registered.UnknownTasks = append(d.Registered.UnknownTasks, &link.TaskRef{FrameworkId: u.Framework, TaskId: u.Task})
+			d.Registered.UnknownTasks = append(d.Registered.UnknownTasks, &link.TaskRef{FrameworkId: u.Framework, TaskId: u.Task, PartitionAware: u.PartitionAware})
 		}
 	case cluster.Run:
 		d.Runs = append(d.Runs, &link.Run{FrameworkInfo: b.Framework.Info, TaskInfo: b.Task.Info, Role: b.Role, User: b.Task.User})

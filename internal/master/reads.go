@@ -13,4 +13,6 @@ func (m *Master) reads(mux *serve.Mux) {
 	mux.Handle("/health", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 }
 
-func (m *Master) pid() string { return "master@" + net.JoinHostPort(m.cfg.IP, strconv.Itoa(m.cfg.Port)) }
+func (m *Master) pid() string {
+	return "master@" + net.JoinHostPort(m.cfg.IP, strconv.Itoa(m.cfg.Port))
+}

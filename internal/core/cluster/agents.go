@@ -115,7 +115,7 @@ func (b *Book) adoptFrameworks(in *AgentRegister, out *Out) (gone []string) {
 }
 
 // adoptTasks brings the book's tasks of an agent into line with its report, and names those that it lacks.
-func (b *Book) adoptTasks(in *AgentRegister, id string, state *agentState, fresh bool, gone []string, out *Out) []FrameworkTask {
+func (b *Book) adoptTasks(in *AgentRegister, id string, state *agentState, fresh bool, gone []string, out *Out) []UnknownTask {
 	reported := make(map[FrameworkTask]struct{}, len(in.Tasks))
 	for i := range in.Tasks {
 		r := &in.Tasks[i]
@@ -126,7 +126,7 @@ func (b *Book) adoptTasks(in *AgentRegister, id string, state *agentState, fresh
 		reported[key] = struct{}{}
 		b.adoptTask(r, id, state, key, fresh, out)
 	}
-	var unknown []FrameworkTask
+	var unknown []UnknownTask
 	for _, key := range b.tasksOn(state) {
 		if _, ok := reported[key]; ok {
 			continue
@@ -146,7 +146,8 @@ func (b *Book) adoptTasks(in *AgentRegister, id string, state *agentState, fresh
 			if fresh {
 				b.alloc.Hold(id, t.Framework, t.Role, t.Spec.Resources)
 			}
-			unknown = append(unknown, key)
+			f := findFramework(b.frameworks, key.Framework)
+			unknown = append(unknown, UnknownTask{key, f != nil && f.Spec.Caps.PartitionAware})
 		}
 	}
 	return unknown
@@ -284,9 +285,7 @@ func (b *Book) markUnreachable(a *Agent, why string, out *Out) {
 		}
 		f := findFramework(b.frameworks, t.Framework)
 		s := b.status(t.Spec.ID, a.Spec.ID, b.aware(f, mesosv1.TaskState_TASK_UNREACHABLE), mesosv1.TaskStatus_REASON_AGENT_REMOVED, "The agent is unreachable: "+why+".")
-		if s.State == mesosv1.TaskState_TASK_UNREACHABLE {
-			s.UnreachableTime = n.Since
-		}
+		s.UnreachableTime = n.Since
 		u := *t
 		u.Before, u.State, u.Unreachable, u.Released = t.State, s.State, true, true
 		u.Statuses = pushStatus(u.Statuses, s)

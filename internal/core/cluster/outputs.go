@@ -91,7 +91,12 @@ type (
 	// Registered tells an agent its id, and which tasks sent to it are missing from its report.
 	Registered struct {
 		Agent   string
-		Unknown []FrameworkTask
+		Unknown []UnknownTask
+	}
+	// UnknownTask is one of them. The agent may know nothing of its framework, so that stands here.
+	UnknownTask struct {
+		FrameworkTask
+		PartitionAware bool
 	}
 	// FrameworkTask names a task of a framework.
 	FrameworkTask struct{ Framework, Task string }

@@ -178,9 +178,7 @@ func (b *Book) reconcileOne(f *Framework, r TaskRef, out *Out) {
 		state, words = mesosv1.TaskState_TASK_GONE, "Reconciliation: the agent does not know the task."
 	}
 	s := b.status(r.Task, r.Agent, b.aware(f, state), reconciliation, words)
-	if s.State == mesosv1.TaskState_TASK_UNREACHABLE {
-		s.UnreachableTime = since
-	}
+	s.UnreachableTime = since
 	b.tell(f.Spec.ID, s, out)
 }
 

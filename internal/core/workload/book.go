@@ -233,6 +233,8 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 		b.health(in, out)
 	case *Recovered:
 		b.recover(in, out)
+	case *Compact:
+		out.Save = append(out.Save, Record{Compact: b.Journal()})
 	default:
 		panic(fmt.Sprintf("workload: an input of type %T", in))
 	}
@@ -279,9 +281,9 @@ func (b *Book) register(in *Registered, out *Out) {
 	}
 	b.registered = true
 	out.Tell = append(out.Tell, Fact{Kind: kind, Text: in.Agent})
-	for _, ref := range in.Unknown {
-		if v, _ := b.find(ref); v == nil {
-			b.owe(&Task{Framework: ref.Framework, ID: ref.Task}, out)
+	for _, u := range in.Unknown {
+		if v, _ := b.find(u.Ref); v == nil {
+			b.owe(u, out)
 		}
 	}
 	b.tasks.Scan(func(v *TaskView) bool { // whatever is owed is sent at once
@@ -291,11 +293,15 @@ func (b *Book) register(in *Registered, out *Out) {
 }
 
 // owe answers for a task that the master sent and that never came: it is booked as dropped.
-func (b *Book) owe(t *Task, out *Out) {
-	a := &Accepted{Task: t}
+func (b *Book) owe(u UnknownTask, out *Out) {
+	a := &Accepted{Task: &Task{Framework: u.Framework, ID: u.Task, Name: u.Task}}
 	out.Save = append(out.Save, Record{Accepted: a})
 	v := b.admit(a)
-	b.end(v, b.lost(t.Framework, mesosv1.TaskState_TASK_DROPPED), mesosv1.TaskStatus_REASON_RECONCILIATION, "The task never reached its agent.", out)
+	state := mesosv1.TaskState_TASK_DROPPED
+	if !u.PartitionAware {
+		state = mesosv1.TaskState_TASK_LOST
+	}
+	b.end(v, state, mesosv1.TaskStatus_REASON_RECONCILIATION, "The task never reached its agent.", out)
 }
 
 func (b *Book) sortedFrameworks() []*Framework {

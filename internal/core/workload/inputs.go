@@ -45,9 +45,10 @@ type (
 	Unlinked struct{}
 	// Registered is the leader's answer to a Register.
 	Registered struct {
-		Agent   string
-		Info    []byte
-		Unknown []Ref
+		Agent string
+		Info  []byte
+		// Unknown are tasks that the master sent here and that were not reported.
+		Unknown []UnknownTask
 	}
 	// Run starts a task.
 	Run struct {
@@ -70,7 +71,15 @@ type (
 	FrameworkChanged struct{ Framework *Framework }
 	// Resend asks for a framework's unacknowledged updates at once.
 	Resend struct{ Framework string }
+	// Compact asks for the journal to be written anew.
+	Compact struct{}
 )
+
+// UnknownTask is a task that never arrived. Nothing may be known here of its framework.
+type UnknownTask struct {
+	Ref
+	PartitionAware bool
+}
 
 // Ref names a task.
 type Ref struct{ Framework, Task string }
@@ -159,6 +168,8 @@ type Record struct {
 	Kill          *KillRecord
 	Check         *CheckRecord
 	Gone          *Ref
+	// Compact takes the place of all records before it.
+	Compact []Record
 }
 
 // Identity is who the agent is.
