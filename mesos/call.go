@@ -16,7 +16,10 @@ import (
 func DecodeCall(body []byte, json bool) (*scheduler.Call, error) {
 	if !json {
 		call := &scheduler.Call{}
-		return call, DecodeProto(body, call)
+		if err := DecodeProto(body, call); err != nil {
+			return nil, err
+		}
+		return call, nil
 	}
 	r := callReader{s: codec.NewScanner(body), source: string(body)}
 	if call := r.read(); call != nil {
@@ -24,7 +27,10 @@ func DecodeCall(body []byte, json bool) (*scheduler.Call, error) {
 	}
 	// Anything unusual, an error too, is told by the general codec.
 	call := &scheduler.Call{}
-	return call, UnmarshalJSON(body, call)
+	if err := UnmarshalJSON(body, call); err != nil {
+		return nil, err
+	}
+	return call, nil
 }
 
 // callReader reads calls of the usual form by hand. Its methods return errUnusual for whatever it
