@@ -1,6 +1,7 @@
 package mesos
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"strings"
@@ -50,6 +51,8 @@ func recorded(t *testing.T, file string) map[string]any {
 			Saw  any
 		}
 	}
+	// What differs from run to run is recorded as a word; it was a number.
+	text = bytes.ReplaceAll(text, []byte(`"<number>"`), []byte("1"))
 	if err := json.Unmarshal(text, &c); err != nil {
 		t.Fatal(err)
 	}
