@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"sync"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 )
@@ -27,12 +28,13 @@ type field struct {
 	key     string // `"name":`
 	ifUnset string // `"name":default`, or "" where an unset field is left out
 	kind    protoreflect.Kind
+	wire    protowire.Type
 	list    bool
 	dict    bool // a map
 	message *plan
 	value   *field // of a map: its values
 	enum    protoreflect.EnumValueDescriptors
-	names   map[protoreflect.EnumNumber]string
+	names   []string // of the enum, in quotes, by number; "" where there is none
 }
 
 var plans struct {
@@ -84,7 +86,7 @@ func makePlan(md protoreflect.MessageDescriptor, made map[protoreflect.FullName]
 
 func makeField(f *field, fd protoreflect.FieldDescriptor, made map[protoreflect.FullName]*plan) {
 	name := string(fd.Name())
-	*f = field{desc: fd, name: name, key: `"` + name + `":`, kind: fd.Kind(), list: fd.IsList(), dict: fd.IsMap()}
+	*f = field{desc: fd, name: name, key: `"` + name + `":`, kind: fd.Kind(), wire: wireType(fd.Kind()), list: fd.IsList(), dict: fd.IsMap()}
 	if f.dict {
 		f.message = makePlan(fd.Message(), made) // of one entry
 		f.value = &field{}
@@ -96,10 +98,12 @@ func makeField(f *field, fd protoreflect.FieldDescriptor, made map[protoreflect.
 		f.message = makePlan(fd.Message(), made)
 	case protoreflect.EnumKind:
 		f.enum = fd.Enum().Values()
-		f.names = make(map[protoreflect.EnumNumber]string, f.enum.Len())
 		for i := range f.enum.Len() {
 			v := f.enum.Get(i)
-			if _, ok := f.names[v.Number()]; !ok {
+			for int(v.Number()) >= len(f.names) { // Mesos numbers its enums from 0, or 1000, up
+				f.names = append(f.names, "")
+			}
+			if f.names[v.Number()] == "" {
 				f.names[v.Number()] = `"` + string(v.Name()) + `"`
 			}
 		}
@@ -124,7 +128,7 @@ func (f *field) appendScalar(dst []byte, v protoreflect.Value) []byte {
 	case protoreflect.BytesKind:
 		return AppendBytes(dst, v.Bytes())
 	case protoreflect.EnumKind:
-		if name, ok := f.names[v.Enum()]; ok {
+		if name := f.nameOf(int64(v.Enum())); name != "" {
 			return append(dst, name...)
 		}
 		return append(dst, "null"...) // a number without a name reads as unset
@@ -135,4 +139,12 @@ func (f *field) appendScalar(dst []byte, v protoreflect.Value) []byte {
 	default:
 		return strconv.AppendInt(dst, v.Int(), 10)
 	}
+}
+
+// nameOf gives the name of an enum's number, in quotes, "" when it has none.
+func (f *field) nameOf(n int64) string {
+	if n < 0 || n >= int64(len(f.names)) {
+		return ""
+	}
+	return f.names[n]
 }

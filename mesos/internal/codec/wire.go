@@ -57,11 +57,11 @@ func (p *plan) checkWire(wire []byte, partial bool, depth int) error {
 			}
 		}
 		if f.enum != nil && kind == protowire.VarintType {
-			if v, _ := protowire.ConsumeVarint(value); f.names[protoreflect.EnumNumber(int32(v))] == "" {
+			if v, _ := protowire.ConsumeVarint(value); f.nameOf(int64(int32(v))) == "" {
 				continue
 			}
 		}
-		if kind == f.wireType() {
+		if kind == f.wire {
 			seen.add(f.index)
 		}
 	}
@@ -89,8 +89,9 @@ func (p *plan) field(num protowire.Number) *field {
 	return p.byNumber[num]
 }
 
-func (f *field) wireType() protowire.Type {
-	switch f.kind {
+// wireType is how values of a kind are encoded outside of packed lists.
+func wireType(kind protoreflect.Kind) protowire.Type {
+	switch kind {
 	case protoreflect.DoubleKind, protoreflect.Fixed64Kind, protoreflect.Sfixed64Kind:
 		return protowire.Fixed64Type
 	case protoreflect.FloatKind, protoreflect.Fixed32Kind, protoreflect.Sfixed32Kind:
@@ -148,24 +149,28 @@ func (p *plan) appendWire(dst, wire []byte, first, depth int) (out []byte, ok bo
 	}
 	var seen bits
 	for len(wire) > 0 {
-		num, kind, n := protowire.ConsumeTag(wire)
+		num, kind, n := consumeTag(wire)
 		if n < 0 {
-			return dst, false
-		}
-		size := protowire.ConsumeFieldValue(num, kind, wire[n:])
-		if size < 0 {
 			return dst, false
 		}
 		f := p.field(num)
 		if f == nil {
+			size := protowire.ConsumeFieldValue(num, kind, wire[n:])
+			if size < 0 {
+				return dst, false
+			}
 			wire = wire[n+size:]
 			continue
 		}
-		if seen.has(f.index) || kind != f.wireType() || f.kind == protoreflect.GroupKind {
+		if seen.has(f.index) || kind != f.wire || f.dict { // which of a map's equal keys holds is known at the end only
 			return dst, false
 		}
 		if f.enum != nil && !f.list {
-			if v, _ := protowire.ConsumeVarint(wire[n:]); f.names[protoreflect.EnumNumber(int32(v))] == "" {
+			v, size := protowire.ConsumeVarint(wire[n:])
+			if size < 0 {
+				return dst, false
+			}
+			if f.nameOf(int64(int32(v))) == "" {
 				wire = wire[n+size:]
 				continue
 			}
@@ -173,18 +178,17 @@ func (p *plan) appendWire(dst, wire []byte, first, depth int) (out []byte, ok bo
 		seen.add(f.index)
 		dst = comma(dst, first)
 		dst = append(dst, f.key...)
-		switch {
-		case f.dict:
-			return dst, false // which of equal keys holds is known at the end only
-		case f.list:
-			dst, wire, ok = f.appendRun(dst, wire, depth)
-		default:
-			dst, ok = f.appendWireValue(dst, wire[n:n+size], depth)
-			wire = wire[n+size:]
+		var size int
+		if f.list {
+			dst, size = f.appendRun(dst, wire, depth)
+			n = 0
+		} else {
+			dst, size = f.appendWireValue(dst, wire[n:], depth)
 		}
-		if !ok {
+		if size < 0 {
 			return dst, false
 		}
+		wire = wire[n+size:]
 	}
 	for i := range p.fields {
 		if f := &p.fields[i]; f.ifUnset != "" && !seen.has(i) {
@@ -195,69 +199,78 @@ func (p *plan) appendWire(dst, wire []byte, first, depth int) (out []byte, ok bo
 	return dst, true
 }
 
-// appendRun writes the elements of a list that follow each other, and returns the bytes after them.
-func (f *field) appendRun(dst, wire []byte, depth int) (out, rest []byte, ok bool) {
-	dst = append(dst, '[')
-	for i := 0; len(wire) > 0; i++ {
-		num, kind, n := protowire.ConsumeTag(wire)
-		if n < 0 || num != f.desc.Number() {
-			break
-		}
-		size := protowire.ConsumeFieldValue(num, kind, wire[n:])
-		if size < 0 || kind != f.wireType() || f.enum != nil {
-			return dst, wire, false
-		}
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		if dst, ok = f.appendWireValue(dst, wire[n:n+size], depth); !ok {
-			return dst, wire, false
-		}
-		wire = wire[n+size:]
+// consumeTag is protowire.ConsumeTag with a short way for the tags of one byte.
+func consumeTag(b []byte) (protowire.Number, protowire.Type, int) {
+	if b[0] >= 1<<3 && b[0] < 0x80 {
+		return protowire.Number(b[0] >> 3), protowire.Type(b[0] & 7), 1
 	}
-	return append(dst, ']'), wire, true
+	return protowire.ConsumeTag(b)
 }
 
-func (f *field) appendWireValue(dst, value []byte, depth int) ([]byte, bool) {
-	switch f.wireType() {
+// appendRun writes the elements of a list that follow each other, and returns how many bytes they
+// are, or -1.
+func (f *field) appendRun(dst, wire []byte, depth int) (out []byte, size int) {
+	dst = append(dst, '[')
+	for at := 0; ; {
+		num, kind, n := protowire.Number(0), protowire.Type(0), 0
+		if at < len(wire) {
+			num, kind, n = consumeTag(wire[at:])
+		}
+		if n < 0 || num != f.desc.Number() {
+			return append(dst, ']'), at
+		}
+		if kind != f.wire || f.enum != nil {
+			return dst, -1
+		}
+		if at > 0 {
+			dst = append(dst, ',')
+		}
+		if dst, size = f.appendWireValue(dst, wire[at+n:], depth); size < 0 {
+			return dst, -1
+		}
+		at += n + size
+	}
+}
+
+// appendWireValue writes the value at the start of wire, and returns its size there, or -1.
+func (f *field) appendWireValue(dst, wire []byte, depth int) (out []byte, size int) {
+	switch f.wire {
 	case protowire.BytesType:
-		body, _ := protowire.ConsumeBytes(value)
-		switch f.kind {
-		case protoreflect.StringKind:
-			return AppendString(dst, body), true
-		case protoreflect.BytesKind:
-			return AppendBytes(dst, body), true
+		body, n := protowire.ConsumeBytes(wire)
+		switch {
+		case n < 0:
+			return dst, n
+		case f.kind == protoreflect.StringKind:
+			return AppendString(dst, body), n
+		case f.kind == protoreflect.BytesKind:
+			return AppendBytes(dst, body), n
 		}
 		dst = append(dst, '{')
 		dst, ok := f.message.appendWire(dst, body, len(dst), depth+1)
-		return append(dst, '}'), ok
+		if !ok {
+			return dst, -1
+		}
+		return append(dst, '}'), n
+	case protowire.VarintType:
+		v, n := protowire.ConsumeVarint(wire)
+		switch f.kind {
+		case protoreflect.BoolKind:
+			return strconv.AppendBool(dst, v != 0), n
+		case protoreflect.EnumKind:
+			return append(dst, f.nameOf(int64(int32(v)))...), n
+		case protoreflect.Int32Kind:
+			return strconv.AppendInt(dst, int64(int32(v)), 10), n
+		case protoreflect.Int64Kind:
+			return strconv.AppendInt(dst, int64(v), 10), n
+		case protoreflect.Uint32Kind:
+			return strconv.AppendUint(dst, uint64(uint32(v)), 10), n
+		case protoreflect.Uint64Kind:
+			return strconv.AppendUint(dst, v, 10), n
+		}
 	case protowire.Fixed64Type:
-		v, _ := protowire.ConsumeFixed64(value)
-		if f.kind == protoreflect.DoubleKind {
-			return AppendDouble(dst, math.Float64frombits(v)), true
+		if v, n := protowire.ConsumeFixed64(wire); f.kind == protoreflect.DoubleKind {
+			return AppendDouble(dst, math.Float64frombits(v)), n
 		}
-		return dst, false
-	case protowire.Fixed32Type:
-		v, _ := protowire.ConsumeFixed32(value)
-		if f.kind == protoreflect.FloatKind {
-			return AppendDouble(dst, float64(math.Float32frombits(v))), true
-		}
-		return dst, false
 	}
-	v, _ := protowire.ConsumeVarint(value)
-	switch f.kind {
-	case protoreflect.BoolKind:
-		return strconv.AppendBool(dst, v != 0), true
-	case protoreflect.EnumKind:
-		return append(dst, f.names[protoreflect.EnumNumber(int32(v))]...), true
-	case protoreflect.Int32Kind:
-		return strconv.AppendInt(dst, int64(int32(v)), 10), true
-	case protoreflect.Int64Kind:
-		return strconv.AppendInt(dst, int64(v), 10), true
-	case protoreflect.Uint32Kind:
-		return strconv.AppendUint(dst, uint64(uint32(v)), 10), true
-	case protoreflect.Uint64Kind:
-		return strconv.AppendUint(dst, v, 10), true
-	}
-	return dst, false
+	return dst, -1 // a kind that Mesos has not; the general codec knows it
 }
