@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"context"
 	"log/slog"
 	"time"
 
@@ -9,6 +8,7 @@ import (
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/clock"
 	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/internal/fetch"
 	"github.com/pando-os/pando/internal/meter"
 	"github.com/pando-os/pando/mesos/resource"
 )
@@ -44,16 +44,10 @@ type Config struct {
 	Book    workload.Config
 }
 
-// Fetcher brings URIs into a sandbox.
-type Fetcher interface {
-	// Fetch brings all of them, in order, and gives them to the user. Its error names the URI and the cause.
-	Fetch(ctx context.Context, uris []*mesosv1.CommandInfo_URI, sandbox, user string) error
-}
-
 // Deps is what an agent is given.
 type Deps struct {
 	Runtime container.Runtime
-	Fetcher Fetcher
+	Fetcher *fetch.Fetcher
 	Clock   clock.Clock
 	Log     *slog.Logger
 	Meter   *meter.Meter

@@ -17,6 +17,7 @@ import (
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/internal/fetch"
 	"github.com/pando-os/pando/internal/host"
 	"github.com/pando-os/pando/internal/sandbox"
 	"github.com/pando-os/pando/mesos"
@@ -67,12 +68,13 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 	}
 	user := w.Task.User
 	uid, gid := -1, -1
+	var owner *host.User
 	if a.cfg.SwitchUser {
 		u, err := host.LookupUser(user)
 		if err != nil {
 			return fail(workload.UserUnknown, "The task cannot run as user "+strconv.Quote(user)+" on this machine: "+err.Error())
 		}
-		uid, gid = int(u.UID), int(u.GID)
+		uid, gid, owner = int(u.UID), int(u.GID), &u
 	} else {
 		user = ""
 	}
@@ -83,7 +85,13 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 	}
 	a.files.AttachRun(a.cfg.WorkDir, run)
 	if uris := info.GetCommand().GetUris(); len(uris) > 0 {
-		if err := a.deps.Fetcher.Fetch(ctx, uris, dir, user); err != nil {
+		job := fetch.Job{Sandbox: dir, User: owner}
+		for _, u := range uris {
+			job.URIs = append(job.URIs, fetch.URI{
+				Value: u.GetValue(), Executable: u.GetExecutable(), Extract: u.GetExtract(), OutputFile: u.GetOutputFile(), Cache: u.GetCache(),
+			})
+		}
+		if err := a.deps.Fetcher.Fetch(ctx, job); err != nil {
 			return fail(workload.LaunchRefused, "The task's files cannot be fetched: "+err.Error())
 		}
 	}

@@ -16,6 +16,9 @@ func unsupported(t *mesosv1.TaskInfo) string {
 		return later("a custom executor (executor)", "give the task a command instead")
 	}
 	c := t.GetContainer()
+	if c == nil {
+		c = &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_MESOS.Enum()}
+	}
 	if c.GetType() == mesosv1.ContainerInfo_DOCKER {
 		return later("a Docker container (container.type)", "use type MESOS without an image")
 	}
@@ -39,6 +42,9 @@ func unsupported(t *mesosv1.TaskInfo) string {
 		return later("a terminal (container.tty_info)", "leave it out")
 	}
 	l := c.GetLinuxInfo()
+	if l == nil {
+		l = &mesosv1.LinuxInfo{}
+	}
 	switch {
 	case l.GetSeccomp() != nil && !l.GetSeccomp().GetUnconfined():
 		return later("a seccomp profile (container.linux_info.seccomp)", "leave it out or say unconfined")

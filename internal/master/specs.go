@@ -101,11 +101,13 @@ func taskSpec(t *mesosv1.TaskInfo, user string, who serve.Subject, group bool) *
 	if group {
 		return s
 	}
-	if err := mesos.CheckTask(t); err != nil {
+	if _, err := mesos.CheckTask(t, mesos.Launch{}); err != nil {
 		s.Invalid = err.Error()
 		return s
 	}
-	mesos.InferCheckTypes(t)
+	if h := t.GetHealthCheck(); h != nil && h.Type == nil {
+		h.Type = mesos.HealthCheckType(h).Enum()
+	}
 	if !who.May(s.User) {
 		s.Reason = mesosv1.TaskStatus_REASON_TASK_UNAUTHORIZED
 		s.Invalid = fmt.Sprintf("The task is to run as user %q, and the scheduler's process belongs to %q; on loopback a user may run tasks as himself only.", s.User, who.User)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent"
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/container/launcher"
@@ -154,7 +155,7 @@ func port(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
 // serve answers with h until the node stops.
 func (n *Node) serve(l net.Listener, h http.Handler) {
 	s := serve.Server(serve.Config{
-		Hosts: []string{n.cfg.Hostname, n.cfg.IP}, Any: n.cfg.Insecure, TrustLoopback: n.cfg.TrustLoopback || os.Geteuid() != 0, Log: n.log,
+		Hosts: []string{n.cfg.Hostname, n.cfg.IP}, Any: n.cfg.Insecure, TrustLoopback: n.cfg.TrustLoopback, Log: n.log,
 	}, h)
 	done := make(chan struct{})
 	go func() {
@@ -276,7 +277,7 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 		Resources: resources, Attributes: attributes, Strict: n.cfg.Strict, Boot: boot, Launches: 2 * runtime.NumCPU(),
 		Quota: n.cfg.CPUQuota, ShutdownGrace: n.cfg.ShutdownGrace, RecoveryTimeout: n.cfg.RecoveryTimeout,
 		SwitchUser: n.cfg.SwitchUser, Flags: n.cfg.Flags, Version: master.MesosVersion, Book: workload.Defaults(),
-	}, agent.Deps{Runtime: n.native, Fetcher: fetch.New(), Clock: n.clock, Log: n.log.With("part", "agent"), Meter: m})
+	}, agent.Deps{Runtime: n.native, Fetcher: &fetch.Fetcher{}, Clock: n.clock, Log: n.log.With("part", "agent"), Meter: m})
 	if err != nil {
 		return err
 	}
@@ -287,7 +288,7 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 }
 
 // describe makes the machine's resources and attributes of what was set and what is detected.
-func (n *Node) describe() (resource.List, []*attribute, error) {
+func (n *Node) describe() (resource.List, []*mesosv1.Attribute, error) {
 	l, err := resource.Parse(n.cfg.Resources, n.cfg.DefaultRole)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--resources: %w", err)
@@ -319,11 +320,8 @@ func (n *Node) cgroups() (*cgroup.Parent, []string) {
 	if err != nil {
 		return nil, []string{"no limits are enforced: " + err.Error()}
 	}
-	parent, err := system.Prepare(container.CgroupName(n.cfg.RuntimeDir))
-	if err != nil {
-		lacks = append(lacks, err.Error())
-	}
-	for _, l := range system.Lacks {
+	parent := system.Prepare(container.CgroupName(n.cfg.RuntimeDir))
+	for _, l := range parent.Lacks {
 		lacks = append(lacks, fmt.Sprintf("%s are not enforced: %s; %s", l.What, l.Why, l.How))
 	}
 	return parent, lacks
