@@ -36,7 +36,7 @@ func (p *plan) checkWire(wire []byte, partial bool, depth int) error {
 	var seen bits
 	for len(wire) > 0 {
 		num, kind, n := protowire.ConsumeTag(wire)
-		if n < 0 {
+		if n < 0 || num > protowire.MaxValidNumber {
 			return errWire
 		}
 		wire = wire[n:]
