@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
+	"pgregory.net/rapid"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/gen/mesosv1/agent"
@@ -161,8 +162,8 @@ func TestAnUnknownNameOfARequiredEnumIsMissing(t *testing.T) {
 var messages = []proto.Message{&scheduler.Call{}, &scheduler.Event{}, &executor.Call{}, &executor.Event{}, &master.Call{}, &master.Event{}, &master.Response{}, &agent.Call{}, &agent.Response{}, &mesosv1.Offer{}, &mesosv1.TaskInfo{}, &mesosv1.TaskStatus{}}
 
 func TestRandomMessagesRoundTrip(t *testing.T) {
-	r := rand.New(rand.NewPCG(3, 4))
-	for range 40 {
+	rapid.Check(t, func(t *rapid.T) {
+		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		for _, like := range messages {
 			m := random.Message(r, like)
 			text, err := AppendJSON(nil, m)
@@ -198,12 +199,12 @@ func TestRandomMessagesRoundTrip(t *testing.T) {
 				t.Fatalf("from protojson's %s: %s", pj, cmp.Diff(m, fromTheirs, protocmp.Transform()))
 			}
 		}
-	}
+	})
 }
 
 func TestEncodedMessagesBecomeTheSameJSON(t *testing.T) {
-	r := rand.New(rand.NewPCG(5, 6))
-	for range 40 {
+	rapid.Check(t, func(t *rapid.T) {
+		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		for _, like := range messages {
 			m, typ := random.Message(r, like), TypeOf(like)
 			wire, err := proto.Marshal(m)
@@ -238,10 +239,10 @@ func TestEncodedMessagesBecomeTheSameJSON(t *testing.T) {
 				}
 			}
 		}
-	}
+	})
 }
 
-func equalJSON(t *testing.T, a, b []byte) bool {
+func equalJSON(t rapid.TB, a, b []byte) bool {
 	var x, y any
 	if err := json.Unmarshal(a, &x); err != nil {
 		t.Fatalf("%s: %v", a, err)
