@@ -173,10 +173,10 @@ func CheckUpdateFramework(old, info *mesosv1.FrameworkInfo) error {
 // goes with the type. A call of type UNKNOWN is whole; it is for the caller to say that nobody
 // knows it.
 func CheckCall(c *scheduler.Call) error {
-	if c.Type == nil {
+	kind := c.GetType()
+	if _, known := scheduler.Call_Type_name[int32(kind)]; c.Type == nil || !known {
 		return errors.New("type: is missing or unknown here; name the call")
 	}
-	kind := c.GetType()
 	if kind == scheduler.Call_SUBSCRIBE {
 		if c.Subscribe == nil {
 			return missing(kind, "subscribe")

@@ -240,7 +240,7 @@ func checkResources(rs []*mesosv1.Resource, offered string) (resource.List, stri
 	if role != "" && offered != "" && role != offered {
 		return nil, "", fmt.Errorf("resources: are allocated to %q, but the offer is to %q; use the offer's role", role, offered)
 	}
-	volumes := map[string]bool{}
+	var volumes map[string]bool // made for the few tasks that use some
 	for i := range l {
 		r := &l[i]
 		if r.Name == "gpus" && r.Kind == resource.Scalar && r.Scalar%resource.One != 0 {
@@ -250,11 +250,14 @@ func checkResources(rs []*mesosv1.Resource, offered string) (resource.List, stri
 			return nil, "", err
 		}
 		if id := r.PersistenceID(); id != "" {
-			if key := r.Role() + "\x00" + id; volumes[key] {
+			key := r.Role() + "\x00" + id
+			if volumes[key] {
 				return nil, "", fmt.Errorf("resources (\"disk\").disk.persistence.id: %q is there twice; name each volume once", id)
-			} else {
-				volumes[key] = true
 			}
+			if volumes == nil {
+				volumes = map[string]bool{}
+			}
+			volumes[key] = true
 		}
 	}
 	return l, role, checkRevocable(l, nil)

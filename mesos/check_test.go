@@ -163,6 +163,7 @@ func TestCalls(t *testing.T) {
 			about(t, kind+" with an id only", err, strings.ToLower(kind)+": is missing")
 		}
 	}
+	about(t, "a number for a type of the future", CheckCall(&scheduler.Call{Type: scheduler.Call_Type(99).Enum(), FrameworkId: &mesosv1.FrameworkID{Value: proto.String("f")}}), "type")
 	const info = `{"user":"u","name":"n"`
 	for name, c := range map[string]struct{ call, field string }{
 		"no type":                   {`{}`, "type"},

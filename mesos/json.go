@@ -25,7 +25,8 @@ func AppendJSON(dst []byte, m proto.Message) ([]byte, error) { return codec.Appe
 func UnmarshalJSON(b []byte, m proto.Message) error { return codec.UnmarshalJSON(b, m) }
 
 // DecodeProto replaces what is in m by the protobuf message in b. Refused: bytes that are no such
-// message, and a missing required field anywhere.
+// message, and a missing required field anywhere. Numbers of enums that have no name here stay in
+// their fields, so who switches over an enum has a default.
 func DecodeProto(b []byte, m proto.Message) error {
 	if err := (proto.UnmarshalOptions{AllowPartial: true}).Unmarshal(b, m); err != nil {
 		return fmt.Errorf("the body is no protobuf message %s: %w; check the Content-Type", m.ProtoReflect().Descriptor().FullName(), err)
