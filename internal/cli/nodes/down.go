@@ -53,7 +53,7 @@ func killAll(ctx context.Context, cmd *cobra.Command, r running) error {
 	if r.Master == "" {
 		return errors.New("--kill-tasks needs the master, and only an agent runs here; kill the tasks with pando task kill")
 	}
-	op, err := client.NewOperator(client.Config{Masters: []string{r.Master}})
+	op, err := client.NewOperator([]string{r.Master}, nil)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func killAll(ctx context.Context, cmd *cobra.Command, r running) error {
 		left := 0
 		for _, f := range state.Frameworks {
 			for _, t := range f.Tasks {
-				if ended(t.State) {
+				if t.Terminal() {
 					continue
 				}
 				left++
@@ -87,14 +87,6 @@ func killAll(ctx context.Context, cmd *cobra.Command, r running) error {
 		time.Sleep(100 * time.Millisecond)
 	}
 	return errors.New("some tasks did not end within two minutes; nothing was stopped")
-}
-
-func ended(state string) bool {
-	switch state {
-	case "TASK_STAGING", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLING":
-		return false
-	}
-	return true
 }
 
 func status() *cobra.Command {
@@ -153,7 +145,7 @@ type summary struct {
 }
 
 func (s *summary) ask(ctx context.Context) error {
-	op, err := client.NewOperator(client.Config{Masters: []string{s.Master}})
+	op, err := client.NewOperator([]string{s.Master}, nil)
 	if err != nil {
 		return err
 	}
@@ -164,7 +156,7 @@ func (s *summary) ask(ctx context.Context) error {
 	s.Agents, s.Frameworks = len(state.Agents), len(state.Frameworks)
 	for _, f := range state.Frameworks {
 		for _, t := range f.Tasks {
-			if !ended(t.State) {
+			if !t.Terminal() {
 				s.Tasks++
 			}
 		}

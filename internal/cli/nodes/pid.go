@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/pando-os/pando/internal/node"
 )
@@ -38,7 +39,14 @@ func claim(dataDir string) (*pidFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--data-dir: %w", err)
 	}
-	if err := lockFile(f); err != nil {
+	// A command that only looks holds the lock for a moment, so one refusal is none.
+	for try := 0; try < 10; try++ {
+		if err = lockFile(f); err == nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err != nil {
 		r, _ := read(dataDir) // only to name it
 		_ = f.Close()         // nothing was written
 		return nil, fmt.Errorf("a node already runs on %s (pid %d); stop it with pando down --data-dir %s, or choose another --data-dir", dataDir, r.PID, dataDir)

@@ -227,4 +227,3 @@ func errStopped(log string, offset int64) error {
 	}
 	return fmt.Errorf("the background process ended at once; see %s", log)
 }
-
