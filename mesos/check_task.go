@@ -299,11 +299,12 @@ func CheckDisk(r *resource.Resource) error {
 // checkRevocable refuses names that are revocable in one place and not in another.
 func checkRevocable(a, b resource.List) error {
 	all := a.Plus(b)
-	for i := range all {
-		for j := i - 1; j >= 0 && all[j].Name == all[i].Name; j-- {
-			if all[j].Revocable() != all[i].Revocable() {
-				return fmt.Errorf("resources (%q): are revocable in part; use all revocable ones, or none", all[i].Name)
-			}
+	for first, i := 0, 0; i < len(all); i++ {
+		if all[first].Name != all[i].Name {
+			first = i
+		}
+		if all[first].Revocable() != all[i].Revocable() {
+			return fmt.Errorf("resources (%q): are revocable in part; use all revocable ones, or none", all[i].Name)
 		}
 	}
 	return nil

@@ -33,3 +33,11 @@ func DecodeProto(b []byte, m proto.Message) error {
 	}
 	return codec.CheckRequired(m)
 }
+
+// Type is a message type that encoded bytes can be checked against, and turned into JSON, without
+// decoding them: for what is kept as its bytes and shown as JSON. It is safe for use by many
+// goroutines.
+type Type = codec.Type
+
+// TypeOf returns the Type of m, which may be a nil pointer of its type.
+func TypeOf(m proto.Message) *Type { return codec.TypeOf(m) }

@@ -17,7 +17,7 @@ import (
 type Status struct {
 	TaskID, AgentID, ExecutorID string // "" unset, but for TaskID, which is required
 	State                       mesosv1.TaskState
-	Source                      mesosv1.TaskStatus_Source
+	Source                      mesosv1.TaskStatus_Source // always written; SOURCE_MASTER where none was read
 	HasReason                   bool
 	Reason                      mesosv1.TaskStatus_Reason
 	Message                     string  // "" unset
@@ -190,7 +190,7 @@ func consumeVarint(b string) (v uint64, n int) {
 	return v, n
 }
 
-// Type, field numbers of Event, and of what it holds.
+// The numbers of the fields of Event that are written by hand.
 const (
 	eventType   protowire.Number = 1
 	eventOffers protowire.Number = 3
