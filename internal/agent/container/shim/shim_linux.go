@@ -20,11 +20,17 @@ const idleExit = time.Minute
 type shim struct {
 	events chan func()
 	boxes  map[string]*box
-	procs  map[int]func(syscall.WaitStatus) // whom to tell when a child ends
+	procs  map[int]watched // whom to tell when a child ends
 	conns  map[*conn]bool
 	null   int
 	idle   time.Time // since when there is neither a container nor an agent
 	quit   bool
+}
+
+// watched is what follows the end of a child: before its number is given back, and after.
+type watched struct {
+	before func()
+	after  func(syscall.WaitStatus)
 }
 
 // Main supervises until it is told to go, or is not needed. The agent has made the working directory and the listening
@@ -41,7 +47,7 @@ func Main() int {
 	s := &shim{
 		events: make(chan func(), 64),
 		boxes:  map[string]*box{},
-		procs:  map[int]func(syscall.WaitStatus){},
+		procs:  map[int]watched{},
 		conns:  map[*conn]bool{},
 		null:   null,
 		idle:   time.Now(),
@@ -119,16 +125,17 @@ func (s *shim) reap() {
 		if !ok {
 			return
 		}
-		if b := s.leader(pid); b != nil {
-			b.beforeReap()
+		w, known := s.procs[pid]
+		if known {
+			w.before()
 		}
 		var ws syscall.WaitStatus
 		if _, err := syscall.Wait4(pid, &ws, 0, nil); err != nil {
 			continue
 		}
-		if tell := s.procs[pid]; tell != nil {
+		if known {
 			delete(s.procs, pid)
-			tell(ws)
+			w.after(ws)
 		}
 	}
 }
@@ -144,15 +151,6 @@ func ended() (int, bool) {
 		pid := siginfoPID(&info)
 		return pid, err == nil && pid > 0
 	}
-}
-
-func (s *shim) leader(pid int) *box {
-	for _, b := range s.boxes {
-		if b.state.PID == uint32(pid) && !b.reaped {
-			return b
-		}
-	}
-	return nil
 }
 
 // handle answers one message of an agent.
