@@ -90,6 +90,19 @@ func TestATaskWhoseChildOverrunsItsMemoryEndsAsAWhole(t *testing.T) {
 	}
 }
 
+func TestATaskThatForksWithoutEndCanBeKilled(t *testing.T) {
+	c, n := started(t, func(cfg *container.Config) { cfg.PIDs = 40 })
+	s := c.spec("sh", "-c", "trap '' TERM; while :; do (trap '' TERM; while :; do sleep 0.01 & done) & done")
+	launch(t, n, s)
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if st, err := n.Stats(s.ID); err == nil && st.Processes >= 20 {
+			break
+		}
+	}
+	n.Kill(s.ID, 10*time.Millisecond)
+	await(t, n)
+}
+
 func TestACommandBesideATaskLeavesNoProcess(t *testing.T) {
 	c, n := started(t)
 	s := c.spec("sleep", "1000")

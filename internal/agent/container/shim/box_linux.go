@@ -89,6 +89,9 @@ func (s *shim) launch(c *conn, m *wire.Message) {
 	go func() {
 		f := ch.raise(spec)
 		s.events <- func() {
+			if f != nil && b.state.Killed {
+				f = &failure{wire.KindKilled, "it was killed before its command was executed"}
+			}
 			b.told, b.born, b.failed = true, f == nil, f
 			if b.born && s.conns[b.conn] {
 				b.conn.send(&wire.Message{Type: wire.Started, Seq: b.seq, States: []wire.State{b.state}})

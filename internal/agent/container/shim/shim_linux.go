@@ -44,6 +44,9 @@ func Main() int {
 	}
 	// Orphans of a container come to us, so that they are reaped and its cgroup can go.
 	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	// The machine's own shortage of memory should cost one task, not all that share this shim. Refused to the unprivileged.
+	os.WriteFile(oomScore, []byte("-900"), 0)
+	unix.Umask(0o022)
 	s := &shim{
 		events: make(chan func(), 64),
 		boxes:  map[string]*box{},
@@ -169,7 +172,7 @@ func (s *shim) handle(c *conn, m *wire.Message) {
 		s.launch(c, m)
 	case wire.Kill:
 		if b := s.boxes[m.ID]; b != nil {
-			b.state.Killed = true
+			b.state.Killed = b.state.Killed || !b.reaped
 			s.kill(b, time.Duration(m.Grace))
 		}
 		c.send(&wire.Message{Type: wire.OK, Seq: m.Seq})
