@@ -301,6 +301,7 @@ func (n *Native) Run(ctx context.Context, id string, c Command) (int, error) {
 var kinds = map[wire.Kind]Kind{
 	wire.KindInvalid: KindInvalid, wire.KindExec: KindExec, wire.KindCgroup: KindCgroup, wire.KindRlimit: KindRlimit,
 	wire.KindUser: KindUser, wire.KindCaps: KindCaps, wire.KindSandbox: KindSandbox, wire.KindSystem: KindSystem, wire.KindGone: KindGone,
+	wire.KindKilled: KindKilled,
 }
 
 // resolve turns a Spec into what a shim needs.

@@ -15,6 +15,9 @@ import (
 // upFD is where the first process finds its shim.
 const upFD = 3
 
+// oomScore says how soon the kernel kills a process when the machine runs out of memory; -1000 is never.
+const oomScore = "/proc/self/oom_score_adj"
+
 // failure is what stops a container before its command runs.
 type failure struct {
 	kind wire.Kind
@@ -45,6 +48,9 @@ func become(s *wire.Spec, up *os.File) *failure {
 	parent := os.Getppid()
 	if err := cgroup.Join(s.Cgroup.Dirs()); err != nil {
 		return fail(wire.KindCgroup, "join cgroup", err)
+	}
+	if b, err := os.ReadFile(oomScore); err == nil && len(b) > 0 && b[0] == '-' { // the shim's, see Main
+		os.WriteFile(oomScore, []byte("0"), 0)
 	}
 	path, f := lookPath(s)
 	if f != nil {
