@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
+	"pgregory.net/rapid"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/gen/mesosv1/scheduler"
@@ -17,7 +18,7 @@ import (
 )
 
 // checkDecode wants DecodeCall to say what the general codec says, and tells whether it took text.
-func checkDecode(t testing.TB, text []byte) bool {
+func checkDecode(t rapid.TB, text []byte) bool {
 	t.Helper()
 	var want scheduler.Call
 	wantErr := UnmarshalJSON(text, &want)
@@ -55,8 +56,8 @@ func drawCall(r *rand.Rand) *scheduler.Call {
 }
 
 func TestCallsAreDecodedAsTheGeneralCodecDoes(t *testing.T) {
-	r := rand.New(rand.NewPCG(7, 7))
-	for range 1500 {
+	rapid.Check(t, func(t *rapid.T) {
+		r := seeded(t)
 		call := drawCall(r)
 		text, err := AppendJSON(nil, call)
 		if err != nil {
@@ -90,7 +91,7 @@ func TestCallsAreDecodedAsTheGeneralCodecDoes(t *testing.T) {
 			}
 			checkDecode(t, broken)
 		}
-	}
+	})
 }
 
 func TestUnusualCalls(t *testing.T) {

@@ -86,10 +86,12 @@ func CheckFrameworkInfo(info *mesosv1.FrameworkInfo) error {
 	} else if len(info.GetRoles()) > 0 {
 		return errors.New("framework_info.roles: needs the capability MULTI_ROLE; add it, or use role")
 	}
+	seen := make(map[string]bool, len(info.GetRoles()))
 	for i, role := range info.GetRoles() {
-		if slices.Contains(info.GetRoles()[:i], role) {
+		if seen[role] {
 			return fmt.Errorf("framework_info.roles[%d]: %q is there already; name each role once", i, role)
 		}
+		seen[role] = true
 		if err := CheckRole(role); err != nil {
 			return fmt.Errorf("framework_info.roles[%d]: %w", i, err)
 		}
@@ -143,9 +145,12 @@ func sortedKeys[V any](m map[string]V) []string {
 
 // CheckSuppressedRoles tells whether a framework may suppress these roles: they are its own.
 func CheckSuppressedRoles(info *mesosv1.FrameworkInfo, suppressed []string) error {
-	roles := Roles(info)
+	own := map[string]bool{}
+	for _, role := range Roles(info) {
+		own[role] = true
+	}
 	for i, role := range suppressed {
-		if !slices.Contains(roles, role) {
+		if !own[role] {
 			return fmt.Errorf("suppressed_roles[%d]: the framework is not in %q; suppress roles of its own", i, role)
 		}
 	}
@@ -173,10 +178,10 @@ func CheckUpdateFramework(old, info *mesosv1.FrameworkInfo) error {
 // goes with the type. A call of type UNKNOWN is whole; it is for the caller to say that nobody
 // knows it.
 func CheckCall(c *scheduler.Call) error {
-	if c.Type == nil {
+	kind := c.GetType()
+	if _, known := scheduler.Call_Type_name[int32(kind)]; c.Type == nil || !known {
 		return errors.New("type: is missing or unknown here; name the call")
 	}
-	kind := c.GetType()
 	if kind == scheduler.Call_SUBSCRIBE {
 		if c.Subscribe == nil {
 			return missing(kind, "subscribe")

@@ -240,7 +240,7 @@ func checkResources(rs []*mesosv1.Resource, offered string) (resource.List, stri
 	if role != "" && offered != "" && role != offered {
 		return nil, "", fmt.Errorf("resources: are allocated to %q, but the offer is to %q; use the offer's role", role, offered)
 	}
-	volumes := map[string]bool{}
+	var volumes map[string]bool // made for the few tasks that use some
 	for i := range l {
 		r := &l[i]
 		if r.Name == "gpus" && r.Kind == resource.Scalar && r.Scalar%resource.One != 0 {
@@ -250,11 +250,14 @@ func checkResources(rs []*mesosv1.Resource, offered string) (resource.List, stri
 			return nil, "", err
 		}
 		if id := r.PersistenceID(); id != "" {
-			if key := r.Role() + "\x00" + id; volumes[key] {
+			key := r.Role() + "\x00" + id
+			if volumes[key] {
 				return nil, "", fmt.Errorf("resources (\"disk\").disk.persistence.id: %q is there twice; name each volume once", id)
-			} else {
-				volumes[key] = true
 			}
+			if volumes == nil {
+				volumes = map[string]bool{}
+			}
+			volumes[key] = true
 		}
 	}
 	return l, role, checkRevocable(l, nil)
@@ -296,11 +299,12 @@ func CheckDisk(r *resource.Resource) error {
 // checkRevocable refuses names that are revocable in one place and not in another.
 func checkRevocable(a, b resource.List) error {
 	all := a.Plus(b)
-	for i := range all {
-		for j := i - 1; j >= 0 && all[j].Name == all[i].Name; j-- {
-			if all[j].Revocable() != all[i].Revocable() {
-				return fmt.Errorf("resources (%q): are revocable in part; use all revocable ones, or none", all[i].Name)
-			}
+	for first, i := 0, 0; i < len(all); i++ {
+		if all[first].Name != all[i].Name {
+			first = i
+		}
+		if all[first].Revocable() != all[i].Revocable() {
+			return fmt.Errorf("resources (%q): are revocable in part; use all revocable ones, or none", all[i].Name)
 		}
 	}
 	return nil

@@ -163,6 +163,7 @@ func TestCalls(t *testing.T) {
 			about(t, kind+" with an id only", err, strings.ToLower(kind)+": is missing")
 		}
 	}
+	about(t, "a number for a type of the future", CheckCall(&scheduler.Call{Type: scheduler.Call_Type(99).Enum(), FrameworkId: &mesosv1.FrameworkID{Value: proto.String("f")}}), "type")
 	const info = `{"user":"u","name":"n"`
 	for name, c := range map[string]struct{ call, field string }{
 		"no type":                   {`{}`, "type"},
@@ -221,7 +222,7 @@ func TestConstraintsAdmit(t *testing.T) {
 		{rack, `{"exists":{}}`, true}, {none, `{"exists":{}}`, false}, {rack, `{"not_exists":{}}`, false}, {none, `{"not_exists":{}}`, true}, {level, `{"exists":{}}`, true}, {level, `{"not_exists":{}}`, false},
 		{rack, `{"text_equals":{"value":"r1"}}`, true}, {rack, `{"text_equals":{"value":"r2"}}`, false}, {none, `{"text_equals":{"value":""}}`, false}, {level, `{"text_equals":{"value":"x"}}`, true},
 		{rack, `{"text_not_equals":{"value":"r1"}}`, false}, {none, `{"text_not_equals":{"value":"x"}}`, true}, {level, `{"text_not_equals":{"value":"x"}}`, true},
-		{rack, `{"text_matches":{"regex":"r[0-9]"}}`, true}, {rack, `{"text_matches":{"regex":"r"}}`, false}, {rack, `{"text_matches":{"regex":"x|r"}}`, false}, {none, `{"text_matches":{"regex":".*"}}`, false}, {level, `{"text_matches":{"regex":"x"}}`, true},
+		{rack, `{"text_matches":{"regex":"r[0-9]"}}`, true}, {rack, `{"text_matches":{"regex":"r"}}`, false}, {rack, `{"text_matches":{"regex":"r|r1"}}`, true}, {rack, `{"text_matches":{"regex":"(?U)r.*"}}`, true}, {rack, `{"text_matches":{"regex":"\\Qr1"}}`, true}, {rack, `{"text_matches":{"regex":"1"}}`, false}, {rack, `{"text_matches":{"regex":"x|r"}}`, false}, {none, `{"text_matches":{"regex":".*"}}`, false}, {level, `{"text_matches":{"regex":"x"}}`, true},
 		{rack, `{"text_not_matches":{"regex":"r."}}`, false}, {none, `{"text_not_matches":{"regex":".*"}}`, true}, {level, `{"text_not_matches":{"regex":"10"}}`, true},
 		{zone, `{"exists":{}}`, false}, {zone, `{"not_exists":{}}`, true}, {host, `{"text_equals":{"value":"h1"}}`, true}, {`{"pseudoattribute_type":"REGION"}`, `{"text_matches":{"regex":"eu-.*"}}`, true},
 	} {

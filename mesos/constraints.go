@@ -96,25 +96,25 @@ func compile(a *scheduler.AttributeConstraint) (c constraint, err error) {
 		want := p.GetTextNotEquals().GetValue()
 		c.absent, c.text = true, func(s string) bool { return s != want }
 	case p.GetTextMatches() != nil:
-		re, err := compileRegex(p.GetTextMatches().GetRegex())
+		matches, err := compileRegex(p.GetTextMatches().GetRegex())
 		if err != nil {
 			return c, at("predicate.text_matches.regex", err)
 		}
-		c.text = re.MatchString
+		c.text = matches
 	case p.GetTextNotMatches() != nil:
-		re, err := compileRegex(p.GetTextNotMatches().GetRegex())
+		matches, err := compileRegex(p.GetTextNotMatches().GetRegex())
 		if err != nil {
 			return c, at("predicate.text_not_matches.regex", err)
 		}
-		c.absent, c.text = true, func(s string) bool { return !re.MatchString(s) }
+		c.absent, c.text = true, func(s string) bool { return !matches(s) }
 	default:
 		return c, errors.New("predicate: has no member that is known here; give one like exists or text_equals")
 	}
 	return c, nil
 }
 
-// compileRegex compiles an expression that has to match the whole of a text.
-func compileRegex(text string) (*regexp.Regexp, error) {
+// compileRegex compiles an expression into a test for texts that it matches as a whole.
+func compileRegex(text string) (func(string) bool, error) {
 	if len(text) > maxRegexLength {
 		return nil, fmt.Errorf("has %d bytes, of at most %d; shorten it", len(text), maxRegexLength)
 	}
@@ -129,7 +129,15 @@ func compileRegex(text string) (*regexp.Regexp, error) {
 	if n := len(program.Inst); n > maxRegexProgram {
 		return nil, fmt.Errorf("takes %d steps, of at most %d; simplify it", n, maxRegexProgram)
 	}
-	return regexp.Compile(`\A(?:` + text + `)\z`)
+	re, err := regexp.Compile(text)
+	if err != nil {
+		return nil, err
+	}
+	re.Longest() // a match of the whole is then the one that is found
+	return func(s string) bool {
+		found := re.FindStringIndex(s)
+		return found != nil && found[0] == 0 && found[1] == len(s)
+	}, nil
 }
 
 // Admit tells whether an agent may be offered in that role. region and zone are "" where the agent

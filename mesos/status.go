@@ -17,7 +17,7 @@ import (
 type Status struct {
 	TaskID, AgentID, ExecutorID string // "" unset, but for TaskID, which is required
 	State                       mesosv1.TaskState
-	Source                      mesosv1.TaskStatus_Source
+	Source                      mesosv1.TaskStatus_Source // always written; SOURCE_MASTER where none was read
 	HasReason                   bool
 	Reason                      mesosv1.TaskStatus_Reason
 	Message                     string  // "" unset

@@ -37,7 +37,7 @@ func appendMessage(dst []byte, p *plan, m protoreflect.Message) []byte {
 	first := len(dst)
 	for i := range p.fields {
 		f := &p.fields[i]
-		if !m.Has(f.desc) {
+		if !m.Has(f.desc) || f.nameless(m) {
 			if f.ifUnset != "" {
 				dst = comma(dst, first)
 				dst = append(dst, f.ifUnset...)
@@ -67,6 +67,11 @@ func comma(dst []byte, first int) []byte {
 		return append(dst, ',')
 	}
 	return dst
+}
+
+// nameless tells whether the field is an enum whose number has no name here: to a reader, unset.
+func (f *field) nameless(m protoreflect.Message) bool {
+	return f.enum != nil && !f.list && f.nameOf(int64(m.Get(f.desc).Enum())) == ""
 }
 
 func (f *field) appendList(dst []byte, l protoreflect.List) []byte {

@@ -14,7 +14,7 @@ import (
 // decoding them. It is safe for use by many goroutines.
 type Type struct {
 	plan *plan
-	make protoreflect.MessageType
+	kind protoreflect.MessageType
 }
 
 // TypeOf returns the Type of m.
@@ -36,7 +36,7 @@ func (p *plan) checkWire(wire []byte, partial bool, depth int) error {
 	var seen bits
 	for len(wire) > 0 {
 		num, kind, n := protowire.ConsumeTag(wire)
-		if n < 0 {
+		if n < 0 || num > protowire.MaxValidNumber {
 			return errWire
 		}
 		wire = wire[n:]
@@ -114,7 +114,7 @@ func (t *Type) AppendJSON(dst, wire []byte) ([]byte, error) {
 	if ok {
 		return append(dst, '}'), nil
 	}
-	m := t.make.New()
+	m := t.kind.New()
 	if err := (proto.UnmarshalOptions{AllowPartial: true}).Unmarshal(wire, m.Interface()); err != nil {
 		return dst[:start], errWire
 	}
