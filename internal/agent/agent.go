@@ -19,6 +19,7 @@ import (
 	"github.com/pando-os/pando/internal/loop"
 	"github.com/pando-os/pando/internal/machine"
 	"github.com/pando-os/pando/internal/sandbox"
+	"github.com/pando-os/pando/internal/serve"
 )
 
 // compactAt is the size from which a journal is written anew when most of it is about the past.
@@ -31,6 +32,9 @@ type Agent struct {
 	started machine.Now
 	counts  *counters
 	wire    agentlink.Agent
+	build   []byte       // members of /version, encoded
+	flags   []byte       // what /flags shows, encoded
+	maxAge  atomic.Int64 // of ended sandboxes, in nanoseconds, as it was found last
 
 	journal *journal.Journal
 	book    *workload.Book
@@ -96,6 +100,9 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 	a.loop = loop.New[workload.In, workload.Record, workload.Msg, workload.Work, workload.Fact](
 		a.book, a, deps.Clock, func() any { return a.book.View() }, loop.Config{})
 	a.counts = newCounters(a)
+	a.build, a.flags = serve.Build(cfg.Version), a.settings()
+	a.maxAge.Store(int64(cfg.GCDelay))
+	a.attachAll()
 	return a, nil
 }
 
@@ -124,6 +131,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	a.work.Go(func() { a.exits(ctx) })
 	a.work.Go(func() { a.connect(ctx) })
+	a.work.Go(func() { a.collect(ctx) })
 	err = a.loop.Run(ctx)
 	cancel()
 	a.mu.Lock()

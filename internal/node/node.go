@@ -234,7 +234,8 @@ func (n *Node) startMaster(ctx context.Context, l net.Listener) error {
 	n.master = master.New(master.Config{
 		Hostname: n.cfg.Hostname, IP: n.cfg.IP, Port: n.cfg.MasterPort, Cluster: n.cfg.Cluster, Book: book,
 		LeaseTTL: n.cfg.LeaseTTL, Alone: n.cfg.Store == "" || n.cfg.Store == "embedded", Flags: n.cfg.Flags, Version: n.cfg.Version,
-	}, master.Deps{Store: n.store, Clock: n.clock, Log: n.log.With("part", "master"), Meter: m})
+		WorkDir: n.cfg.DataDir,
+	}, master.Deps{Store: n.store, Clock: n.clock, Log: n.log.With("part", "master"), Meter: m, Level: n.cfg.LogLevel})
 	n.serve(l, n.master.Handler())
 	n.run(ctx, "master", n.master.Run)
 	return n.awaitLeading(ctx, n.cfg.Store == "" || n.cfg.Store == "embedded")
@@ -293,8 +294,9 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 		Masters: n.cfg.Masters, Hostname: n.cfg.Hostname, IP: n.cfg.IP, Port: n.cfg.AgentPort, WorkDir: work,
 		Resources: resources, Attributes: attributes, Strict: n.cfg.Strict, Boot: boot, Launches: 2 * runtime.NumCPU(),
 		Quota: n.cfg.CPUQuota, ShutdownGrace: n.cfg.ShutdownGrace, RecoveryTimeout: n.cfg.RecoveryTimeout,
+		GCDelay: n.cfg.GCDelay, GCHeadroom: n.cfg.GCHeadroom, Isolation: isolation(lacks),
 		SwitchUser: n.cfg.SwitchUser, Flags: n.cfg.Flags, Version: master.MesosVersion, Book: workload.Defaults(),
-	}, agent.Deps{Runtime: n.native, Fetcher: &fetch.Fetcher{}, Clock: n.clock, Log: n.log.With("part", "agent"), Meter: m})
+	}, agent.Deps{Runtime: n.native, Fetcher: &fetch.Fetcher{}, Clock: n.clock, Log: n.log.With("part", "agent"), Meter: m, Level: n.cfg.LogLevel})
 	if err != nil {
 		return err
 	}
@@ -302,6 +304,14 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 	n.serve(l, n.agent.Handler())
 	n.run(ctx, "agent", n.agent.Run)
 	return nil
+}
+
+// isolation names what holds containers, in the original's words.
+func isolation(lacks []string) string {
+	if len(lacks) > 0 {
+		return "posix/cpu,posix/mem"
+	}
+	return "cgroups/cpu,cgroups/mem"
 }
 
 // describe makes the machine's resources and attributes of what was set and what is detected.

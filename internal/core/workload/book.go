@@ -54,7 +54,8 @@ type Book struct {
 	states     map[Ref]*taskState
 	containers map[string]Ref
 	completed  []*TaskView
-	retries    []retry // by time
+	former     []*Framework // of completed tasks, the latest last
+	retries    []retry      // by time
 }
 
 // TaskView is one task as it is shown. Values are replaced, never changed.
@@ -122,7 +123,7 @@ func (b *Book) replay(r *Record) {
 	case r.Framework != nil:
 		b.frameworks[r.Framework.ID] = r.Framework
 	case r.FrameworkGone != "":
-		delete(b.frameworks, r.FrameworkGone)
+		b.retire(r.FrameworkGone)
 	case r.Accepted != nil:
 		b.admit(r.Accepted)
 	case r.Gone != nil:
@@ -369,8 +370,24 @@ func (b *Book) forget(ref Ref, out *Out) {
 		return false
 	})
 	if _, ok := b.frameworks[ref.Framework]; ok && !left {
-		delete(b.frameworks, ref.Framework)
+		b.retire(ref.Framework)
 		out.Save = append(out.Save, Record{FrameworkGone: ref.Framework})
+	}
+}
+
+// maxFormer bounds how many frameworks without tasks are remembered; the original's setting.
+const maxFormer = 50
+
+// retire remembers a framework of which nothing is left here, for as long as its past is shown.
+func (b *Book) retire(id string) {
+	f := b.frameworks[id]
+	if f == nil {
+		return
+	}
+	delete(b.frameworks, id)
+	b.former = append(slices.DeleteFunc(slices.Clone(b.former), func(x *Framework) bool { return x.ID == id }), f)
+	if n := len(b.former) - maxFormer; n > 0 {
+		b.former = b.former[n:]
 	}
 }
 
