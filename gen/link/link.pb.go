@@ -563,11 +563,13 @@ func (x *Registered) GetUnknownTasks() []*TaskRef {
 }
 
 type TaskRef struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	FrameworkId   string                 `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
-	TaskId        string                 `protobuf:"bytes,2,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	FrameworkId string                 `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
+	TaskId      string                 `protobuf:"bytes,2,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	// Whether the framework is told TASK_DROPPED rather than TASK_LOST.
+	PartitionAware bool `protobuf:"varint,3,opt,name=partition_aware,json=partitionAware,proto3" json:"partition_aware,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *TaskRef) Reset() {
@@ -612,6 +614,13 @@ func (x *TaskRef) GetTaskId() string {
 		return x.TaskId
 	}
 	return ""
+}
+
+func (x *TaskRef) GetPartitionAware() bool {
+	if x != nil {
+		return x.PartitionAware
+	}
+	return false
 }
 
 // A task as its agent knows it. Terminal ones are reported until their last update is acknowledged.
@@ -1098,10 +1107,11 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"\n" +
 	"Registered\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12;\n" +
-	"\runknown_tasks\x18\x02 \x03(\v2\x16.pando.link.v1.TaskRefR\funknownTasks\"E\n" +
+	"\runknown_tasks\x18\x02 \x03(\v2\x16.pando.link.v1.TaskRefR\funknownTasks\"n\n" +
 	"\aTaskRef\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
-	"\atask_id\x18\x02 \x01(\tR\x06taskId\"\xa5\x02\n" +
+	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12'\n" +
+	"\x0fpartition_aware\x18\x03 \x01(\bR\x0epartitionAware\"\xa5\x02\n" +
 	"\n" +
 	"TaskReport\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x1b\n" +

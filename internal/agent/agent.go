@@ -1,0 +1,294 @@
+// Package agent is the shell around a machine's book: it keeps the journal, talks to the leading master, makes and ends
+// containers, and answers what is asked of this machine.
+package agent
+
+import (
+	"context"
+	crand "crypto/rand"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/pando-os/pando/internal/agent/container"
+	"github.com/pando-os/pando/internal/agent/journal"
+	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/internal/loop"
+	"github.com/pando-os/pando/internal/machine"
+	"github.com/pando-os/pando/internal/sandbox"
+)
+
+// compactAt is the size from which a journal is written anew when most of it is about the past.
+const compactAt = 4 << 20
+
+// Agent is one agent.
+type Agent struct {
+	cfg     Config
+	deps    Deps
+	started machine.Now
+	counts  *counters
+
+	journal *journal.Journal
+	book    *workload.Book
+	loop    *workLoop
+	view    atomic.Pointer[workload.View]
+
+	compactAt  int64       // of the journal's size; the saver owns it
+	compacting atomic.Bool // a compaction was asked for
+
+	launches chan struct{} // a place for each launch that may be under way
+	work     sync.WaitGroup
+
+	files sandbox.Files // what /files shows; it has a lock of its own
+
+	mu       sync.Mutex // guards the rest
+	link     *masterLink
+	cancels  map[string]context.CancelFunc // of launches, by container
+	watchers map[string]context.CancelFunc // of checks, by container
+	master   string                        // host name of the leader
+	base     context.Context               // of all work; ends with Run
+}
+
+type workLoop = loop.Loop[workload.In, workload.Record, workload.Msg, workload.Work, workload.Fact]
+
+// Open reads the journal in the work directory and makes an agent of it that does nothing yet.
+func Open(cfg Config, deps Deps) (*Agent, error) {
+	a := &Agent{
+		cfg: cfg, deps: deps, started: deps.Clock.Now(), compactAt: compactAt,
+		launches: make(chan struct{}, max(cfg.Launches, 1)),
+		cancels:  map[string]context.CancelFunc{}, watchers: map[string]context.CancelFunc{},
+	}
+	dir := filepath.Join(cfg.WorkDir, "meta")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("the agent's work directory cannot be made: %w", err)
+	}
+	var records []workload.Record
+	path := filepath.Join(dir, "journal")
+	j, damage, err := journal.Open(path, cfg.Strict, func(b []byte) error {
+		r, err := decodeRecord(b)
+		if err == nil {
+			records = append(records, r)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if damage.Lost > 0 {
+		deps.Log.Error("part of the journal could not be read and is lost", "journal", path, "bytes", damage.Lost, "places", damage.Gaps)
+	}
+	if damage.Torn > 0 {
+		deps.Log.Info("the end of the journal was cut off by a crash and is dropped", "journal", path, "bytes", damage.Torn)
+	}
+	var seed [32]byte
+	if _, err := crand.Read(seed[:]); err != nil {
+		return nil, fmt.Errorf("seed: %w", err)
+	}
+	cfg.Book.Boot, cfg.Book.IP = cfg.Boot, cfg.IP
+	a.journal = j
+	a.book = workload.New(cfg.Book, records, a.started, rand.New(rand.NewChaCha8(seed)))
+	a.view.Store(a.book.View())
+	a.loop = loop.New[workload.In, workload.Record, workload.Msg, workload.Work, workload.Fact](
+		a.book, a, deps.Clock, func() any { return a.book.View() }, loop.Config{})
+	a.counts = newCounters(a)
+	return a, nil
+}
+
+// Run finds the containers that are there, connects to the master and works until the context ends. Tasks go on after it.
+func (a *Agent) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	found, err := a.deps.Runtime.Recover(ctx)
+	if err != nil {
+		return fmt.Errorf("finding the containers of earlier runs: %w", err)
+	}
+	a.mu.Lock()
+	a.base = ctx
+	a.mu.Unlock()
+	in := &workload.Recovered{}
+	for _, f := range found {
+		w := workload.Found{Container: f.ID, PID: f.PID, Ticks: f.StartTicks}
+		if f.Exit != nil {
+			e := exit(*f.Exit)
+			w.Exit = &e
+		}
+		in.Containers = append(in.Containers, w)
+	}
+	if err := a.loop.Post(in); err != nil {
+		return err
+	}
+	a.work.Go(func() { a.exits(ctx) })
+	a.work.Go(func() { a.connect(ctx) })
+	err = a.loop.Run(ctx)
+	cancel()
+	a.mu.Lock()
+	if a.link != nil {
+		a.link.close()
+	}
+	a.mu.Unlock()
+	a.work.Wait()
+	if cerr := a.journal.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// Tasks says how many tasks run here now.
+func (a *Agent) Tasks() int {
+	n := 0
+	for _, t := range a.view.Load().Tasks {
+		if !t.Ended {
+			n++
+		}
+	}
+	return n
+}
+
+// exits passes the ends of containers on to the book.
+func (a *Agent) exits(ctx context.Context) {
+	for {
+		select {
+		case e, ok := <-a.deps.Runtime.Exits():
+			if !ok {
+				return
+			}
+			a.unwatch(e.ID)
+			if a.loop.Put(ctx, &workload.Exited{Container: e.ID, Exit: exit(e)}) != nil {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func exit(e container.Exit) workload.Exit {
+	return workload.Exit{Status: e.WaitStatus, Known: e.Known, OOM: e.OOM, Limit: e.MemLimit, TimedOut: e.TimedOut}
+}
+
+// Save appends records to the journal with one write and one sync. A compaction among them takes the place of all that
+// was before it.
+func (a *Agent) Save(_ context.Context, records []workload.Record) error {
+	var out [][]byte
+	for i := range records {
+		r := &records[i]
+		if r.Compact != nil {
+			all := make([][]byte, 0, len(r.Compact))
+			for k := range r.Compact {
+				b, err := encodeRecord(&r.Compact[k])
+				if err != nil {
+					return err
+				}
+				all = append(all, b)
+			}
+			if err := a.journal.Replace(all); err != nil {
+				return err
+			}
+			a.compactAt = max(compactAt, 4*a.journal.Size())
+			a.compacting.Store(false)
+			out = out[:0]
+			continue
+		}
+		b, err := encodeRecord(r)
+		if err != nil {
+			return err
+		}
+		out = append(out, b)
+	}
+	if len(out) > 0 {
+		if err := a.journal.Append(out); err != nil {
+			return err
+		}
+	}
+	if a.journal.Size() > a.compactAt && a.compacting.CompareAndSwap(false, true) {
+		if a.loop.Post(&workload.Compact{}) != nil {
+			a.compacting.Store(false) // another time
+		}
+	}
+	return nil
+}
+
+// Send gives messages to the link, if there is one; what is lost is owed still.
+func (a *Agent) Send(messages []workload.Msg) {
+	a.mu.Lock()
+	l := a.link
+	a.mu.Unlock()
+	if l == nil {
+		return
+	}
+	for _, m := range messages {
+		if m.Refuse != "" {
+			l.close()
+			return
+		}
+		l.send(m)
+	}
+}
+
+// Do begins slow deeds.
+func (a *Agent) Do(work []workload.Work) {
+	for i := range work {
+		w := &work[i]
+		switch {
+		case w.Launch != nil:
+			a.launch(w.Launch)
+		case w.Cancel != "":
+			a.mu.Lock()
+			if cancel := a.cancels[w.Cancel]; cancel != nil {
+				cancel()
+			}
+			a.mu.Unlock()
+		case w.Kill != nil:
+			k := *w.Kill
+			a.unwatch(k.Container)
+			a.work.Go(func() {
+				if err := a.deps.Runtime.Kill(k.Container, k.Grace); err != nil {
+					a.deps.Log.Warn("a container could not be killed", "container", k.Container, "error", err)
+				}
+			})
+		case w.Watch != nil:
+			a.watch(w.Watch)
+		case w.Forget != "":
+			id := w.Forget
+			a.unwatch(id)
+			a.work.Go(func() { a.forget(id) })
+		case w.Destroy != "":
+			id := w.Destroy
+			a.work.Go(func() { // its end comes back as Exited, and is forgotten then
+				if err := a.deps.Runtime.Kill(id, 0); err != nil {
+					a.deps.Log.Warn("a container that nobody knows could not be ended", "container", id, "error", err)
+				}
+				a.forget(id)
+			})
+		}
+	}
+}
+
+func (a *Agent) forget(id string) {
+	if err := a.deps.Runtime.Forget(id); err != nil {
+		a.deps.Log.Debug("a container could not be forgotten yet", "container", id, "error", err)
+	}
+}
+
+// Tell logs and counts what happened.
+func (a *Agent) Tell(_ machine.Now, facts []workload.Fact) {
+	for i := range facts {
+		f := &facts[i]
+		a.counts.count(f)
+		switch f.Kind {
+		case workload.FactRegistered, workload.FactReregistered, workload.FactUnlinked:
+			a.deps.Log.Info(f.Kind.String(), "agent", f.Text)
+		case workload.FactLeaderRefused, workload.FactOrphanDestroyed:
+			a.deps.Log.Warn(f.Kind.String(), "container", f.Container, "why", f.Text)
+		case workload.FactTaskRefused:
+			a.deps.Log.Info(f.Kind.String(), "framework", f.Framework, "task", f.Task, "why", f.Text)
+		default:
+			a.deps.Log.Debug(f.Kind.String(), "framework", f.Framework, "task", f.Task, "container", f.Container, "state", f.State.String(), "what", f.Text)
+		}
+	}
+}
+
+// Show publishes the book for readers.
+func (a *Agent) Show(view any) { a.view.Store(view.(*workload.View)) }

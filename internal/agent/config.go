@@ -1,0 +1,54 @@
+package agent
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/agent/container"
+	"github.com/pando-os/pando/internal/clock"
+	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/internal/fetch"
+	"github.com/pando-os/pando/internal/meter"
+	"github.com/pando-os/pando/mesos/resource"
+)
+
+// Config holds an agent's settings.
+type Config struct {
+	// Masters are tried in turn, as host:port; one that does not lead says who does.
+	Masters []string
+	// Hostname, IP and Port are where clients reach this agent's API.
+	Hostname, IP string
+	Port         int
+	// WorkDir is an absolute path: sandboxes as the original lays them out, and this agent's journal in meta.
+	WorkDir    string
+	Resources  resource.List
+	Attributes []*mesosv1.Attribute
+	// Strict refuses to start from a damaged journal; otherwise what cannot be read is lost.
+	Strict bool
+	// Boot is the machine's boot id.
+	Boot string
+	// Launches is how many launches may be under way at once.
+	Launches int
+	// Quota makes a task's cpus a hard limit; otherwise they are its share when cpus are short.
+	Quota bool
+	// ShutdownGrace is told to executors, and RecoveryTimeout too.
+	ShutdownGrace, RecoveryTimeout time.Duration
+	// SwitchUser runs tasks as their users; without it, and without root, as the agent's own.
+	SwitchUser bool
+	// Environment is added to every task's, before its own.
+	Environment map[string]string
+	// Flags are shown by /flags and /state.
+	Flags   map[string]string
+	Version string
+	Book    workload.Config
+}
+
+// Deps is what an agent is given.
+type Deps struct {
+	Runtime container.Runtime
+	Fetcher *fetch.Fetcher
+	Clock   clock.Clock
+	Log     *slog.Logger
+	Meter   *meter.Meter
+}

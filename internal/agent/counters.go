@@ -1,0 +1,44 @@
+package agent
+
+import (
+	"strings"
+
+	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/internal/meter"
+)
+
+// counters are what the shell counts by itself; what can be read off the book is computed when it is asked for.
+type counters struct {
+	launchErrors, updates *meter.Counter
+	states                map[string]*meter.Counter
+}
+
+func newCounters(a *Agent) *counters {
+	m := a.deps.Meter
+	c := &counters{
+		launchErrors: m.Counter("slave/container_launch_errors"), updates: m.Counter("slave/valid_status_updates"),
+		states: map[string]*meter.Counter{},
+	}
+	for _, s := range []string{"finished", "failed", "killed", "lost", "gone"} {
+		c.states[s] = m.Counter("slave/tasks_" + s)
+	}
+	m.GaugeFunc("slave/registered", func() float64 {
+		if a.view.Load().Registered {
+			return 1
+		}
+		return 0
+	})
+	m.GaugeFunc("slave/uptime_secs", func() float64 { return float64(a.deps.Clock.Now().Wall-a.started.Wall) / 1e9 })
+	return c
+}
+
+// count is called by the loop's releases alone.
+func (c *counters) count(f *workload.Fact) {
+	if f.Kind != workload.FactTaskState {
+		return
+	}
+	c.updates.Inc()
+	if k := c.states[strings.ToLower(strings.TrimPrefix(f.State.String(), "TASK_"))]; k != nil {
+		k.Inc()
+	}
+}

@@ -1,0 +1,75 @@
+package agent
+
+import (
+	"fmt"
+
+	"github.com/pando-os/pando/gen/mesosv1"
+)
+
+// unsupported says why this agent cannot run a task as it was asked for, or "" when it can. What is not named here is
+// honoured or stands in the table of support_test.go with the reason why it may be ignored.
+func unsupported(t *mesosv1.TaskInfo) string {
+	later := func(what, way string) string {
+		return fmt.Sprintf("%s is not supported by this version of Pando yet; %s.", what, way)
+	}
+	if t.GetExecutor() != nil {
+		return later("a custom executor (executor)", "give the task a command instead")
+	}
+	c := t.GetContainer()
+	if c == nil {
+		c = &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_MESOS.Enum()}
+	}
+	if c.GetType() == mesosv1.ContainerInfo_DOCKER {
+		return later("a Docker container (container.type)", "use type MESOS without an image")
+	}
+	if c.GetMesos().GetImage() != nil {
+		return later("an image (container.mesos.image)", "the task can use what the machine has, or fetch it by command.uris")
+	}
+	if len(c.GetVolumes()) > 0 {
+		return later("a volume (container.volumes)", "the task can use paths of the machine that its user may")
+	}
+	if c.Hostname != nil {
+		return later("a host name of its own (container.hostname)", "leave it out")
+	}
+	if len(c.GetNetworkInfos()) > 0 {
+		for _, n := range c.GetNetworkInfos() {
+			if n.GetName() != "" || len(n.GetPortMappings()) > 0 || len(n.GetGroups()) > 0 || len(n.GetIpAddresses()) > 0 {
+				return later("a network of its own (container.network_infos)", "the task shares the machine's network; take ports from the offer")
+			}
+		}
+	}
+	if c.GetTtyInfo() != nil {
+		return later("a terminal (container.tty_info)", "leave it out")
+	}
+	l := c.GetLinuxInfo()
+	if l == nil {
+		l = &mesosv1.LinuxInfo{}
+	}
+	switch {
+	case l.GetSeccomp() != nil && !l.GetSeccomp().GetUnconfined():
+		return later("a seccomp profile (container.linux_info.seccomp)", "leave it out or say unconfined")
+	case l.GetIpcMode() == mesosv1.LinuxInfo_PRIVATE:
+		return later("a private IPC namespace (container.linux_info.ipc_mode)", "leave it out")
+	case l.ShmSize != nil:
+		return later("a size of /dev/shm (container.linux_info.shm_size)", "leave it out")
+	case l.SharePidNamespace != nil && !l.GetSharePidNamespace():
+		return later("a pid namespace of its own (container.linux_info.share_pid_namespace)", "leave it out")
+	}
+	for _, r := range t.GetResources() {
+		if r.GetDisk().GetPersistence() != nil || r.GetDisk().GetVolume() != nil || r.GetDisk().GetSource() != nil {
+			return later("a persistent volume (resources.disk)", "use the sandbox")
+		}
+	}
+	for _, v := range t.GetCommand().GetEnvironment().GetVariables() {
+		if v.GetType() == mesosv1.Environment_Variable_SECRET {
+			return later("a secret in the environment (command.environment)", "pass it as a value or by a file")
+		}
+	}
+	if h := t.GetHealthCheck().GetCommand(); h != nil && len(h.GetUris()) > 0 {
+		return later("uris of a health check's command (health_check.command.uris)", "fetch them with the task's command")
+	}
+	if h := t.GetCheck().GetCommand().GetCommand(); h != nil && len(h.GetUris()) > 0 {
+		return later("uris of a check's command (check.command.command.uris)", "fetch them with the task's command")
+	}
+	return ""
+}

@@ -1,0 +1,371 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/core/allocator"
+	"github.com/pando-os/pando/internal/machine"
+)
+
+// agentRegister takes an agent in: a new one, one that comes back, or one whose connection was replaced.
+func (b *Book) agentRegister(in *AgentRegister, out *Out) {
+	spec := in.Spec
+	old := (*Agent)(nil)
+	if spec.ID == "" {
+		b.supplant(spec, out)
+		s := *spec
+		s.ID = fmt.Sprintf("%s-S%d", b.cfg.MasterID, b.nextAgent)
+		b.nextAgent++
+		s.Info = appendID(s.Info, 6, s.ID)
+		spec = &s
+	} else if old = findAgent(b.agents, spec.ID); old != nil && old.Mark == Gone {
+		out.Tell = append(out.Tell, Fact{Kind: FactAgentRefused, Agent: spec.ID, Reason: AgentMarkedGone})
+		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Shutdown{"this agent was marked gone; remove its work directory to let it join anew"}})
+		return
+	}
+	state := b.states[spec.ID]
+	if state == nil {
+		state = &agentState{id: spec.ID, tasks: map[FrameworkTask]struct{}{}}
+		b.states[spec.ID] = state
+	}
+	if state.conn != 0 && state.conn != in.Conn {
+		delete(b.conns, state.conn)
+		out.Send = append(out.Send, Msg{Conn: state.conn, Body: Disconnect{"the agent registered over another connection"}})
+	}
+	state.conn, state.missed = in.Conn, 0
+	b.conns[in.Conn] = state
+
+	agent := &Agent{Spec: spec, Connected: true, Registered: b.now.Wall}
+	fresh := true // the allocator does not know it
+	kind := FactAgentRegistered
+	if old != nil {
+		kind = FactAgentReregistered
+		agent.Registered, agent.Reregistered = old.Registered, b.now.Wall
+		fresh = old.Recovered || old.Mark != Admitted
+		if old.Recovered {
+			b.recoveredCount--
+			if b.recoveredCount == 0 {
+				b.recoverBy = machine.Never
+			}
+		}
+	}
+	b.agents.Set(agent)
+	if old == nil || old.Mark != Admitted || !slices.Equal(old.Spec.Info, spec.Info) || old.Spec.Version != spec.Version {
+		out.Save = append(out.Save, Record{Agent: &AgentRecord{Spec: spec, Mark: Admitted, Registered: agent.Registered}})
+	}
+	for _, o := range slices.Clone(state.offers) {
+		b.rescind(o, out)
+	}
+	face := allocator.Agent{
+		ID: spec.ID, Total: spec.Total, Hostname: spec.Hostname, Region: spec.Region, Zone: spec.Zone, Attributes: spec.Attributes,
+	}
+	b.alloc.AddAgent(face)
+	b.alloc.SetAgentActive(spec.ID, true)
+	out.Tell = append(out.Tell, Fact{Kind: kind, Agent: spec.ID, Text: spec.Hostname, N: len(in.Tasks)})
+
+	gone := b.adoptFrameworks(in, out)
+	unknown := b.adoptTasks(in, spec.ID, state, fresh, gone, out)
+	out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Registered{spec.ID, unknown}})
+	for _, f := range gone {
+		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: ShutdownFramework{f}})
+	}
+	for _, key := range b.tasksOn(state) {
+		if t := findTask(b.tasks, key.Framework, key.Task); t != nil && t.KillGrace != nil && !t.Released {
+			out.Send = append(out.Send, Msg{Conn: in.Conn, Body: KillTask{key.Framework, key.Task, int64(*t.KillGrace)}})
+		}
+	}
+	b.schedulePing(state)
+	b.soon(b.cfg.Gather)
+}
+
+// supplant removes an agent that is away and had the address that a new one registers from: its machine was set up anew.
+func (b *Book) supplant(spec *AgentSpec, out *Out) {
+	var old *Agent
+	b.agents.Scan(func(a *Agent) bool {
+		if a.Mark == Admitted && !a.Connected && spec.Port != 0 && a.Spec.IP == spec.IP && a.Spec.Port == spec.Port && a.Spec.Hostname == spec.Hostname {
+			old = a
+			return false
+		}
+		return true
+	})
+	if old != nil {
+		b.removeAgent(old, "a new agent registered from its address", out)
+	}
+}
+
+// adoptFrameworks makes placeholders for frameworks that only the agent knows, and names those that were removed.
+func (b *Book) adoptFrameworks(in *AgentRegister, out *Out) (gone []string) {
+	for _, spec := range in.Frameworks {
+		if findFramework(b.frameworks, spec.ID) != nil {
+			continue
+		}
+		if b.wasRemoved(spec.ID) {
+			gone = append(gone, spec.ID)
+			continue
+		}
+		b.recoverFramework(spec, b.now.Wall)
+		out.Save = append(out.Save, Record{Framework: &FrameworkRecord{Spec: spec, Registered: b.now.Wall}})
+	}
+	return gone
+}
+
+// adoptTasks brings the book's tasks of an agent into line with its report, and names those that it lacks.
+func (b *Book) adoptTasks(in *AgentRegister, id string, state *agentState, fresh bool, gone []string, out *Out) []UnknownTask {
+	reported := make(map[FrameworkTask]struct{}, len(in.Tasks))
+	for i := range in.Tasks {
+		r := &in.Tasks[i]
+		key := FrameworkTask{r.Framework, r.Spec.ID}
+		if slices.Contains(gone, r.Framework) || findFramework(b.frameworks, r.Framework) == nil {
+			continue
+		}
+		reported[key] = struct{}{}
+		b.adoptTask(r, id, state, key, fresh, out)
+	}
+	var unknown []UnknownTask
+	for _, key := range b.tasksOn(state) {
+		if _, ok := reported[key]; ok {
+			continue
+		}
+		t := findTask(b.tasks, key.Framework, key.Task)
+		switch {
+		case t == nil || t.Agent != id:
+			delete(state.tasks, key)
+		case t.Released && !t.Unreachable:
+			b.complete(t) // the agent forgot it because its last update was acknowledged
+		default:
+			n := *t
+			if t.Unreachable {
+				n.Unreachable, n.State, n.Released = false, t.Before, false
+			}
+			b.tasks.Set(&n)
+			if fresh {
+				b.alloc.Hold(id, t.Framework, t.Role, t.Spec.Resources)
+			}
+			f := findFramework(b.frameworks, key.Framework)
+			unknown = append(unknown, UnknownTask{key, f != nil && f.Spec.Caps.PartitionAware})
+		}
+	}
+	return unknown
+}
+
+func (b *Book) adoptTask(r *TaskReport, id string, state *agentState, key FrameworkTask, fresh bool, out *Out) {
+	t := &Task{
+		Framework: r.Framework, Agent: id, Role: r.Role, Spec: r.Spec, State: r.State, UpdateState: r.UpdateState,
+		UpdateUUID: r.UpdateUUID, Statuses: r.Statuses, Released: Terminal(r.State),
+	}
+	old := findTask(b.tasks, key.Framework, key.Task)
+	state.tasks[key] = struct{}{}
+	held := false // by the allocator
+	if old != nil {
+		if old.Agent != id {
+			if s := b.states[old.Agent]; s != nil {
+				delete(s.tasks, key)
+			}
+			b.release(old)
+		} else {
+			held = !fresh && !old.Released
+		}
+		t.KillGrace = old.KillGrace
+	}
+	b.tasks.Set(t)
+	switch {
+	case held && t.Released:
+		b.alloc.Release(id, t.Framework, t.Role, t.Spec.Resources, 0)
+	case !held && !t.Released:
+		b.alloc.Hold(id, t.Framework, t.Role, t.Spec.Resources)
+	}
+	if old == nil {
+		out.Tell = append(out.Tell, Fact{Kind: FactTaskAdopted, Agent: id, Framework: t.Framework, Task: t.Spec.ID, State: t.State, Resources: t.Spec.Resources})
+	} else if old.Unreachable && !t.Released {
+		s := b.statusOf(t, mesosv1.TaskStatus_REASON_AGENT_REREGISTERED, "The agent came back.")
+		b.tell(t.Framework, s, out)
+		out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: id, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Status: s})
+	}
+}
+
+// agentClosed notes that an agent is away: what is offered of it is taken back, its tasks are left alone.
+func (b *Book) agentClosed(in *AgentClosed, out *Out) {
+	state := b.conns[in.Conn]
+	if state == nil {
+		return
+	}
+	delete(b.conns, in.Conn)
+	state.conn = 0
+	a := findAgent(b.agents, state.id)
+	if a == nil {
+		return
+	}
+	n := *a
+	n.Connected = false
+	b.agents.Set(&n)
+	for _, o := range slices.Clone(state.offers) {
+		b.rescind(o, out)
+	}
+	b.alloc.SetAgentActive(state.id, false)
+	out.Tell = append(out.Tell, Fact{Kind: FactAgentDisconnected, Agent: state.id})
+}
+
+// agentLeave removes an agent that said goodbye; it may come back under the same id.
+func (b *Book) agentLeave(in *AgentLeave, out *Out) {
+	state := b.conns[in.Conn]
+	if state == nil {
+		return
+	}
+	if a := findAgent(b.agents, state.id); a != nil {
+		b.removeAgent(a, "the agent left", out)
+	}
+}
+
+// removeAgent forgets an agent whose tasks are lost for everybody.
+func (b *Book) removeAgent(a *Agent, why string, out *Out) {
+	n := *a
+	n.Mark, n.Since, n.Connected, n.Recovered = Unreachable, b.now.Wall, false, false
+	b.detach(a, &n, out)
+	state := b.states[a.Spec.ID]
+	for _, key := range b.tasksOn(state) {
+		t := findTask(b.tasks, key.Framework, key.Task)
+		if t == nil {
+			continue
+		}
+		if !t.Released {
+			s := b.status(t.Spec.ID, a.Spec.ID, mesosv1.TaskState_TASK_LOST, mesosv1.TaskStatus_REASON_AGENT_REMOVED, "The task is lost: "+why+".")
+			n := *t
+			n.State, n.Released = mesosv1.TaskState_TASK_LOST, true
+			n.Statuses = pushStatus(n.Statuses, s)
+			t = &n
+			b.tasks.Set(t)
+			b.tell(t.Framework, s, out)
+			out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: a.Spec.ID, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Status: s})
+		}
+		b.complete(t)
+	}
+	out.Tell = append(out.Tell, Fact{Kind: FactAgentRemoved, Agent: a.Spec.ID, Text: why})
+	b.tellFailure(a.Spec.ID, out)
+}
+
+// detach takes a connected or recovered agent out of everything but the registry.
+func (b *Book) detach(a, n *Agent, out *Out) {
+	state := b.states[a.Spec.ID]
+	for _, o := range slices.Clone(state.offers) {
+		b.rescind(o, out)
+	}
+	if state.conn != 0 {
+		delete(b.conns, state.conn)
+		out.Send = append(out.Send, Msg{Conn: state.conn, Body: Disconnect{"the agent was removed"}})
+		state.conn = 0
+	}
+	state.round++
+	if a.Recovered {
+		b.recoveredCount--
+	}
+	b.alloc.RemoveAgent(a.Spec.ID)
+	b.agents.Set(n)
+	out.Save = append(out.Save, Record{Agent: &AgentRecord{Spec: n.Spec, Mark: n.Mark, Since: n.Since, Registered: n.Registered}})
+}
+
+// markUnreachable says of an agent that nobody knows how it and its tasks are.
+func (b *Book) markUnreachable(a *Agent, why string, out *Out) {
+	n := *a
+	n.Mark, n.Since, n.Connected, n.Recovered = Unreachable, b.now.Wall, false, false
+	b.detach(a, &n, out)
+	state := b.states[a.Spec.ID]
+	for _, key := range b.tasksOn(state) {
+		t := findTask(b.tasks, key.Framework, key.Task)
+		if t == nil {
+			continue
+		}
+		if t.Released {
+			b.complete(t)
+			continue
+		}
+		f := findFramework(b.frameworks, t.Framework)
+		s := b.status(t.Spec.ID, a.Spec.ID, b.aware(f, mesosv1.TaskState_TASK_UNREACHABLE), mesosv1.TaskStatus_REASON_AGENT_REMOVED, "The agent is unreachable: "+why+".")
+		s.UnreachableTime = n.Since
+		u := *t
+		u.Before, u.State, u.Unreachable, u.Released = t.State, s.State, true, true
+		u.Statuses = pushStatus(u.Statuses, s)
+		b.tasks.Set(&u)
+		b.tell(t.Framework, s, out)
+		out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: a.Spec.ID, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Status: s})
+	}
+	out.Tell = append(out.Tell, Fact{Kind: FactAgentUnreachable, Agent: a.Spec.ID, Text: why})
+	b.tellFailure(a.Spec.ID, out)
+}
+
+// giveUpRecovered marks the agents unreachable that did not come back after the election.
+func (b *Book) giveUpRecovered(out *Out) {
+	b.recoverBy = machine.Never
+	var late []*Agent
+	b.agents.Scan(func(a *Agent) bool {
+		if a.Recovered {
+			late = append(late, a)
+		}
+		return true
+	})
+	for _, a := range late {
+		b.markUnreachable(a, "it did not come back after the election", out)
+	}
+	b.recoveredCount = 0
+}
+
+func (b *Book) schedulePing(s *agentState) {
+	s.round++
+	b.pings.push(ping{b.now.Mono + b.cfg.PingInterval, s, s.round})
+}
+
+// ping sends the next ping, or gives up on an agent that answered none of the last.
+func (b *Book) ping(p ping, out *Out) {
+	s := p.state
+	if p.round != s.round {
+		return
+	}
+	s.missed++
+	if s.missed > b.cfg.PingMisses {
+		if a := findAgent(b.agents, s.id); a != nil && a.Mark == Admitted {
+			b.markUnreachable(a, fmt.Sprintf("it answered none of %d pings", b.cfg.PingMisses), out)
+		}
+		return
+	}
+	if s.conn != 0 {
+		out.Send = append(out.Send, Msg{Conn: s.conn, Body: Ping{}})
+	}
+	b.schedulePing(s)
+}
+
+func (b *Book) tellFailure(agent string, out *Out) {
+	b.frameworks.Scan(func(f *Framework) bool {
+		if f.Connected {
+			out.Send = append(out.Send, Msg{Stream: f.Stream, Body: Failure{agent}})
+		}
+		return true
+	})
+}
+
+// tasksOn lists an agent's tasks in a fixed order.
+func (b *Book) tasksOn(s *agentState) []FrameworkTask {
+	keys := make([]FrameworkTask, 0, len(s.tasks))
+	for k := range s.tasks { // order: sorted below
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(x, y FrameworkTask) int {
+		if c := strings.Compare(x.Framework, y.Framework); c != 0 {
+			return c
+		}
+		return strings.Compare(x.Task, y.Task)
+	})
+	return keys
+}
+
+// appendID sets a member that is a message with one string, by appending: the last of a member's encodings holds.
+func appendID(info []byte, field protowire.Number, id string) []byte {
+	out := slices.Clip(slices.Clone(info))
+	out = protowire.AppendTag(out, field, protowire.BytesType)
+	out = protowire.AppendVarint(out, uint64(protowire.SizeTag(1)+protowire.SizeBytes(len(id))))
+	out = protowire.AppendTag(out, 1, protowire.BytesType)
+	return protowire.AppendString(out, id)
+}

@@ -1,0 +1,236 @@
+package cluster
+
+import (
+	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/machine"
+	"github.com/pando-os/pando/mesos"
+	"github.com/pando-os/pando/mesos/resource"
+)
+
+// Out is what a step of the book asks for.
+type Out = machine.Out[Record, Msg, Work, Fact]
+
+// Work is empty: the book has no slow deeds of its own.
+type Work struct{}
+
+// Record is one durable change: an agent or a framework is put, or a framework forgotten.
+type Record struct {
+	Agent     *AgentRecord
+	Framework *FrameworkRecord
+	// Forget is the id of a framework whose record goes.
+	Forget string
+}
+
+// Mark is the standing of an agent in the registry.
+type Mark uint32
+
+// Standings of agents.
+const (
+	Admitted Mark = iota
+	Unreachable
+	Gone
+)
+
+// AgentRecord is what outlives a master of an agent.
+type AgentRecord struct {
+	Spec *AgentSpec
+	Mark Mark
+	// Since is when it was marked, and Registered when it first came, in nanoseconds since the epoch.
+	Since, Registered int64
+}
+
+// FrameworkRecord is what outlives a master of a framework.
+type FrameworkRecord struct {
+	Spec       *FrameworkSpec
+	Registered int64
+	// Removed is when it was torn down or its failover timeout passed; 0 for one that lives.
+	Removed int64
+}
+
+// Msg is one message: to a scheduler's stream, an agent's connection or a waiting caller. Exactly one of the three ids
+// is set.
+type Msg struct {
+	Stream StreamID
+	Conn   ConnID
+	Call   CallID
+	// Body is an Event for a stream, a Down for a connection, an Answer for a call.
+	Body any
+}
+
+// Events for a scheduler's stream.
+type (
+	// Subscribed is the first.
+	Subscribed struct{ Framework string }
+	// Offers are new.
+	Offers struct{ Offers []*Offer }
+	// Rescind takes one back.
+	Rescind struct{ Offer string }
+	// Update is a status; one with a uuid wants an acknowledgement.
+	Update struct{ Status *mesos.Status }
+	// OperationUpdate is the outcome of an operation.
+	OperationUpdate struct {
+		Operation, Agent string
+		State            mesosv1.OperationState
+		Message          string
+	}
+	// ExecutorMessage comes from an executor.
+	ExecutorMessage struct {
+		Agent, Executor string
+		Data            []byte
+	}
+	// Failure says that an agent is gone.
+	Failure struct{ Agent string }
+	// Error is the last event of its stream, which closes.
+	Error struct{ Message string }
+	// Close ends a stream without a word.
+	Close struct{}
+)
+
+// Orders for an agent.
+type (
+	// Registered tells an agent its id, and which tasks sent to it are missing from its report.
+	Registered struct {
+		Agent   string
+		Unknown []UnknownTask
+	}
+	// UnknownTask is one of them. The agent may know nothing of its framework, so that stands here.
+	UnknownTask struct {
+		FrameworkTask
+		PartitionAware bool
+	}
+	// FrameworkTask names a task of a framework.
+	FrameworkTask struct{ Framework, Task string }
+	// Run starts a task.
+	Run struct {
+		Framework *FrameworkSpec
+		Task      *TaskSpec
+		Role      string
+	}
+	// KillTask ends one. Grace is in nanoseconds; negative: the task's own.
+	KillTask struct {
+		Framework, Task string
+		Grace           int64
+	}
+	// Ack passes an acknowledgement on.
+	Ack struct{ Framework, Task, UUID string }
+	// ShutdownFramework ends all of a framework.
+	ShutdownFramework struct{ Framework string }
+	// FrameworkChanged passes a new FrameworkInfo on.
+	FrameworkChanged struct{ Framework *FrameworkSpec }
+	// Ping wants a pong.
+	Ping struct{}
+	// Resend asks for a framework's unacknowledged updates at once.
+	Resend struct{ Framework string }
+	// Shutdown ends the agent.
+	Shutdown struct{ Why string }
+	// SchedulerMessage is for an executor.
+	SchedulerMessage struct {
+		Framework, Executor string
+		Data                []byte
+	}
+	// Disconnect closes the connection; the agent comes back by itself.
+	Disconnect struct{ Why string }
+)
+
+// Answer ends a call that waits.
+type Answer struct {
+	Kind AnswerKind
+	Text string
+}
+
+// AnswerKind says how a call ended.
+type AnswerKind uint8
+
+// Ends of calls.
+const (
+	Done AnswerKind = iota
+	Invalid
+	Missing
+	Conflict
+)
+
+// FactKind says what a Fact is about.
+type FactKind uint8
+
+// Facts that the book tells.
+const (
+	FactAgentRegistered FactKind = iota
+	FactAgentReregistered
+	FactAgentDisconnected
+	FactAgentUnreachable
+	FactAgentRemoved
+	FactAgentRefused
+	FactFrameworkSubscribed
+	FactFrameworkFailedOver
+	FactFrameworkDisconnected
+	FactFrameworkRemoved
+	FactFrameworkRefused
+	FactFrameworkUpdated
+	FactOffersSent
+	FactOffersAccepted
+	FactOffersDeclined
+	FactOfferRescinded
+	FactTaskLaunched
+	FactTaskRefused
+	FactTaskState
+	FactTaskAcknowledged
+	FactTaskKill
+	FactTaskAdopted
+	FactCallDropped
+	FactAllocated
+)
+
+// factNames are for logs and metrics, by kind.
+var factNames = [...]string{
+	"agent_registered", "agent_reregistered", "agent_disconnected", "agent_unreachable", "agent_removed", "agent_refused",
+	"framework_subscribed", "framework_failed_over", "framework_disconnected", "framework_removed", "framework_refused",
+	"framework_updated", "offers_sent", "offers_accepted", "offers_declined", "offer_rescinded", "task_launched",
+	"task_refused", "task_state", "task_acknowledged", "task_kill", "task_adopted", "call_dropped", "allocated",
+}
+
+// String is the fact's name in logs and metrics.
+func (k FactKind) String() string { return factNames[k] }
+
+// Reason says why something was refused or dropped. The list is closed; Text has the words for people.
+type Reason uint8
+
+// Reasons of refusals.
+const (
+	NoReason Reason = iota
+	StreamReplaced
+	FrameworkUnknown
+	FrameworkGone
+	OffersInvalid
+	AgentUnknown
+	AgentAway
+	AgentMarkedGone
+	TaskUnknown
+	TaskMismatch
+	RolesInvalid
+	AcknowledgementStale
+	OperationLater
+	SpecInvalid
+)
+
+var reasonTexts = [...]string{
+	"", "the stream was replaced by a newer subscription", "no such framework", "the framework was removed",
+	"an offer is no longer valid", "no such agent", "the agent is not connected", "the agent was marked gone",
+	"no such task", "the task is on another agent", "a role is invalid or not subscribed",
+	"the acknowledgement is not for the outstanding update", "the operation is not supported yet",
+	"the description is invalid",
+}
+
+// Text says the reason in words.
+func (r Reason) Text() string { return reasonTexts[r] }
+
+// Fact is something that happened. Only the members that fit its kind are set.
+type Fact struct {
+	Kind                   FactKind
+	Reason                 Reason
+	Agent, Framework, Task string
+	State                  mesosv1.TaskState
+	Status                 *mesos.Status
+	Resources              resource.List
+	Text                   string
+	N                      int
+}

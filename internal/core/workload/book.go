@@ -1,0 +1,383 @@
+// Package workload is the agent's book: which tasks are wanted here, what their processes are, and which updates are
+// owed. It is a machine (DESIGN §1). What it saves is the agent's journal: whatever it acknowledges or promises is in
+// there first, so an agent that was killed at any moment goes on where its journal ends.
+//
+// A task's life here:
+//
+//	accepted ── launched ── running ─────────── ended ── last update acknowledged: gone
+//	    └── refused, canceled, failed ─────────────┘
+package workload
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/tidwall/btree"
+
+	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/machine"
+	"github.com/pando-os/pando/mesos"
+)
+
+// Config holds the settings of a book.
+type Config struct {
+	// Boot is the machine's boot id.
+	Boot string
+	// IP is what tasks that share the machine's network are told to have.
+	IP string
+	// RetryMin and RetryMax bound the time between two tries of one update.
+	RetryMin, RetryMax time.Duration
+	// MaxCompleted bounds how many tasks of the past are shown.
+	MaxCompleted int
+}
+
+// Defaults are the original's settings.
+func Defaults() Config {
+	return Config{RetryMin: 10 * time.Second, RetryMax: 10 * time.Minute, MaxCompleted: 1000}
+}
+
+// Book is the machine. It has no lock: one loop owns it.
+type Book struct {
+	cfg Config
+	rng *rand.Rand
+	now machine.Now
+
+	identity   Identity
+	linked     bool
+	registered bool
+	recovered  bool // Recovered came: containers are known
+
+	frameworks map[string]*Framework
+	tasks      *btree.BTreeG[*TaskView]
+	states     map[Ref]*taskState
+	containers map[string]Ref
+	completed  []*TaskView
+	retries    []retry // by time
+}
+
+// TaskView is one task as it is shown. Values are replaced, never changed.
+type TaskView struct {
+	Task      *Task
+	Container string
+	PID       uint32
+	Ticks     uint64
+	// Started is when its process began, in nanoseconds since the epoch.
+	Started int64
+	// State is the latest; UpdateState and UpdateUUID belong to the update that is outstanding or was sent last.
+	State, UpdateState mesosv1.TaskState
+	UpdateUUID         string
+	// Statuses are its changes of state, oldest first, one a state, without data.
+	Statuses []*mesos.Status
+	Ended    bool
+}
+
+// taskState is what the book knows of a task beside what it shows.
+type taskState struct {
+	// owed are the updates that are not acknowledged, oldest first; only the first is on its way.
+	owed    []*mesos.Status
+	wait    time.Duration
+	retry   time.Duration // Mono time of the next try; zero when none is due
+	cause   KillCause
+	grace   time.Duration
+	told    bool // TASK_KILLING was sent
+	silent  bool // its framework is gone: nothing is told any more
+	check   CheckRecord
+	healthy int8
+	early   *Exit // an end that was told before the launch was
+}
+
+type retry struct {
+	at  time.Duration
+	ref Ref
+}
+
+func lessTask(a, b *TaskView) bool {
+	if a.Task.Framework != b.Task.Framework {
+		return a.Task.Framework < b.Task.Framework
+	}
+	return a.Task.ID < b.Task.ID
+}
+
+// New makes the book from its journal. Chance (uuids) comes from rng.
+func New(cfg Config, journal []Record, now machine.Now, rng *rand.Rand) *Book {
+	b := &Book{
+		cfg: cfg, rng: rng, now: now,
+		frameworks: map[string]*Framework{}, states: map[Ref]*taskState{}, containers: map[string]Ref{},
+		tasks: btree.NewBTreeGOptions(lessTask, btree.Options{NoLocks: true}),
+	}
+	for i := range journal {
+		b.replay(&journal[i])
+	}
+	return b
+}
+
+// replay applies one record of the journal. Records of tasks that are not there were written after their end, by a
+// journal that was damaged and mended; they say nothing.
+func (b *Book) replay(r *Record) {
+	switch {
+	case r.Identity != nil:
+		b.identity = *r.Identity
+	case r.Framework != nil:
+		b.frameworks[r.Framework.ID] = r.Framework
+	case r.FrameworkGone != "":
+		delete(b.frameworks, r.FrameworkGone)
+	case r.Accepted != nil:
+		b.admit(r.Accepted)
+	case r.Gone != nil:
+		b.drop(*r.Gone)
+	case r.Container != nil:
+		if v, _ := b.find(r.Container.Ref); v != nil {
+			n := *v
+			n.PID, n.Ticks, n.Started = r.Container.PID, r.Container.Ticks, r.Container.Wall
+			b.tasks.Set(&n)
+		}
+	case r.Status != nil:
+		if v, s := b.find(r.Status.Ref); v != nil {
+			b.note(v, s, r.Status.Status)
+		}
+	case r.Acked != nil:
+		if v, s := b.find(r.Acked.Ref); v != nil && len(s.owed) > 0 && s.owed[0].UUID == r.Acked.UUID {
+			s.owed = s.owed[1:]
+			b.retarget(v, s)
+		}
+	case r.Kill != nil:
+		if _, s := b.find(r.Kill.Ref); s != nil {
+			s.cause, s.grace = r.Kill.Cause, r.Kill.Grace
+			s.silent = s.silent || r.Kill.Cause == KillFrameworkGone
+		}
+	case r.Check != nil:
+		if _, s := b.find(r.Check.Ref); s != nil {
+			s.check = *r.Check
+		}
+	}
+}
+
+// Journal gives the records from which this very book would be made again: the journal, compacted.
+func (b *Book) Journal() []Record {
+	id := b.identity
+	out := []Record{{Identity: &id}}
+	for _, f := range b.sortedFrameworks() {
+		out = append(out, Record{Framework: f})
+	}
+	b.tasks.Scan(func(v *TaskView) bool {
+		ref := v.ref()
+		s := b.states[ref]
+		out = append(out, Record{Accepted: &Accepted{v.Task, v.Container}})
+		if v.PID != 0 {
+			out = append(out, Record{Container: &Container{ref, v.PID, v.Ticks, v.Started}})
+		}
+		if s.cause != NotKilled {
+			out = append(out, Record{Kill: &KillRecord{ref, s.grace, s.cause}})
+		}
+		if s.check.Failures > 0 || s.check.EverHealthy {
+			c := s.check
+			out = append(out, Record{Check: &c})
+		}
+		for _, st := range v.Statuses { // told and acknowledged: written together with their ends
+			if !slices.ContainsFunc(s.owed, func(o *mesos.Status) bool { return o.UUID == st.UUID }) {
+				out = append(out, Record{Status: &StatusRecord{ref, st}}, Record{Acked: &AckedRecord{ref, st.UUID}})
+			}
+		}
+		for _, st := range s.owed {
+			out = append(out, Record{Status: &StatusRecord{ref, st}})
+		}
+		return true
+	})
+	return out
+}
+
+// Identity is who the agent is.
+func (b *Book) Identity() Identity { return b.identity }
+
+// Deadline is when the book wants to be woken.
+func (b *Book) Deadline() time.Duration {
+	if !b.registered || len(b.retries) == 0 {
+		return machine.Never
+	}
+	return b.retries[0].at
+}
+
+// Step takes one input; nil means that only time has passed.
+func (b *Book) Step(now machine.Now, in In, out *Out) {
+	b.now = now
+	switch in := in.(type) {
+	case nil:
+	case *Linked:
+		b.link(in, out)
+	case *Unlinked:
+		b.linked, b.registered = false, false
+		out.Tell = append(out.Tell, Fact{Kind: FactUnlinked})
+	case *Registered:
+		b.register(in, out)
+	case *Run:
+		b.run(in, out)
+	case *Kill:
+		b.kill(in.Ref, in.Grace, KillAsked, out)
+	case *Ack:
+		b.ack(in, out)
+	case *ShutdownFramework:
+		b.shutdownFramework(in.Framework, out)
+	case *FrameworkChanged:
+		if old := b.frameworks[in.Framework.ID]; old != nil {
+			b.frameworks[in.Framework.ID] = in.Framework
+			out.Save = append(out.Save, Record{Framework: in.Framework})
+		}
+	case *Resend:
+		b.resend(in.Framework, out)
+	case *Launched:
+		b.launched(in, out)
+	case *Exited:
+		b.exited(in.Container, in.Exit, out)
+	case *Health:
+		b.health(in, out)
+	case *Recovered:
+		b.recover(in, out)
+	case *Compact:
+		out.Save = append(out.Save, Record{Compact: b.Journal()})
+	default:
+		panic(fmt.Sprintf("workload: an input of type %T", in))
+	}
+	b.retryDue(out)
+}
+
+// link greets a leader, unless one with a higher epoch was seen: then this one was frozen and does not know it.
+func (b *Book) link(in *Linked, out *Out) {
+	if in.Epoch < b.identity.Epoch {
+		words := fmt.Sprintf("this agent has obeyed epoch %d; a master of epoch %d is not the leader any more", b.identity.Epoch, in.Epoch)
+		out.Send = append(out.Send, Msg{Refuse: words})
+		out.Tell = append(out.Tell, Fact{Kind: FactLeaderRefused, Text: words})
+		return
+	}
+	if in.Epoch > b.identity.Epoch {
+		b.identity.Epoch = in.Epoch
+		id := b.identity
+		out.Save = append(out.Save, Record{Identity: &id})
+	}
+	b.linked = true
+	r := &Register{Agent: b.identity.Agent, Frameworks: b.sortedFrameworks()}
+	b.tasks.Scan(func(v *TaskView) bool {
+		if !b.states[v.ref()].silent {
+			r.Tasks = append(r.Tasks, v)
+		}
+		return true
+	})
+	out.Send = append(out.Send, Msg{Register: r})
+}
+
+// register takes the leader's answer: the id, and the tasks that were lost on their way here.
+func (b *Book) register(in *Registered, out *Out) {
+	if !b.linked {
+		return
+	}
+	kind := FactReregistered
+	if b.identity.Agent == "" {
+		kind = FactRegistered
+	}
+	if b.identity.Agent != in.Agent || !slices.Equal(b.identity.Info, in.Info) || b.identity.Boot != b.cfg.Boot {
+		b.identity.Agent, b.identity.Info, b.identity.Boot = in.Agent, in.Info, b.cfg.Boot
+		id := b.identity
+		out.Save = append(out.Save, Record{Identity: &id})
+	}
+	b.registered = true
+	out.Tell = append(out.Tell, Fact{Kind: kind, Text: in.Agent})
+	for _, u := range in.Unknown {
+		if v, _ := b.find(u.Ref); v == nil {
+			b.owe(u, out)
+		}
+	}
+	b.tasks.Scan(func(v *TaskView) bool { // whatever is owed is sent at once
+		b.sendFirst(v, b.states[v.ref()], out)
+		return true
+	})
+}
+
+// owe answers for a task that the master sent and that never came: it is booked as dropped.
+func (b *Book) owe(u UnknownTask, out *Out) {
+	a := &Accepted{Task: &Task{Framework: u.Framework, ID: u.Task, Name: u.Task}}
+	out.Save = append(out.Save, Record{Accepted: a})
+	v := b.admit(a)
+	state := mesosv1.TaskState_TASK_DROPPED
+	if !u.PartitionAware {
+		state = mesosv1.TaskState_TASK_LOST
+	}
+	b.end(v, state, mesosv1.TaskStatus_REASON_RECONCILIATION, "The task never reached its agent.", out)
+}
+
+func (b *Book) sortedFrameworks() []*Framework {
+	out := make([]*Framework, 0, len(b.frameworks))
+	for _, f := range b.frameworks { // order: sorted below
+		out = append(out, f)
+	}
+	slices.SortFunc(out, func(x, y *Framework) int {
+		if x.ID < y.ID {
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+func (v *TaskView) ref() Ref { return Ref{v.Task.Framework, v.Task.ID} }
+
+func (b *Book) find(ref Ref) (*TaskView, *taskState) {
+	s := b.states[ref]
+	if s == nil {
+		return nil, nil
+	}
+	v, _ := b.tasks.Get(&TaskView{Task: &Task{Framework: ref.Framework, ID: ref.Task}})
+	return v, s
+}
+
+// admit books a task as accepted.
+func (b *Book) admit(a *Accepted) *TaskView {
+	v := &TaskView{Task: a.Task, Container: a.Container, State: mesosv1.TaskState_TASK_STAGING, UpdateState: mesosv1.TaskState_TASK_STAGING}
+	ref := v.ref()
+	b.tasks.Set(v)
+	b.states[ref] = &taskState{healthy: -1, check: CheckRecord{Ref: ref}}
+	if a.Container != "" {
+		b.containers[a.Container] = ref
+	}
+	return v
+}
+
+// drop forgets a task.
+func (b *Book) drop(ref Ref) {
+	v, s := b.find(ref)
+	if v == nil {
+		return
+	}
+	b.clearRetry(ref, s)
+	b.tasks.Delete(v)
+	delete(b.states, ref)
+	delete(b.containers, v.Container)
+	b.completed = append(b.completed, v)
+	if n := len(b.completed) - b.cfg.MaxCompleted; n > 0 {
+		b.completed = slices.Clone(b.completed[n:])
+	}
+}
+
+// forget writes a task's end into the journal, and its framework's with the last of its tasks.
+func (b *Book) forget(ref Ref, out *Out) {
+	b.drop(ref)
+	out.Save = append(out.Save, Record{Gone: &ref})
+	out.Tell = append(out.Tell, Fact{Kind: FactTaskForgotten, Framework: ref.Framework, Task: ref.Task})
+	left := false
+	b.tasks.Ascend(&TaskView{Task: &Task{Framework: ref.Framework}}, func(v *TaskView) bool {
+		left = v.Task.Framework == ref.Framework
+		return false
+	})
+	if _, ok := b.frameworks[ref.Framework]; ok && !left {
+		delete(b.frameworks, ref.Framework)
+		out.Save = append(out.Save, Record{FrameworkGone: ref.Framework})
+	}
+}
+
+// lost is a state as a framework may be told it: those that know nothing of partitions hear TASK_LOST.
+func (b *Book) lost(framework string, s mesosv1.TaskState) mesosv1.TaskState {
+	if f := b.frameworks[framework]; f != nil && !f.PartitionAware {
+		return mesosv1.TaskState_TASK_LOST
+	}
+	return s
+}

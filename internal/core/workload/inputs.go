@@ -1,0 +1,335 @@
+package workload
+
+import (
+	"time"
+
+	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/machine"
+	"github.com/pando-os/pando/mesos"
+	"github.com/pando-os/pando/mesos/resource"
+)
+
+// In is one input of the book; nil means that only time has passed. Values are shared and never changed by either side.
+type In any
+
+// Framework is what the agent must know of a scheduler that has tasks here.
+type Framework struct {
+	ID, Name, User string
+	// Info is the encoded FrameworkInfo.
+	Info []byte
+	// PartitionAware frameworks are told DROPPED and GONE; the others LOST. TaskKilling ones are told of KILLING.
+	PartitionAware, TaskKilling bool
+}
+
+// Task is a task as the master sent it.
+type Task struct {
+	Framework, ID, Name, Role, User string
+	Resources                       resource.List
+	// Info is the encoded TaskInfo.
+	Info []byte
+	// Grace is the task's own time between SIGTERM and SIGKILL.
+	Grace time.Duration
+	// Completion is how long it may run; zero: as long as it likes.
+	Completion time.Duration
+	// Check is the encoded empty check_status that its first RUNNING update carries; nil without a check.
+	Check []byte
+	// Refused says why this agent cannot run it; empty when it can.
+	Refused string
+}
+
+// Inputs from the link to the master.
+type (
+	// Linked says that a leader answered; Epoch is its.
+	Linked struct{ Epoch uint64 }
+	// Unlinked says that the connection is gone.
+	Unlinked struct{}
+	// Registered is the leader's answer to a Register.
+	Registered struct {
+		Agent string
+		Info  []byte
+		// Unknown are tasks that the master sent here and that were not reported.
+		Unknown []UnknownTask
+	}
+	// Run starts a task.
+	Run struct {
+		Framework *Framework
+		Task      *Task
+	}
+	// Kill ends one; a negative grace means the task's own.
+	Kill struct {
+		Ref
+		Grace time.Duration
+	}
+	// Ack ends the retries of one update.
+	Ack struct {
+		Ref
+		UUID string
+	}
+	// ShutdownFramework ends all of a framework, without updates.
+	ShutdownFramework struct{ Framework string }
+	// FrameworkChanged replaces what is known of a framework.
+	FrameworkChanged struct{ Framework *Framework }
+	// Resend asks for a framework's unacknowledged updates at once.
+	Resend struct{ Framework string }
+	// Compact asks for the journal to be written anew.
+	Compact struct{}
+)
+
+// UnknownTask is a task that never arrived. Nothing may be known here of its framework.
+type UnknownTask struct {
+	Ref
+	PartitionAware bool
+}
+
+// Ref names a task.
+type Ref struct{ Framework, Task string }
+
+// Inputs from the hands: the ends of Work, and what happens to containers.
+type (
+	// Launched is the end of a Launch. PID is set when a process was started; otherwise Failure says what went wrong.
+	Launched struct {
+		Container string
+		PID       uint32
+		Ticks     uint64
+		Failure   LaunchFailure
+		Words     string
+	}
+	// Exited is the end of a container's process. The same end may be told more than once.
+	Exited struct {
+		Container string
+		Exit      Exit
+	}
+	// Health is a result of a task's health check, or of its check, that is to be told.
+	Health struct {
+		Container string
+		// Healthy is -1 when this is about the check alone.
+		Healthy int8
+		// Kill says that the task failed its health check too often.
+		Kill bool
+		// Check is the encoded check_status to be told; nil when this is about health alone.
+		Check []byte
+		// Failures in a row and whether it was ever well, to go on from after a restart.
+		Failures    uint32
+		EverHealthy bool
+	}
+	// Recovered lists, once after a start, the containers that are found.
+	Recovered struct{ Containers []Found }
+)
+
+// Found is a container that outlived the agent's process.
+type Found struct {
+	Container string
+	PID       uint32
+	Ticks     uint64
+	// Exit is set when it has ended.
+	Exit *Exit
+}
+
+// Exit is how a container's process ended.
+type Exit struct {
+	// Status is the raw word of wait(2); Known is false when nobody could tell it.
+	Status uint32
+	Known  bool
+	// OOM says that it hit its memory limit, of Limit bytes.
+	OOM   bool
+	Limit int64
+	// TimedOut says that it ran longer than it may.
+	TimedOut bool
+}
+
+// LaunchFailure says at which place a launch failed.
+type LaunchFailure uint8
+
+// Places where launches fail.
+const (
+	LaunchOK LaunchFailure = iota
+	// LaunchRefused: the container could not be made (fetching, limits, sandbox).
+	LaunchRefused
+	// UserUnknown: the machine does not have the user.
+	UserUnknown
+	// ExecFailed: the container was made, and its program could not be executed.
+	ExecFailed
+	// LaunchCanceled: a kill came first.
+	LaunchCanceled
+)
+
+// Out is what a step asks for.
+type Out = machine.Out[Record, Msg, Work, Fact]
+
+// Record is one entry of the journal: exactly one member is set. The last entry about a thing holds.
+type Record struct {
+	Identity      *Identity
+	Framework     *Framework
+	FrameworkGone string
+	Accepted      *Accepted
+	Container     *Container
+	Status        *StatusRecord
+	Acked         *AckedRecord
+	Kill          *KillRecord
+	Check         *CheckRecord
+	Gone          *Ref
+	// Compact takes the place of all records before it.
+	Compact []Record
+}
+
+// Identity is who the agent is.
+type Identity struct {
+	Agent string
+	Info  []byte
+	Epoch uint64
+	Boot  string
+}
+
+// Accepted says that the agent owes a terminal status for a task.
+type Accepted struct {
+	Task      *Task
+	Container string
+}
+
+// Container says that a task's process was started.
+type Container struct {
+	Ref
+	PID   uint32
+	Ticks uint64
+	Wall  int64
+}
+
+// StatusRecord is an update that is owed until it is acknowledged.
+type StatusRecord struct {
+	Ref
+	Status *mesos.Status
+}
+
+// AckedRecord ends an update.
+type AckedRecord struct {
+	Ref
+	UUID string
+}
+
+// KillRecord says that a task is being killed, and why.
+type KillRecord struct {
+	Ref
+	Grace time.Duration
+	Cause KillCause
+}
+
+// CheckRecord is from where health checks go on.
+type CheckRecord struct {
+	Ref
+	Failures    uint32
+	EverHealthy bool
+}
+
+// KillCause says why a task is killed.
+type KillCause uint32
+
+// Causes of kills.
+const (
+	NotKilled KillCause = iota
+	KillAsked
+	KillUnhealthy
+	KillFrameworkGone
+)
+
+// Msg is a message to the master: exactly one member is set.
+type Msg struct {
+	Register *Register
+	Update   *Update
+	// Refuse closes the link: its master has an older epoch than one that was seen.
+	Refuse string
+}
+
+// Register is the agent with everything that it holds.
+type Register struct {
+	Agent      string
+	Tasks      []*TaskView
+	Frameworks []*Framework
+}
+
+// Update is one status with the latest state that the agent knows.
+type Update struct {
+	Framework string
+	Status    *mesos.Status
+	Latest    mesosv1.TaskState
+}
+
+// Work is one slow deed: exactly one member is set.
+type Work struct {
+	// Launch ends in Launched.
+	Launch *LaunchWork
+	// Cancel stops a Launch that has not started a process; its Launched says which came first.
+	Cancel string
+	// Kill ends a container; that comes back as Exited. Grace is between SIGTERM and SIGKILL.
+	Kill *KillWork
+	// Watch starts the checks of a task that runs.
+	Watch *WatchWork
+	// Forget cleans up after a container that ended.
+	Forget string
+	// Destroy ends a container that nobody knows, and cleans up.
+	Destroy string
+}
+
+// LaunchWork is a container to be made.
+type LaunchWork struct {
+	Task      *Task
+	Container string
+	Framework *Framework
+}
+
+// KillWork is a container to be ended.
+type KillWork struct {
+	Container string
+	Grace     time.Duration
+}
+
+// WatchWork is a task whose checks begin or go on.
+type WatchWork struct {
+	Task      *Task
+	Container string
+	PID       uint32
+	// Started is when its process began, in nanoseconds since the epoch.
+	Started     int64
+	Failures    uint32
+	EverHealthy bool
+}
+
+// FactKind says what a Fact is about.
+type FactKind uint8
+
+// Facts that the book tells.
+const (
+	FactRegistered FactKind = iota
+	FactReregistered
+	FactUnlinked
+	FactLeaderRefused
+	FactTaskAccepted
+	FactTaskRefused
+	FactTaskStarted
+	FactTaskState
+	FactTaskAcked
+	FactTaskKill
+	FactTaskForgotten
+	FactFrameworkShutdown
+	FactOrphanDestroyed
+	FactMessageDropped
+)
+
+// factNames are for logs and metrics, by kind.
+var factNames = [...]string{
+	"registered", "reregistered", "unlinked", "leader_refused", "task_accepted", "task_refused", "task_started", "task_state",
+	"task_acked", "task_kill", "task_forgotten", "framework_shutdown", "orphan_destroyed", "message_dropped",
+}
+
+// String is the fact's name in logs and metrics.
+func (k FactKind) String() string { return factNames[k] }
+
+// Fact is something that happened. Only the members that fit its kind are set.
+type Fact struct {
+	Kind            FactKind
+	Framework, Task string
+	Container       string
+	State           mesosv1.TaskState
+	Status          *mesos.Status
+	Text            string
+	PID             uint32
+}

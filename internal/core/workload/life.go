@@ -1,0 +1,381 @@
+package workload
+
+import (
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/core/signalname"
+	"github.com/pando-os/pando/mesos"
+)
+
+// run takes a task on. From the record on the agent owes a terminal status for it.
+func (b *Book) run(in *Run, out *Out) {
+	ref := Ref{in.Task.Framework, in.Task.ID}
+	if v, _ := b.find(ref); v != nil {
+		out.Tell = append(out.Tell, Fact{Kind: FactMessageDropped, Framework: ref.Framework, Task: ref.Task, Text: "the task is here already"})
+		return
+	}
+	if b.frameworks[ref.Framework] == nil {
+		b.frameworks[ref.Framework] = in.Framework
+		out.Save = append(out.Save, Record{Framework: in.Framework})
+	}
+	a := &Accepted{Task: in.Task, Container: b.containerID()}
+	out.Save = append(out.Save, Record{Accepted: a})
+	v := b.admit(a)
+	if in.Task.Refused != "" {
+		out.Tell = append(out.Tell, Fact{Kind: FactTaskRefused, Framework: ref.Framework, Task: ref.Task, Text: in.Task.Refused})
+		b.end(v, mesosv1.TaskState_TASK_FAILED, mesosv1.TaskStatus_REASON_CONTAINER_LAUNCH_FAILED, in.Task.Refused, out)
+		return
+	}
+	out.Tell = append(out.Tell, Fact{Kind: FactTaskAccepted, Framework: ref.Framework, Task: ref.Task, Container: a.Container})
+	out.Do = append(out.Do, Work{Launch: &LaunchWork{in.Task, a.Container, in.Framework}})
+}
+
+// launched takes the end of a launch: a process that runs, or the reason why there is none.
+func (b *Book) launched(in *Launched, out *Out) {
+	ref, ok := b.containers[in.Container]
+	if !ok {
+		b.destroy(in.Container, out)
+		return
+	}
+	v, state := b.find(ref)
+	if v.PID != 0 || v.Ended {
+		return
+	}
+	switch in.Failure {
+	case LaunchOK:
+		b.started(v, state, in.PID, in.Ticks, out)
+		if state.early != nil {
+			b.exited(in.Container, *state.early, out)
+		}
+	case UserUnknown:
+		b.end(v, b.lost(ref.Framework, mesosv1.TaskState_TASK_DROPPED), mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED, in.Words, out)
+	case LaunchCanceled:
+		b.end(v, mesosv1.TaskState_TASK_KILLED, mesosv1.TaskStatus_REASON_TASK_KILLED_DURING_LAUNCH, "The task was killed before it started.", out)
+	case ExecFailed:
+		v = b.updated(v, b.statusHere(v, in.PID, mesosv1.TaskState_TASK_STARTING, ""), out)
+		v = b.updated(v, b.statusHere(v, in.PID, mesosv1.TaskState_TASK_RUNNING, ""), out)
+		b.finish(v, b.statusHere(v, in.PID, mesosv1.TaskState_TASK_FAILED, "Command exited with status 1"), out)
+	default:
+		b.end(v, mesosv1.TaskState_TASK_FAILED, mesosv1.TaskStatus_REASON_CONTAINER_LAUNCH_FAILED, in.Words, out)
+	}
+}
+
+// started books a process and tells STARTING and RUNNING; a kill that came meanwhile is carried out.
+func (b *Book) started(v *TaskView, state *taskState, pid uint32, ticks uint64, out *Out) {
+	ref := v.ref()
+	n := *v
+	n.PID, n.Ticks, n.Started = pid, ticks, b.now.Wall
+	b.tasks.Set(&n)
+	out.Save = append(out.Save, Record{Container: &Container{ref, pid, ticks, b.now.Wall}})
+	out.Tell = append(out.Tell, Fact{Kind: FactTaskStarted, Framework: ref.Framework, Task: ref.Task, Container: v.Container, PID: pid})
+	v = b.updated(&n, b.statusHere(&n, pid, mesosv1.TaskState_TASK_STARTING, ""), out)
+	running := b.statusHere(v, pid, mesosv1.TaskState_TASK_RUNNING, "")
+	if v.Task.Check != nil {
+		running.Rest = append(running.Rest, v.Task.Check...)
+	}
+	v = b.updated(v, running, out)
+	if state.cause != NotKilled {
+		b.killNow(v, state, out)
+		return
+	}
+	out.Do = append(out.Do, Work{Watch: &WatchWork{v.Task, v.Container, pid, v.Started, state.check.Failures, state.check.EverHealthy}})
+}
+
+// exited turns the end of a process into the task's last status.
+func (b *Book) exited(container string, e Exit, out *Out) {
+	ref, ok := b.containers[container]
+	if !ok {
+		out.Do = append(out.Do, Work{Forget: container})
+		return
+	}
+	v, state := b.find(ref)
+	if v.Ended {
+		out.Do = append(out.Do, Work{Forget: container})
+		return
+	}
+	if v.PID == 0 {
+		state.early = &e // its Launched is under way
+		return
+	}
+	b.finish(v, b.lastStatus(v, state, e), out)
+}
+
+func (b *Book) lastStatus(v *TaskView, state *taskState, e Exit) *mesos.Status {
+	switch {
+	case e.OOM && state.cause == NotKilled:
+		s := b.statusBare(mesosv1.TaskState_TASK_FAILED, mesosv1.TaskStatus_REASON_CONTAINER_LIMITATION_MEMORY,
+			fmt.Sprintf("The task took more memory than its limit of %d MB and was killed; give it more mem or let it use less.", e.Limit>>20))
+		s.Rest = encodeRest(&mesosv1.TaskStatus{Limitation: &mesosv1.TaskResourceLimitation{Resources: []*mesosv1.Resource{{
+			Name: proto.String("mem"), Type: mesosv1.Value_SCALAR.Enum(),
+			Scalar: &mesosv1.Value_Scalar{Value: proto.Float64(float64(e.Limit >> 20))},
+		}}}})
+		return s
+	case !e.Known:
+		return b.statusBare(mesosv1.TaskState_TASK_FAILED, mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED,
+			"The process that watched over the task died and the task was ended with it; its exit status is unknown.")
+	}
+	words, zero := exitWords(e.Status)
+	s := b.statusHere(v, v.PID, mesosv1.TaskState_TASK_FAILED, words)
+	switch {
+	case e.TimedOut:
+		s.HasReason, s.Reason = true, mesosv1.TaskStatus_REASON_MAX_COMPLETION_TIME_REACHED
+	case state.cause != NotKilled:
+		s.State = mesosv1.TaskState_TASK_KILLED
+		if state.cause == KillUnhealthy {
+			s.Healthy = 0
+		}
+	case zero:
+		s.State = mesosv1.TaskState_TASK_FINISHED
+	}
+	return s
+}
+
+// exitWords says how a process ended; programs read these endings.
+func exitWords(status uint32) (words string, zero bool) {
+	if sig := status & 0x7f; sig != 0 {
+		return "Command terminated with signal " + signalname.Of(int(sig)), false
+	}
+	code := status >> 8 & 0xff
+	return fmt.Sprintf("Command exited with status %d", code), code == 0
+}
+
+// kill ends a task. A later kill may only shorten the grace.
+func (b *Book) kill(ref Ref, grace time.Duration, cause KillCause, out *Out) {
+	v, state := b.find(ref)
+	if v == nil || v.Ended {
+		out.Tell = append(out.Tell, Fact{Kind: FactMessageDropped, Framework: ref.Framework, Task: ref.Task, Text: "a kill of no running task"})
+		return
+	}
+	if grace < 0 {
+		grace = v.Task.Grace
+	}
+	if state.cause != NotKilled {
+		if grace >= state.grace {
+			if v.PID != 0 {
+				b.killNow(v, state, out) // it may have been lost with the last run of this process
+			}
+			return
+		}
+	} else {
+		state.cause = cause
+	}
+	state.grace = grace
+	out.Save = append(out.Save, Record{Kill: &KillRecord{ref, grace, state.cause}})
+	out.Tell = append(out.Tell, Fact{Kind: FactTaskKill, Framework: ref.Framework, Task: ref.Task, Container: v.Container})
+	if v.PID == 0 {
+		out.Do = append(out.Do, Work{Cancel: v.Container})
+		return
+	}
+	b.killNow(v, state, out)
+}
+
+func (b *Book) killNow(v *TaskView, state *taskState, out *Out) {
+	if f := b.frameworks[v.Task.Framework]; f != nil && f.TaskKilling && !state.told && v.State != mesosv1.TaskState_TASK_KILLING {
+		state.told = true
+		v = b.updated(v, b.statusHere(v, v.PID, mesosv1.TaskState_TASK_KILLING, ""), out)
+	}
+	out.Do = append(out.Do, Work{Kill: &KillWork{v.Container, state.grace}})
+}
+
+// shutdownFramework ends all of a framework; nobody is left to be told.
+func (b *Book) shutdownFramework(id string, out *Out) {
+	var refs []Ref
+	b.tasks.Ascend(&TaskView{Task: &Task{Framework: id}}, func(v *TaskView) bool {
+		if v.Task.Framework == id {
+			refs = append(refs, v.ref())
+		}
+		return v.Task.Framework == id
+	})
+	if len(refs) == 0 {
+		return
+	}
+	out.Tell = append(out.Tell, Fact{Kind: FactFrameworkShutdown, Framework: id})
+	for _, ref := range refs {
+		v, state := b.find(ref)
+		if v.Ended {
+			b.forget(ref, out)
+			continue
+		}
+		state.silent = true
+		b.clearRetry(ref, state)
+		state.owed = nil
+		if state.cause != KillFrameworkGone {
+			state.cause = NotKilled
+			b.kill(ref, -1, KillFrameworkGone, out)
+		}
+	}
+}
+
+// health passes on what the checks of a task found.
+func (b *Book) health(in *Health, out *Out) {
+	ref, ok := b.containers[in.Container]
+	if !ok {
+		return
+	}
+	v, state := b.find(ref)
+	if v.Ended || v.PID == 0 || state.cause != NotKilled {
+		return
+	}
+	s := b.statusHere(v, v.PID, mesosv1.TaskState_TASK_RUNNING, "")
+	s.HasReason = true
+	if in.Healthy >= 0 {
+		state.healthy = in.Healthy
+		state.check.Failures, state.check.EverHealthy = in.Failures, in.EverHealthy
+		c := state.check
+		out.Save = append(out.Save, Record{Check: &c})
+		s.Reason = mesosv1.TaskStatus_REASON_TASK_HEALTH_CHECK_STATUS_UPDATED
+	} else {
+		s.Reason = mesosv1.TaskStatus_REASON_TASK_CHECK_STATUS_UPDATED
+	}
+	s.Healthy = state.healthy
+	s.Rest = append(s.Rest, in.Check...)
+	b.updated(v, s, out)
+	if in.Kill {
+		b.kill(ref, -1, KillUnhealthy, out)
+	}
+}
+
+// recover brings the journal and the containers that are found into line, once after a start.
+func (b *Book) recover(in *Recovered, out *Out) {
+	if b.recovered {
+		return
+	}
+	b.recovered = true
+	found := make(map[string]*Found, len(in.Containers))
+	for i := range in.Containers {
+		f := &in.Containers[i]
+		found[f.Container] = f
+		if _, ok := b.containers[f.Container]; !ok {
+			b.destroy(f.Container, out)
+		}
+	}
+	var all []*TaskView
+	b.tasks.Scan(func(v *TaskView) bool { all = append(all, v); return true })
+	for _, v := range all {
+		state := b.states[v.ref()]
+		f := found[v.Container]
+		switch {
+		case v.Ended && state.silent:
+			b.forget(v.ref(), out)
+		case v.Ended:
+			if f != nil {
+				out.Do = append(out.Do, Work{Forget: v.Container})
+			}
+		case f == nil:
+			b.vanished(v, state, out)
+		case f.Exit != nil:
+			if v.PID == 0 {
+				b.started(v, state, f.PID, f.Ticks, out)
+				v, _ = b.find(v.ref())
+			}
+			b.finish(v, b.lastStatus(v, state, *f.Exit), out)
+		case v.PID == 0:
+			b.started(v, state, f.PID, f.Ticks, out)
+		case state.cause != NotKilled:
+			b.killNow(v, state, out)
+		default:
+			out.Do = append(out.Do, Work{Watch: &WatchWork{v.Task, v.Container, v.PID, v.Started, state.check.Failures, state.check.EverHealthy}})
+		}
+	}
+}
+
+// vanished ends a task of which no container is found.
+func (b *Book) vanished(v *TaskView, state *taskState, out *Out) {
+	ref := v.ref()
+	switch {
+	case v.PID == 0 && state.cause != NotKilled:
+		b.end(v, mesosv1.TaskState_TASK_KILLED, mesosv1.TaskStatus_REASON_TASK_KILLED_DURING_LAUNCH, "The task was killed before it started.", out)
+	case v.PID == 0:
+		b.end(v, b.lost(ref.Framework, mesosv1.TaskState_TASK_DROPPED), mesosv1.TaskStatus_REASON_AGENT_RESTARTED, "The agent was restarted before the task started.", out)
+	case b.identity.Boot != b.cfg.Boot:
+		b.end(v, mesosv1.TaskState_TASK_FAILED, mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED, "The machine was rebooted while the task ran; its exit status is unknown.", out)
+	default:
+		b.end(v, mesosv1.TaskState_TASK_FAILED, mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED, "The task ended while its agent was away and nothing recorded how; its exit status is unknown.", out)
+	}
+}
+
+// finish tells a task's last status and cleans up after its container.
+func (b *Book) finish(v *TaskView, s *mesos.Status, out *Out) {
+	state := b.states[v.ref()]
+	container := v.Container
+	b.updated(v, s, out)
+	if container != "" {
+		out.Do = append(out.Do, Work{Forget: container})
+	}
+	if state.silent {
+		b.forget(v.ref(), out)
+	}
+}
+
+// end tells a last status of the agent's own, which knows of no process.
+func (b *Book) end(v *TaskView, s mesosv1.TaskState, reason mesosv1.TaskStatus_Reason, words string, out *Out) {
+	b.finish(v, b.statusBare(s, reason, words), out)
+}
+
+func (b *Book) destroy(container string, out *Out) {
+	out.Tell = append(out.Tell, Fact{Kind: FactOrphanDestroyed, Container: container})
+	out.Do = append(out.Do, Work{Destroy: container})
+}
+
+// updated is update, giving the task as it is afterwards.
+func (b *Book) updated(v *TaskView, s *mesos.Status, out *Out) *TaskView {
+	b.update(v, s, out)
+	v, _ = b.find(v.ref())
+	return v
+}
+
+// statusHere makes a status of a process that runs or ran: it names container, address and pid.
+func (b *Book) statusHere(v *TaskView, pid uint32, state mesosv1.TaskState, words string) *mesos.Status {
+	return &mesos.Status{
+		State: state, Source: mesosv1.TaskStatus_SOURCE_EXECUTOR, Message: words, Healthy: -1,
+		Rest: encodeRest(&mesosv1.TaskStatus{ContainerStatus: &mesosv1.ContainerStatus{
+			ContainerId: &mesosv1.ContainerID{Value: proto.String(v.Container)},
+			NetworkInfos: []*mesosv1.NetworkInfo{{IpAddresses: []*mesosv1.NetworkInfo_IPAddress{{
+				Protocol: mesosv1.NetworkInfo_IPv4.Enum(), IpAddress: proto.String(b.cfg.IP),
+			}}}},
+			ExecutorPid: proto.Uint32(pid),
+		}}),
+	}
+}
+
+// statusBare makes a status of the agent's own.
+func (b *Book) statusBare(state mesosv1.TaskState, reason mesosv1.TaskStatus_Reason, words string) *mesos.Status {
+	return &mesos.Status{
+		State: state, Source: mesosv1.TaskStatus_SOURCE_AGENT, HasReason: true, Reason: reason, Message: words, Healthy: -1,
+	}
+}
+
+func encodeRest(s *mesosv1.TaskStatus) []byte {
+	out, err := proto.MarshalOptions{AllowPartial: true, Deterministic: true}.Marshal(s)
+	if err != nil {
+		panic("workload: a status that cannot be encoded: " + err.Error())
+	}
+	return out
+}
+
+func (b *Book) containerID() string {
+	u := b.uuid()
+	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
+}
+
+// View is the book at one moment, for readers that never wait for the machine.
+type View struct {
+	Agent      string
+	Registered bool
+	Frameworks []*Framework
+	// Tasks are those that are not forgotten, by framework and id; Completed the last of those that are, oldest first.
+	Tasks     []*TaskView
+	Completed []*TaskView
+}
+
+// View gives the book as it is now.
+func (b *Book) View() *View {
+	return &View{
+		Agent: b.identity.Agent, Registered: b.registered, Frameworks: b.sortedFrameworks(),
+		Tasks: b.tasks.Items(), Completed: b.completed,
+	}
+}

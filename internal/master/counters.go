@@ -1,0 +1,68 @@
+package master
+
+import (
+	"strings"
+
+	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/meter"
+)
+
+// counters are what the shell counts by itself; what can be read off the book is computed when it is asked for.
+type counters struct {
+	calls, streamsCut, linksCut *meter.Counter
+	facts                       map[cluster.FactKind]*meter.Counter
+	states                      map[string]*meter.Counter
+	dropped                     *meter.Counter
+}
+
+func newCounters(m *meter.Meter, master *Master) *counters {
+	c := &counters{
+		calls: m.Counter("pando/master/scheduler_calls"), streamsCut: m.Counter("pando/master/streams_cut_off"),
+		linksCut: m.Counter("pando/master/links_cut_off"), dropped: m.Counter("master/dropped_messages"),
+		facts: map[cluster.FactKind]*meter.Counter{
+			cluster.FactAgentRegistered:     m.Counter("master/slave_registrations"),
+			cluster.FactAgentReregistered:   m.Counter("master/slave_reregistrations"),
+			cluster.FactAgentRemoved:        m.Counter("master/slave_removals"),
+			cluster.FactAgentUnreachable:    m.Counter("master/slave_unreachable_completed"),
+			cluster.FactTaskAcknowledged:    m.Counter("master/valid_status_update_acknowledgements"),
+			cluster.FactTaskState:           m.Counter("master/valid_status_updates"),
+			cluster.FactTaskLaunched:        m.Counter("master/messages_launch_tasks"),
+			cluster.FactTaskKill:            m.Counter("master/messages_kill_task"),
+			cluster.FactOffersDeclined:      m.Counter("master/messages_decline_offers"),
+			cluster.FactFrameworkSubscribed: m.Counter("master/messages_register_framework"),
+			cluster.FactFrameworkFailedOver: m.Counter("master/messages_reregister_framework"),
+			cluster.FactFrameworkRemoved:    m.Counter("master/messages_unregister_framework"),
+			cluster.FactTaskRefused:         m.Counter("master/tasks_error"),
+			cluster.FactAllocated:           m.Counter("allocator/mesos/allocation_runs"),
+		},
+		states: map[string]*meter.Counter{},
+	}
+	for _, s := range []string{"finished", "failed", "killed", "lost", "dropped", "gone", "gone_by_operator"} {
+		c.states[s] = m.Counter("master/tasks_" + s)
+	}
+	m.GaugeFunc("master/elected", func() float64 {
+		if master.term.Load() != nil {
+			return 1
+		}
+		return 0
+	})
+	m.GaugeFunc("master/uptime_secs", func() float64 {
+		return float64(master.deps.Clock.Now().Wall-master.started.Wall) / 1e9
+	})
+	return c
+}
+
+// count is called by the loop's releases alone.
+func (c *counters) count(f *cluster.Fact) {
+	if k := c.facts[f.Kind]; k != nil {
+		k.Inc()
+	}
+	switch f.Kind {
+	case cluster.FactCallDropped:
+		c.dropped.Inc()
+	case cluster.FactTaskState:
+		if k := c.states[strings.ToLower(strings.TrimPrefix(f.State.String(), "TASK_"))]; k != nil {
+			k.Inc()
+		}
+	}
+}

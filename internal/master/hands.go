@@ -1,0 +1,90 @@
+package master
+
+import (
+	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/machine"
+)
+
+// Send gives messages to the outboxes of those they are for. Whoever is gone by now gets nothing.
+func (t *term) Send(messages []cluster.Msg) {
+	for i := range messages {
+		m := &messages[i]
+		switch {
+		case m.Conn != 0:
+			t.mu.RLock()
+			l := t.links[m.Conn]
+			t.mu.RUnlock()
+			if l != nil {
+				l.send(m.Body)
+			}
+		case m.Stream != 0:
+			t.sendStream(m)
+		case m.Call != 0:
+			t.mu.RLock()
+			c := t.calls[m.Call]
+			t.mu.RUnlock()
+			if c != nil {
+				c <- m.Body.(cluster.Answer) // it has room for the one answer that a call gets
+			}
+		}
+	}
+}
+
+// sendStream keeps the table of subscribed streams in line with what its scheduler hears: a stream is entered before its
+// SUBSCRIBED is sent, so that the first call that answers it finds it.
+func (t *term) sendStream(m *cluster.Msg) {
+	t.mu.RLock()
+	s := t.streams[m.Stream]
+	t.mu.RUnlock()
+	if s == nil {
+		return
+	}
+	switch b := m.Body.(type) {
+	case cluster.Subscribed:
+		t.mu.Lock()
+		t.byName[b.Framework] = s
+		t.mu.Unlock()
+	case cluster.Error, cluster.Close:
+		t.mu.Lock()
+		if f := s.name(); t.byName[f] == s {
+			delete(t.byName, f)
+		}
+		t.mu.Unlock()
+	}
+	s.send(m.Body)
+}
+
+// Do has nothing to do: the book asks for no work.
+func (t *term) Do([]cluster.Work) {}
+
+// Tell logs and counts what happened.
+func (t *term) Tell(_ machine.Now, facts []cluster.Fact) {
+	for i := range facts {
+		t.m.counts.count(&facts[i])
+		t.m.log(&facts[i])
+	}
+}
+
+// Show publishes the book for readers.
+func (t *term) Show(view any) { t.view.Store(view.(*cluster.View)) }
+
+// log writes a fact down. Facts that come by the thousand are for debugging; the others are news to people.
+func (m *Master) log(f *cluster.Fact) {
+	switch f.Kind {
+	case cluster.FactOffersSent, cluster.FactOffersAccepted, cluster.FactOffersDeclined, cluster.FactOfferRescinded,
+		cluster.FactTaskAcknowledged, cluster.FactAllocated:
+		return
+	case cluster.FactTaskLaunched, cluster.FactTaskState, cluster.FactTaskAdopted, cluster.FactTaskKill:
+		m.deps.Log.Debug(f.Kind.String(), "framework", f.Framework, "task", f.Task, "agent", f.Agent, "state", f.State.String())
+	case cluster.FactCallDropped:
+		m.deps.Log.Debug(f.Kind.String(), "framework", f.Framework, "reason", f.Reason.Text())
+	case cluster.FactTaskRefused:
+		m.deps.Log.Info(f.Kind.String(), "framework", f.Framework, "task", f.Task, "why", f.Text)
+	case cluster.FactFrameworkRefused:
+		m.deps.Log.Warn(f.Kind.String(), "framework", f.Framework, "reason", f.Reason.Text(), "why", f.Text)
+	case cluster.FactAgentUnreachable, cluster.FactAgentRefused:
+		m.deps.Log.Warn(f.Kind.String(), "agent", f.Agent, "why", f.Text, "reason", f.Reason.Text())
+	default:
+		m.deps.Log.Info(f.Kind.String(), "agent", f.Agent, "framework", f.Framework, "what", f.Text)
+	}
+}

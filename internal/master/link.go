@@ -1,0 +1,314 @@
+package master
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/pando-os/pando/gen/link"
+	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/loop"
+	"github.com/pando-os/pando/internal/serve"
+	"github.com/pando-os/pando/mesos"
+)
+
+const (
+	// LinkPath is where agents ask for the link, and LinkProtocol what they ask to upgrade to.
+	LinkPath     = "/pando/v1/agent"
+	LinkProtocol = "pando-agent"
+	// maxFrame bounds one frame of the link.
+	maxFrame = 64 << 20
+	// frameGoal is about how large a frame grows before another is begun.
+	frameGoal   = 1 << 20
+	linkVersion = 1
+)
+
+// agentLink is one agent's connection.
+type agentLink struct {
+	id   cluster.ConnID
+	term *term
+	out  *loop.Outbox[any]
+	seq  uint64 // of the last Down; the outbox's goroutine owns it
+}
+
+// serveLink takes an agent's connection over.
+func (m *Master) serveLink(w http.ResponseWriter, r *http.Request) {
+	t := m.term.Load()
+	if t == nil {
+		m.redirect(w, r)
+		return
+	}
+	if !strings.EqualFold(r.Header.Get("Upgrade"), LinkProtocol) {
+		w.Header().Set("Upgrade", LinkProtocol)
+		serve.Fail(w, http.StatusUpgradeRequired, "Agents connect here, with Upgrade: "+LinkProtocol+".")
+		return
+	}
+	if who := serve.Who(r); !who.Root {
+		serve.Fail(w, http.StatusForbidden, "Only root's agents may join this cluster over loopback, and this connection is "+who.User+"'s; --trust-loopback lifts that.")
+		return
+	}
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		serve.Fail(w, http.StatusInternalServerError, "The connection cannot be taken over: "+err.Error())
+		return
+	}
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		_ = conn.Close() // it is broken already
+		return
+	}
+	l := &agentLink{id: cluster.ConnID(m.id()), term: t}
+	l.out = loop.NewOutbox(conn, l.encode, m.cfg.Links, func(why string) {
+		m.deps.Log.Warn("agent's link cut off", "why", why)
+		m.counts.linksCut.Inc()
+	})
+	const head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + LinkProtocol + "\r\n\r\n"
+	l.out.Send(rawBytes(head), len(head))
+	t.mu.Lock()
+	if t.ended {
+		t.mu.Unlock()
+		l.out.Close()
+		return
+	}
+	t.links[l.id] = l
+	t.mu.Unlock()
+	err = l.read(rw.Reader)
+	l.out.Close()
+	t.mu.Lock()
+	delete(t.links, l.id)
+	t.mu.Unlock()
+	_ = t.loop.Post(&cluster.AgentClosed{Conn: l.id}) // a term that has ended has no links
+	if err != nil && !errors.Is(err, io.EOF) {
+		m.deps.Log.Debug("agent's link ended", "error", err)
+	}
+}
+
+// read takes frames in until the connection ends.
+func (l *agentLink) read(r *bufio.Reader) error {
+	var buf []byte
+	greeted := false
+	for {
+		b, err := readFrame(r, buf)
+		if err != nil {
+			return err
+		}
+		var up link.Up
+		if err := proto.Unmarshal(b, &up); err != nil {
+			return fmt.Errorf("frame: %w", err)
+		}
+		if cap(b) <= 64<<10 {
+			buf = b
+		} else {
+			buf = nil
+		}
+		if !greeted {
+			if err := l.greet(up.GetHello()); err != nil {
+				return err
+			}
+			greeted = true
+			continue
+		}
+		if err := l.take(&up); err != nil {
+			return err
+		}
+	}
+}
+
+func readFrame(r *bufio.Reader, buf []byte) ([]byte, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n > maxFrame {
+		return nil, fmt.Errorf("a frame of %d bytes is larger than the %d allowed", n, maxFrame)
+	}
+	if cap(buf) < int(n) {
+		buf = make([]byte, n)
+	}
+	buf = buf[:n]
+	_, err := io.ReadFull(r, buf)
+	return buf, err
+}
+
+// greet answers an agent's hello.
+func (l *agentLink) greet(h *link.Hello) error {
+	if h == nil {
+		return errors.New("the first frame must be a Hello")
+	}
+	ok := false
+	for _, v := range h.GetVersions() {
+		ok = ok || v == linkVersion
+	}
+	if !ok {
+		l.send(cluster.Shutdown{Why: fmt.Sprintf("this master speaks version %d of the link and the agent speaks %v; upgrade the older one", linkVersion, h.GetVersions())})
+		l.out.Finish()
+		return errors.New("no common version of the link")
+	}
+	cfg := l.term.m.cfg
+	l.send(&link.Welcome{
+		Version: linkVersion, MasterId: l.term.id, MasterHostname: cfg.Hostname,
+		PingIntervalMs: uint32(cfg.Book.PingInterval.Milliseconds()), PingMisses: uint32(cfg.Book.PingMisses),
+	})
+	return nil
+}
+
+// take turns a frame into inputs of the book.
+func (l *agentLink) take(up *link.Up) error {
+	post := func(in cluster.In) error { return l.term.loop.Put(context.Background(), in) }
+	if up.GetPong() != 0 {
+		if err := post(&cluster.AgentPong{Conn: l.id}); err != nil {
+			return err
+		}
+	}
+	if r := up.GetRegister(); r != nil {
+		in, err := l.registration(r)
+		if err != nil {
+			l.term.m.deps.Log.Warn("agent's registration refused", "error", err)
+			return err
+		}
+		if err := post(in); err != nil {
+			return err
+		}
+	}
+	for _, u := range up.GetUpdates() {
+		s, err := mesos.ParseStatus(u.GetStatus())
+		if err != nil {
+			return fmt.Errorf("update: %w", err)
+		}
+		if err := post(&cluster.AgentUpdate{Conn: l.id, Framework: u.GetFrameworkId(), Status: &s, Latest: mesosv1.TaskState(u.GetLatestState())}); err != nil {
+			return err
+		}
+	}
+	for _, m := range up.GetMessages() {
+		if err := post(&cluster.AgentMessage{Conn: l.id, Framework: m.GetFrameworkId(), Executor: m.GetExecutorId(), Data: m.GetData()}); err != nil {
+			return err
+		}
+	}
+	if up.GetUnregister() {
+		return post(&cluster.AgentLeave{Conn: l.id})
+	}
+	return nil
+}
+
+func (l *agentLink) registration(r *link.Register) (*cluster.AgentRegister, error) {
+	spec, err := agentSpec(r.GetAgentInfo(), r.GetIp(), r.GetVersion(), r.GetCapabilities())
+	if err != nil {
+		return nil, err
+	}
+	in := &cluster.AgentRegister{Conn: l.id, Spec: spec}
+	for _, t := range r.GetTasks() {
+		report, err := reportedTask(t)
+		if err != nil {
+			return nil, err
+		}
+		in.Tasks = append(in.Tasks, report)
+	}
+	for _, b := range r.GetFrameworkInfos() {
+		var info mesosv1.FrameworkInfo
+		if err := proto.Unmarshal(b, &info); err != nil {
+			return nil, fmt.Errorf("framework_infos: %w", err)
+		}
+		f, err := frameworkSpec(&info, b)
+		if err != nil {
+			return nil, err
+		}
+		in.Frameworks = append(in.Frameworks, f)
+	}
+	return in, nil
+}
+
+// send gives the link an order of the book, or a frame of the shell's own.
+func (l *agentLink) send(body any) {
+	switch b := body.(type) {
+	case cluster.Run:
+		l.out.Send(b, 100+len(b.Framework.Info)+len(b.Task.Info))
+	case cluster.SchedulerMessage:
+		l.out.Send(b, 100+len(b.Data))
+	case cluster.Disconnect:
+		l.out.Finish()
+	default:
+		l.out.Send(b, 100)
+	}
+}
+
+// encode gathers orders into as few frames as it can. Within a frame the agent takes them in by kind, in the order of
+// the message's members, which is the order in which any two of them may follow each other here.
+func (l *agentLink) encode(dst []byte, items []any) []byte {
+	down := &link.Down{}
+	size := 0
+	flush := func() {
+		if size == 0 {
+			return
+		}
+		l.seq++
+		down.Seq, down.Epoch = l.seq, uint64(l.term.leadership.Epoch())
+		at := len(dst)
+		dst = append(dst, 0, 0, 0, 0)
+		out, err := proto.MarshalOptions{}.MarshalAppend(dst, down)
+		if err != nil {
+			l.term.m.deps.Log.Error("a frame cannot be encoded", "error", err)
+			dst = dst[:at]
+			return
+		}
+		dst = out
+		binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
+		down, size = &link.Down{}, 0
+	}
+	for _, it := range items {
+		if raw, ok := it.(rawBytes); ok {
+			dst = append(dst, raw...)
+			continue
+		}
+		size += l.add(down, it)
+		if size > frameGoal {
+			flush()
+		}
+	}
+	flush()
+	return dst
+}
+
+// add puts an order into a frame and says about how large it is.
+func (l *agentLink) add(d *link.Down, it any) int {
+	switch b := it.(type) {
+	case *link.Welcome:
+		d.Welcome = b
+	case cluster.Registered:
+		d.Registered = &link.Registered{AgentId: b.Agent}
+		for _, u := range b.Unknown {
+			d.Registered.UnknownTasks = append(d.Registered.UnknownTasks, &link.TaskRef{FrameworkId: u.Framework, TaskId: u.Task, PartitionAware: u.PartitionAware})
+		}
+	case cluster.Run:
+		d.Runs = append(d.Runs, &link.Run{FrameworkInfo: b.Framework.Info, TaskInfo: b.Task.Info, Role: b.Role, User: b.Task.User})
+		return len(b.Framework.Info) + len(b.Task.Info) + 64
+	case cluster.KillTask:
+		d.Kills = append(d.Kills, &link.Kill{FrameworkId: b.Framework, TaskId: b.Task, GraceNs: b.Grace})
+	case cluster.Ack:
+		d.Acks = append(d.Acks, &link.Ack{FrameworkId: b.Framework, TaskId: b.Task, Uuid: []byte(b.UUID)})
+	case cluster.ShutdownFramework:
+		d.ShutdownFrameworks = append(d.ShutdownFrameworks, b.Framework)
+	case cluster.FrameworkChanged:
+		d.FrameworkInfos = append(d.FrameworkInfos, b.Framework.Info)
+	case cluster.Ping:
+		d.Ping++
+	case cluster.Resend:
+		d.ResendUpdates = append(d.ResendUpdates, b.Framework)
+	case cluster.Shutdown:
+		d.Shutdown = b.Why
+	case cluster.SchedulerMessage:
+		d.Messages = append(d.Messages, &link.Message{FrameworkId: b.Framework, ExecutorId: b.Executor, Data: b.Data})
+		return len(b.Data) + 64
+	default:
+		panic(fmt.Sprintf("master: an order of type %T", it))
+	}
+	return 64
+}

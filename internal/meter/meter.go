@@ -1,0 +1,257 @@
+// Package meter keeps the numbers of one process under flat names such as "master/tasks_running", and shows the same
+// numbers twice: as the JSON map that dashboards of Mesos read, and to Prometheus. Nothing here is global; a Meter is made
+// on the registry it is handed.
+package meter
+
+import (
+	"math"
+	"net/http"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/pando-os/pando/internal/fault"
+)
+
+// Meter is a set of named numbers. Its methods may be called from any goroutine.
+type Meter struct {
+	registry *prometheus.Registry
+
+	mu      sync.RWMutex
+	series  map[string]series
+	sources []func(emit func(name string, value float64))
+}
+
+// series is one name's numbers.
+type series interface {
+	// flat emits the number under name and its statistics under names below it.
+	flat(name string, emit func(name string, value float64))
+	// prom emits the same for Prometheus.
+	prom(name string, emit func(prometheus.Metric))
+}
+
+// New makes a Meter and registers it with registry, which the caller may use for collectors of its own as well. It fails
+// when the registry already holds a Meter's names.
+func New(registry *prometheus.Registry) (*Meter, error) {
+	m := &Meter{registry: registry, series: map[string]series{}}
+	if err := registry.Register(collector{m}); err != nil {
+		return nil, fault.New(fault.Conflict, "registering the meter: %w", err)
+	}
+	return m, nil
+}
+
+// add puts s under name. A name used twice is an error in the program, like a duplicate flag, so it panics.
+func (m *Meter) add(name string, s series) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, dup := m.series[name]; dup {
+		panic("meter: " + name + " is made twice")
+	}
+	m.series[name] = s
+}
+
+// Drop forgets the name and everything below it ("master/frameworks/abc" and "master/frameworks/abc/…"), for numbers that
+// belong to something that has gone.
+func (m *Meter) Drop(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for n := range m.series {
+		if n == name || strings.HasPrefix(n, name+"/") {
+			delete(m.series, n)
+		}
+	}
+}
+
+// Counter makes a number that only grows.
+func (m *Meter) Counter(name string) *Counter {
+	c := &Counter{}
+	m.add(name, c)
+	return c
+}
+
+// Gauge makes a number that is set.
+func (m *Meter) Gauge(name string) *Gauge {
+	g := &Gauge{}
+	m.add(name, g)
+	return g
+}
+
+// GaugeFunc makes a number that is asked for when it is shown. f is called from the readers' goroutines.
+func (m *Meter) GaugeFunc(name string, f func() float64) { m.add(name, gaugeFunc(f)) }
+
+// Timer makes a distribution of durations; name ends in _ms, the unit of its flat numbers.
+func (m *Meter) Timer(name string) *Timer {
+	t := &Timer{}
+	m.add(name, t)
+	return t
+}
+
+// Source adds a function that emits many gauges at once, such as those counted from one published snapshot. It is called
+// from the readers' goroutines. A name that is also made on its own, or emitted twice, is the program's error; the last wins.
+func (m *Meter) Source(f func(emit func(name string, value float64))) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sources = append(m.sources, f)
+}
+
+// Snapshot is every number by its flat name. Values that JSON cannot hold (NaN, infinities) are left out.
+func (m *Meter) Snapshot() map[string]float64 {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	out := make(map[string]float64, len(m.series)*2)
+	emit := func(name string, v float64) {
+		if !math.IsNaN(v) && !math.IsInf(v, 0) {
+			out[name] = v
+		}
+	}
+	for name, s := range m.series {
+		s.flat(name, emit)
+	}
+	for _, source := range m.sources {
+		source(emit)
+	}
+	return out
+}
+
+// AppendJSON appends the Snapshot as one JSON object with sorted names. Whole numbers carry ".0", as the original writes
+// them, so that readers with typed numbers see one type.
+func (m *Meter) AppendJSON(b []byte) []byte {
+	snapshot := m.Snapshot()
+	names := make([]string, 0, len(snapshot))
+	for n := range snapshot {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	b = append(b, '{')
+	for i, n := range names {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendName(b, n)
+		b = append(b, ':')
+		start := len(b)
+		b = strconv.AppendFloat(b, snapshot[n], 'g', -1, 64)
+		if !strings.ContainsAny(string(b[start:]), ".e") {
+			b = append(b, ".0"...)
+		}
+	}
+	return append(b, '}')
+}
+
+// appendName writes a name as a JSON string. Names hold what users chose (roles, framework names), so they are escaped.
+func appendName(b []byte, name string) []byte {
+	const hex = "0123456789abcdef"
+	b = append(b, '"')
+	for _, r := range name { // an invalid byte becomes U+FFFD here, which is what JSON allows
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case r < 0x20:
+			b = append(b, '\\', 'u', '0', '0', hex[r>>4], hex[r&15])
+		default:
+			b = append(b, string(r)...)
+		}
+	}
+	return append(b, '"')
+}
+
+// Prometheus serves the registry, this Meter's numbers among the rest, in Prometheus' text format.
+func (m *Meter) Prometheus() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// collector shows a Meter to Prometheus. It describes nothing in advance, since names come and go.
+type collector struct{ m *Meter }
+
+func (c collector) Describe(chan<- *prometheus.Desc) {}
+
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	c.m.mu.RLock()
+	defer c.m.mu.RUnlock()
+	seen := map[string]bool{} // two flat names can come out as one name here; the registry refuses doubles
+	emit := func(name string, send func(promName string)) {
+		if p := promName(name); !seen[p] {
+			seen[p] = true
+			send(p)
+		}
+	}
+	for name, s := range c.m.series {
+		emit(name, func(p string) { s.prom(p, func(metric prometheus.Metric) { ch <- metric }) })
+	}
+	for _, source := range c.m.sources {
+		source(func(name string, v float64) {
+			emit(name, func(p string) { ch <- constMetric(p, prometheus.GaugeValue, v) })
+		})
+	}
+}
+
+// promName makes "master/tasks_running" into "pando_master_tasks_running".
+func promName(name string) string {
+	b := []byte("pando_" + name)
+	for i, c := range b {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') {
+			b[i] = '_'
+		}
+	}
+	return string(b)
+}
+
+func constMetric(name string, t prometheus.ValueType, v float64) prometheus.Metric {
+	return prometheus.MustNewConstMetric(prometheus.NewDesc(name, "A number of this process, by its flat name.", nil, nil), t, v)
+}
+
+// Counter is a number that only grows.
+type Counter struct{ n atomic.Uint64 }
+
+// Add adds n.
+func (c *Counter) Add(n int) { c.n.Add(uint64(n)) }
+
+// Inc adds one.
+func (c *Counter) Inc() { c.n.Add(1) }
+
+// Value is the sum so far.
+func (c *Counter) Value() uint64 { return c.n.Load() }
+
+func (c *Counter) flat(name string, emit func(string, float64)) { emit(name, float64(c.Value())) }
+
+func (c *Counter) prom(name string, emit func(prometheus.Metric)) {
+	emit(constMetric(name+"_total", prometheus.CounterValue, float64(c.Value())))
+}
+
+// Gauge is a number that is set.
+type Gauge struct{ bits atomic.Uint64 }
+
+// Set replaces the number.
+func (g *Gauge) Set(v float64) { g.bits.Store(math.Float64bits(v)) }
+
+// Add adds d, which may be negative.
+func (g *Gauge) Add(d float64) {
+	for {
+		old := g.bits.Load()
+		if g.bits.CompareAndSwap(old, math.Float64bits(math.Float64frombits(old)+d)) {
+			return
+		}
+	}
+}
+
+// Value is what was set last.
+func (g *Gauge) Value() float64 { return math.Float64frombits(g.bits.Load()) }
+
+func (g *Gauge) flat(name string, emit func(string, float64)) { emit(name, g.Value()) }
+
+func (g *Gauge) prom(name string, emit func(prometheus.Metric)) {
+	emit(constMetric(name, prometheus.GaugeValue, g.Value()))
+}
+
+type gaugeFunc func() float64
+
+func (f gaugeFunc) flat(name string, emit func(string, float64)) { emit(name, f()) }
+
+func (f gaugeFunc) prom(name string, emit func(prometheus.Metric)) {
+	emit(constMetric(name, prometheus.GaugeValue, f()))
+}

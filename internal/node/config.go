@@ -1,0 +1,168 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/pando-os/pando/internal/core/allocator"
+	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/mesos"
+	"github.com/pando-os/pando/mesos/resource"
+)
+
+// Config is what an operator may set of a node. The zero value of a member means its default, where it has one.
+type Config struct {
+	// DataDir is where everything lives that outlives the node.
+	DataDir string
+	// RuntimeDir is on a tmpfs: what outlives the agent but not the machine.
+	RuntimeDir string
+	// IP is what the node listens on and tells others; Hostname what people and clients are told.
+	IP, Hostname string
+	MasterPort   int
+	AgentPort    int
+	// Store is "embedded", or "etcd://host:port,…" for a cluster that exists.
+	Store string
+	// Masters are where an agent alone finds the leader.
+	Masters []string
+	// Insecure allows listening off loopback without TLS and authentication.
+	Insecure bool
+	// TrustLoopback lets every local user do everything.
+	TrustLoopback bool
+
+	// Resources and Attributes describe the machine, in the original's syntax; what is not named is detected.
+	Resources, Attributes, DefaultRole string
+	// Strict refuses to start from a damaged journal.
+	Strict bool
+	// CPUQuota makes a task's cpus a hard limit.
+	CPUQuota bool
+	// SwitchUser runs tasks as their users (root only).
+	SwitchUser bool
+	GCDelay    time.Duration
+	GCHeadroom float64
+
+	Cluster, MinAllocatable, Weights string
+	Roles                            []string
+	AllocationInterval               time.Duration
+	PingTimeout                      time.Duration
+	PingMisses                       int
+	ReregisterTimeout                time.Duration
+	OfferTimeout                     time.Duration
+	LeaseTTL                         time.Duration
+	MaxCompletedFrameworks           int
+	MaxCompletedTasks                int
+	// ShutdownGrace and RecoveryTimeout are told to tasks.
+	ShutdownGrace, RecoveryTimeout time.Duration
+	// Version is of this build, Flags what was set, for showing.
+	Version string
+	Flags   map[string]string
+}
+
+// Defaults are what a node has that is told nothing.
+func Defaults() Config {
+	b := cluster.Defaults()
+	return Config{
+		IP: "127.0.0.1", MasterPort: 5050, AgentPort: 5051, Store: "embedded", Strict: true, SwitchUser: os.Geteuid() == 0,
+		DefaultRole: "*", GCDelay: 7 * 24 * time.Hour, GCHeadroom: 0.1,
+		MinAllocatable:     "cpus:0.01|mem:32",
+		AllocationInterval: b.AllocationInterval, PingTimeout: b.PingInterval, PingMisses: b.PingMisses,
+		ReregisterTimeout: b.ReregisterTimeout, LeaseTTL: 10 * time.Second,
+		MaxCompletedFrameworks: b.MaxCompletedFrameworks, MaxCompletedTasks: b.MaxCompletedTasks,
+		ShutdownGrace: 5 * time.Second, RecoveryTimeout: 15 * time.Minute,
+	}
+}
+
+// check completes a configuration and refuses what cannot be. The words name the setting.
+func (c *Config) check() error {
+	if c.DataDir == "" {
+		return errors.New("--data-dir is not set: name a directory where the node may keep its state")
+	}
+	dir, err := filepath.Abs(c.DataDir)
+	if err != nil {
+		return fmt.Errorf("--data-dir: %w", err)
+	}
+	c.DataDir = dir
+	if c.RuntimeDir == "" {
+		c.RuntimeDir = runtimeDir(dir)
+	}
+	ip := net.ParseIP(c.IP)
+	if ip == nil {
+		return fmt.Errorf("--ip: %q is not an IP address", c.IP)
+	}
+	if !ip.IsLoopback() && !c.Insecure {
+		return fmt.Errorf("--ip: listening on %s would let the whole network in, and this version has no TLS and no authentication yet; listen on 127.0.0.1, or add --insecure if everybody who can reach this address may run programs here as root", c.IP)
+	}
+	if c.Hostname == "" {
+		if c.Hostname, err = os.Hostname(); err != nil || ip.IsLoopback() {
+			c.Hostname = "localhost"
+		}
+	}
+	for _, p := range []struct {
+		port int
+		flag string
+	}{{c.MasterPort, "--master-port"}, {c.AgentPort, "--agent-port"}} {
+		if p.port < 0 || p.port > 65535 {
+			return fmt.Errorf("%s: %d is not a port", p.flag, p.port)
+		}
+	}
+	if c.AllocationInterval <= 0 {
+		return fmt.Errorf("--allocation-interval: %s is not a positive duration", c.AllocationInterval)
+	}
+	return nil
+}
+
+// book makes the settings of the cluster's book.
+func (c *Config) book() (cluster.Config, error) {
+	b := cluster.Defaults()
+	b.AllocationInterval, b.PingInterval, b.PingMisses = c.AllocationInterval, c.PingTimeout, c.PingMisses
+	b.ReregisterTimeout, b.OfferTimeout, b.Roles = c.ReregisterTimeout, c.OfferTimeout, c.Roles
+	b.MaxCompletedFrameworks, b.MaxCompletedTasks = c.MaxCompletedFrameworks, c.MaxCompletedTasks
+	var err error
+	if b.Allocation.MinAllocatable, err = minima(c.MinAllocatable); err != nil {
+		return b, fmt.Errorf("--min-allocatable-resources: %w", err)
+	}
+	if b.Allocation.Weights, err = weights(c.Weights); err != nil {
+		return b, fmt.Errorf("--weights: %w", err)
+	}
+	return b, nil
+}
+
+// minima reads "cpus:0.01|mem:32": alternatives of resources; empty means no minimum.
+func minima(text string) ([]allocator.Quantities, error) {
+	var out []allocator.Quantities
+	for part := range splitNonEmpty(text, "|") {
+		l, err := resource.Parse(part, "*")
+		if err != nil {
+			return nil, err
+		}
+		q := allocator.Quantities{}
+		for name, n := range l.Quantities() {
+			q[name] = n
+		}
+		out = append(out, q)
+	}
+	return out, nil
+}
+
+// weights reads "role=2.5,other=1".
+func weights(text string) (map[string]int64, error) {
+	out := map[string]int64{}
+	for part := range splitNonEmpty(text, ",") {
+		role, w, ok := cut(part, "=")
+		if !ok {
+			return nil, fmt.Errorf("%q is not role=weight", part)
+		}
+		if err := mesos.CheckRole(role); err != nil {
+			return nil, err
+		}
+		q, err := parseQuantity(w)
+		if err != nil || q <= 0 {
+			return nil, fmt.Errorf("the weight %q of role %s is not a positive number", w, role)
+		}
+		out[role] = q
+	}
+	return out, nil
+}
