@@ -199,6 +199,25 @@ func TestWithoutCgroupsATaskLeavesNoProcessOfItsSession(t *testing.T) {
 	}
 }
 
+func TestAProcessThatEscapedDoesNotHoldUpTheExit(t *testing.T) {
+	c, n := started(t)
+	// As root it can leave the cgroup; it keeps the output open.
+	script := "sleep 1000 & echo $!; for d in " + strings.Join(c.parent.Dirs(), " ") + "; do echo $! > $d/../../cgroup.procs; done"
+	s := c.spec("sh", "-c", script)
+	launch(t, n, s)
+	e := await(t, n)
+	if e.WaitStatus != 0 {
+		t.Errorf("exit %+v, stderr %q", e, read(t, s.Sandbox, "stderr"))
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(read(t, s.Sandbox, "stdout")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Errorf("it did not escape: %v", err)
+	}
+}
+
 func TestAKillReachesTheWholeSession(t *testing.T) {
 	c, n := started(t)
 	s := c.spec("sh", "-c", "sleep 1000; true")
