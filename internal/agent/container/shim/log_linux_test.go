@@ -132,11 +132,3 @@ func TestVariablesOfACommandReplaceThoseOfItsContainer(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
-
-func TestNumbersAreWrittenInFull(t *testing.T) {
-	for _, v := range []uint64{0, 7, 10, 1<<64 - 1} {
-		if got := number(v); got != strconv.FormatUint(v, 10) {
-			t.Errorf("%d is %s", v, got)
-		}
-	}
-}
