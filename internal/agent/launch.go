@@ -109,6 +109,8 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 	case container.KindExec:
 		a.say(dir, err)
 		return fail(workload.ExecFailed, err.Error())
+	case container.KindKilled:
+		return &workload.Launched{Container: w.Container, Failure: workload.LaunchCanceled}
 	case container.KindUser:
 		return fail(workload.UserUnknown, "The task cannot run as user "+strconv.Quote(w.Task.User)+" on this machine: "+err.Error())
 	}
