@@ -25,10 +25,19 @@ func AppendJSON(dst []byte, m proto.Message) ([]byte, error) { return codec.Appe
 func UnmarshalJSON(b []byte, m proto.Message) error { return codec.UnmarshalJSON(b, m) }
 
 // DecodeProto replaces what is in m by the protobuf message in b. Refused: bytes that are no such
-// message, and a missing required field anywhere.
+// message, and a missing required field anywhere. Numbers of enums that have no name here stay in
+// their fields, so who switches over an enum has a default.
 func DecodeProto(b []byte, m proto.Message) error {
 	if err := (proto.UnmarshalOptions{AllowPartial: true}).Unmarshal(b, m); err != nil {
 		return fmt.Errorf("the body is no protobuf message %s: %w; check the Content-Type", m.ProtoReflect().Descriptor().FullName(), err)
 	}
 	return codec.CheckRequired(m)
 }
+
+// Type is a message type that encoded bytes can be checked against, and turned into JSON, without
+// decoding them: for what is kept as its bytes and shown as JSON. It is safe for use by many
+// goroutines.
+type Type = codec.Type
+
+// TypeOf returns the Type of m, which may be a nil pointer of its type.
+func TypeOf(m proto.Message) *Type { return codec.TypeOf(m) }

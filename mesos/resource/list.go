@@ -192,13 +192,13 @@ func (l List) Spans(name string) []Span {
 func (l List) Quantities() iter.Seq2[string, Quantity] {
 	return func(yield func(string, Quantity) bool) {
 		for i := 0; i < len(l); {
-			name, sum, any := l[i].Name, Quantity(0), false
+			name, sum, found := l[i].Name, Quantity(0), false
 			for ; i < len(l) && l[i].Name == name; i++ {
 				if l[i].Kind == Scalar {
-					sum, any = sum+l[i].Scalar, true
+					sum, found = sum+l[i].Scalar, true
 				}
 			}
-			if any && !yield(name, sum) {
+			if found && !yield(name, sum) {
 				return
 			}
 		}

@@ -441,3 +441,13 @@ func BenchmarkContains(b *testing.B) {
 		x.Contains(y)
 	}
 }
+
+func BenchmarkFromProto(b *testing.B) {
+	rs := mustParse(b, "cpus:4;disk:10;mem:4;ports:[31000-32000]").ToProto("r", PostRefinement)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := FromProto(rs); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

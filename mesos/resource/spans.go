@@ -19,13 +19,12 @@ func (s Span) next() uint64 {
 	return s.End + 1
 }
 
-// newSpans sorts spans that a client gave and joins neighbours. A span that ends before it
-// begins is refused, and so are numbers that are given twice.
-func newSpans(given []Span) ([]Span, error) {
-	if len(given) == 0 {
+// newSpans sorts spans, in place, and joins neighbours. A span that ends before it begins is
+// refused, and so are numbers that are given twice.
+func newSpans(sorted []Span) ([]Span, error) {
+	if len(sorted) == 0 {
 		return nil, nil
 	}
-	sorted := slices.Clone(given)
 	slices.SortFunc(sorted, func(a, b Span) int { return cmp.Compare(a.Begin, b.Begin) })
 	out := sorted[:0]
 	for _, s := range sorted {
@@ -44,7 +43,7 @@ func newSpans(given []Span) ([]Span, error) {
 		}
 		out = append(out, s)
 	}
-	return slices.Clip(out), nil
+	return out, nil
 }
 
 // spansPlus is the union. It returns an argument itself where that is the answer.

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
+	"pgregory.net/rapid"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/gen/mesosv1/agent"
@@ -25,16 +26,18 @@ import (
 func TestWhatIsWritten(t *testing.T) {
 	for want, m := range map[string]proto.Message{
 		`{"user":"u","name":"n","failover_timeout":0.0,"checkpoint":false}`: &mesosv1.FrameworkInfo{User: proto.String("u"), Name: proto.String("n")},
-		`{"refuse_seconds":5.0}`:                                     &mesosv1.Filters{},
-		`{"refuse_seconds":1e30}`:                                    &mesosv1.Filters{RefuseSeconds: proto.Float64(1e30)},
-		`{"nanoseconds":9223372036854775807}`:                        &mesosv1.TimeInfo{Nanoseconds: proto.Int64(math.MaxInt64)},
-		`{"begin":0,"end":18446744073709551615}`:                     &mesosv1.Value_Range{Begin: proto.Uint64(0), End: proto.Uint64(math.MaxUint64)},
-		`{"value":"//7+"}`:                                           &mesosv1.UUID{Value: []byte{255, 254, 254}},
-		`{"value":"Infinity"}`:                                       &mesosv1.Value_Scalar{Value: proto.Float64(math.Inf(1))},
-		`{"max_grace_period":{"nanoseconds":1},"mark_gone":false}`:   &mesosv1.DrainConfig{MaxGracePeriod: &mesosv1.DurationInfo{Nanoseconds: proto.Int64(1)}},
-		`{"type":"SCALAR"}`:                                          &mesosv1.Resource{Type: mesosv1.Value_SCALAR.Enum()},
-		`{}`:                                                         &mesosv1.Labels{},
-		`{"quantities":{"a":{"value":1.0},"b":{"value":0.5}}}`:       &mesosv1.OfferFilters_ResourceQuantities{Quantities: map[string]*mesosv1.Value_Scalar{"b": {Value: proto.Float64(0.5)}, "a": {Value: proto.Float64(1)}}},
+		`{"refuse_seconds":5.0}`:                                   &mesosv1.Filters{},
+		`{"refuse_seconds":1e30}`:                                  &mesosv1.Filters{RefuseSeconds: proto.Float64(1e30)},
+		`{"nanoseconds":9223372036854775807}`:                      &mesosv1.TimeInfo{Nanoseconds: proto.Int64(math.MaxInt64)},
+		`{"begin":0,"end":18446744073709551615}`:                   &mesosv1.Value_Range{Begin: proto.Uint64(0), End: proto.Uint64(math.MaxUint64)},
+		`{"value":"//7+"}`:                                         &mesosv1.UUID{Value: []byte{255, 254, 254}},
+		`{"value":"Infinity"}`:                                     &mesosv1.Value_Scalar{Value: proto.Float64(math.Inf(1))},
+		`{"max_grace_period":{"nanoseconds":1},"mark_gone":false}`: &mesosv1.DrainConfig{MaxGracePeriod: &mesosv1.DurationInfo{Nanoseconds: proto.Int64(1)}},
+		`{"type":"SCALAR"}`:                                        &mesosv1.Resource{Type: mesosv1.Value_SCALAR.Enum()},
+		`{"name":"n","type":"TEXT"}`:                               &mesosv1.Attribute{Name: proto.String("n"), Type: mesosv1.Value_TEXT.Enum()},
+		`{"name":"x"}`:                                             &mesosv1.Attribute{Name: proto.String("x"), Type: mesosv1.Value_Type(99).Enum()},
+		`{}`:                                                       &mesosv1.Labels{},
+		`{"quantities":{"a":{"value":1.0},"b":{"value":0.5}}}`:     &mesosv1.OfferFilters_ResourceQuantities{Quantities: map[string]*mesosv1.Value_Scalar{"b": {Value: proto.Float64(0.5)}, "a": {Value: proto.Float64(1)}}},
 		`{"value":"tab\t \"quote\" \\ \u0001 \u001F é ` + "\x7f/\"}": &mesosv1.TaskID{Value: proto.String("tab\t \"quote\" \\ \x01 \x1f é \x7f/")},
 	} {
 		got, err := AppendJSON(nil, m)
@@ -159,8 +162,8 @@ func TestAnUnknownNameOfARequiredEnumIsMissing(t *testing.T) {
 var messages = []proto.Message{&scheduler.Call{}, &scheduler.Event{}, &executor.Call{}, &executor.Event{}, &master.Call{}, &master.Event{}, &master.Response{}, &agent.Call{}, &agent.Response{}, &mesosv1.Offer{}, &mesosv1.TaskInfo{}, &mesosv1.TaskStatus{}}
 
 func TestRandomMessagesRoundTrip(t *testing.T) {
-	r := rand.New(rand.NewPCG(3, 4))
-	for range 300 {
+	rapid.Check(t, func(t *rapid.T) {
+		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		for _, like := range messages {
 			m := random.Message(r, like)
 			text, err := AppendJSON(nil, m)
@@ -196,7 +199,59 @@ func TestRandomMessagesRoundTrip(t *testing.T) {
 				t.Fatalf("from protojson's %s: %s", pj, cmp.Diff(m, fromTheirs, protocmp.Transform()))
 			}
 		}
+	})
+}
+
+func TestEncodedMessagesBecomeTheSameJSON(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		for _, like := range messages {
+			m, typ := random.Message(r, like), TypeOf(like)
+			wire, err := proto.Marshal(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := typ.Check(wire, false); err != nil {
+				t.Fatal(err)
+			}
+			want, _ := AppendJSON(nil, m)
+			got, err := typ.AppendJSON([]byte("x"), wire)
+			if err != nil || !equalJSON(t, want, got[1:]) {
+				t.Fatalf("got  %s (%v)\nwant %s", got, err, want)
+			}
+			got, err = typ.AppendMembers([]byte(`{"":0`), wire)
+			if err != nil || string(want) != "{}" && !equalJSON(t, append([]byte(`{"":0,`), want[1:]...), append(got, '}')) {
+				t.Fatalf("got  %s (%v)\nwant %s", got, err, want)
+			}
+			twice := append(append([]byte(nil), wire...), wire...)
+			merged := m.ProtoReflect().New().Interface()
+			if err := proto.Unmarshal(twice, merged); err != nil {
+				t.Fatal(err)
+			}
+			want, _ = AppendJSON(nil, merged)
+			if got, err = typ.AppendJSON(nil, twice); err != nil || !equalJSON(t, want, got) {
+				t.Fatalf("merged: got  %s (%v)\nwant %s", got, err, want)
+			}
+			for range min(10, len(wire)) {
+				cut := r.IntN(len(wire))
+				broken := proto.Unmarshal(wire[:cut], m.ProtoReflect().New().Interface())
+				if err := typ.Check(wire[:cut], false); (err == nil) != (broken == nil) {
+					t.Fatalf("Check says %v where Unmarshal says %v", err, broken)
+				}
+			}
+		}
+	})
+}
+
+func equalJSON(t rapid.TB, a, b []byte) bool {
+	var x, y any
+	if err := json.Unmarshal(a, &x); err != nil {
+		t.Fatalf("%s: %v", a, err)
 	}
+	if err := json.Unmarshal(b, &y); err != nil {
+		t.Fatalf("%s: %v", b, err)
+	}
+	return cmp.Equal(x, y)
 }
 
 func TestCheckRequiredNamesThePath(t *testing.T) {

@@ -377,3 +377,30 @@ func (s *Scanner) duration(m protoreflect.Message) error {
 	m.Set(fields.ByName("nanos"), protoreflect.ValueOfInt32(int32(d%time.Second)))
 	return nil
 }
+
+// Field reads the value that comes next into the field of m that has that name, by the
+// rules of UnmarshalJSON; a name that the message does not have is skipped. It is for hand-written
+// decoders that know some members and leave the rest to this.
+func (s *Scanner) Field(m proto.Message, name []byte) error {
+	r := m.ProtoReflect()
+	f := planOf(r.Descriptor()).byName[string(name)]
+	if f == nil {
+		return s.Skip()
+	}
+	return s.field(f, r)
+}
+
+// SharedText reads a string as a part of source, which has the same text as the Scanner, where
+// it has no escapes.
+func (s *Scanner) SharedText(source string) (string, error) {
+	s.Peek()
+	start := s.at + 1
+	b, err := s.Text()
+	if err != nil {
+		return "", err
+	}
+	if len(b) == s.at-1-start { // an escape is longer than what it stands for
+		return source[start : s.at-1], nil
+	}
+	return string(b), nil
+}

@@ -11,9 +11,14 @@ import (
 )
 
 // AppendBytes appends b as a JSON string of standard base64 with padding.
-func AppendBytes(dst, b []byte) []byte {
+func AppendBytes[T string | []byte](dst []byte, b T) []byte {
 	dst = append(dst, '"')
-	dst = base64.StdEncoding.AppendEncode(dst, b)
+	const piece = 30 // bytes at a time, a multiple of three
+	for len(b) > piece {
+		dst = base64.StdEncoding.AppendEncode(dst, []byte(b[:piece]))
+		b = b[piece:]
+	}
+	dst = base64.StdEncoding.AppendEncode(dst, []byte(b))
 	return append(dst, '"')
 }
 
@@ -32,7 +37,7 @@ func appendMessage(dst []byte, p *plan, m protoreflect.Message) []byte {
 	first := len(dst)
 	for i := range p.fields {
 		f := &p.fields[i]
-		if !m.Has(f.desc) {
+		if !m.Has(f.desc) || f.nameless(m) {
 			if f.ifUnset != "" {
 				dst = comma(dst, first)
 				dst = append(dst, f.ifUnset...)
@@ -56,11 +61,17 @@ func appendMessage(dst []byte, p *plan, m protoreflect.Message) []byte {
 	return append(dst, '}')
 }
 
+// comma writes one unless this is the first member, which begins at first.
 func comma(dst []byte, first int) []byte {
 	if len(dst) > first {
 		return append(dst, ',')
 	}
 	return dst
+}
+
+// nameless tells whether the field is an enum whose number has no name here: to a reader, unset.
+func (f *field) nameless(m protoreflect.Message) bool {
+	return f.enum != nil && !f.list && f.nameOf(int64(m.Get(f.desc).Enum())) == ""
 }
 
 func (f *field) appendList(dst []byte, l protoreflect.List) []byte {

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"sync"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 )
@@ -15,22 +16,25 @@ const durationName protoreflect.FullName = "google.protobuf.Duration"
 type plan struct {
 	fields   []field // in the order of declaration, which is the order of writing
 	byName   map[string]*field
+	byNumber []*field // nil where no field has the number
 	required []*field
 	duration bool
 }
 
 type field struct {
 	desc    protoreflect.FieldDescriptor
+	index   int // in its plan
 	name    string
 	key     string // `"name":`
 	ifUnset string // `"name":default`, or "" where an unset field is left out
 	kind    protoreflect.Kind
+	wire    protowire.Type
 	list    bool
 	dict    bool // a map
 	message *plan
 	value   *field // of a map: its values
 	enum    protoreflect.EnumValueDescriptors
-	names   map[protoreflect.EnumNumber]string
+	names   []string // of the enum, in quotes, by number; "" where there is none
 }
 
 var plans struct {
@@ -66,7 +70,13 @@ func makePlan(md protoreflect.MessageDescriptor, made map[protoreflect.FullName]
 	for i := range p.fields {
 		f := &p.fields[i]
 		makeField(f, fds.Get(i), made)
+		f.index = i
 		p.byName[f.name] = f
+		n := int(f.desc.Number())
+		if n >= len(p.byNumber) {
+			p.byNumber = append(p.byNumber, make([]*field, n+1-len(p.byNumber))...)
+		}
+		p.byNumber[n] = f
 		if f.desc.Cardinality() == protoreflect.Required {
 			p.required = append(p.required, f)
 		}
@@ -76,8 +86,9 @@ func makePlan(md protoreflect.MessageDescriptor, made map[protoreflect.FullName]
 
 func makeField(f *field, fd protoreflect.FieldDescriptor, made map[protoreflect.FullName]*plan) {
 	name := string(fd.Name())
-	*f = field{desc: fd, name: name, key: `"` + name + `":`, kind: fd.Kind(), list: fd.IsList(), dict: fd.IsMap()}
+	*f = field{desc: fd, name: name, key: `"` + name + `":`, kind: fd.Kind(), wire: wireType(fd.Kind()), list: fd.IsList(), dict: fd.IsMap()}
 	if f.dict {
+		f.message = makePlan(fd.Message(), made) // of one entry
 		f.value = &field{}
 		makeField(f.value, fd.MapValue(), made)
 		return
@@ -87,10 +98,12 @@ func makeField(f *field, fd protoreflect.FieldDescriptor, made map[protoreflect.
 		f.message = makePlan(fd.Message(), made)
 	case protoreflect.EnumKind:
 		f.enum = fd.Enum().Values()
-		f.names = make(map[protoreflect.EnumNumber]string, f.enum.Len())
 		for i := range f.enum.Len() {
 			v := f.enum.Get(i)
-			if _, ok := f.names[v.Number()]; !ok {
+			for int(v.Number()) >= len(f.names) { // Mesos numbers its enums from 0, or 1000, up
+				f.names = append(f.names, "")
+			}
+			if f.names[v.Number()] == "" {
 				f.names[v.Number()] = `"` + string(v.Name()) + `"`
 			}
 		}
@@ -115,7 +128,7 @@ func (f *field) appendScalar(dst []byte, v protoreflect.Value) []byte {
 	case protoreflect.BytesKind:
 		return AppendBytes(dst, v.Bytes())
 	case protoreflect.EnumKind:
-		if name, ok := f.names[v.Enum()]; ok {
+		if name := f.nameOf(int64(v.Enum())); name != "" {
 			return append(dst, name...)
 		}
 		return append(dst, "null"...) // a number without a name reads as unset
@@ -126,4 +139,12 @@ func (f *field) appendScalar(dst []byte, v protoreflect.Value) []byte {
 	default:
 		return strconv.AppendInt(dst, v.Int(), 10)
 	}
+}
+
+// nameOf gives the name of an enum's number, in quotes, "" when it has none.
+func (f *field) nameOf(n int64) string {
+	if n < 0 || n >= int64(len(f.names)) {
+		return ""
+	}
+	return f.names[n]
 }

@@ -1,0 +1,69 @@
+package mesos
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/mesos/resource"
+)
+
+// ParseAttributes reads what the agent's --attributes takes: `rack:r1;level:10;ports:[1-5]`. A
+// value is a number, ranges in brackets, or else text; sets are refused. The order is kept, and
+// a name may come again: readers take the first.
+func ParseAttributes(text string) ([]*mesosv1.Attribute, error) {
+	var out []*mesosv1.Attribute
+	for _, part := range strings.FieldsFunc(text, func(r rune) bool { return r == ';' || r == '\n' }) {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(part, ":")
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		if !ok || name == "" || value == "" {
+			return nil, fmt.Errorf("attributes: %q has no name or no value; write name:value", part)
+		}
+		a, err := attribute(name, value)
+		if err != nil {
+			return nil, fmt.Errorf("attributes: %q: %w", part, err)
+		}
+		out = append(out, a)
+	}
+	return out, nil
+}
+
+func attribute(name, value string) (*mesosv1.Attribute, error) {
+	a := &mesosv1.Attribute{Name: proto.String(name)}
+	switch value[0] {
+	case '{':
+		return nil, fmt.Errorf("an attribute may not be a set; write several attributes, or text")
+	case '[':
+		spans, err := resource.ParseSpans(value)
+		if err != nil {
+			return nil, err
+		}
+		a.Type, a.Ranges = mesosv1.Value_RANGES.Enum(), &mesosv1.Value_Ranges{}
+		for _, s := range spans {
+			a.Ranges.Range = append(a.Ranges.Range, &mesosv1.Value_Range{Begin: proto.Uint64(s.Begin), End: proto.Uint64(s.End)})
+		}
+		return a, nil
+	}
+	if f, ok := attributeNumber(value); ok {
+		a.Type, a.Scalar = mesosv1.Value_SCALAR.Enum(), &mesosv1.Value_Scalar{Value: proto.Float64(f)}
+		return a, nil
+	}
+	a.Type, a.Text = mesosv1.Value_TEXT.Enum(), &mesosv1.Value_Text{Value: proto.String(value)}
+	return a, nil
+}
+
+// attributeNumber takes plain decimals only: "inf", "nan", "0x10" and "1_000" are words here.
+func attributeNumber(value string) (float64, bool) {
+	if strings.Trim(value, "0123456789.+-eE") != "" || !strings.ContainsAny(value, "0123456789") {
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(value, 64)
+	return f, err == nil && !math.IsInf(f, 0)
+}
