@@ -13,7 +13,7 @@ import (
 
 // pick finds the one thing that a person's word means: the one with exactly this id, or else the only one whose id begins
 // with it. With several exact ones (tasks of different frameworks) prefer settles it, when it holds for one alone.
-func pick[T any](kind, word string, all []T, id func(T) string, title func(T) string, prefer func(T) bool) (T, error) {
+func pick[T any](kind, word string, all []T, id, title func(T) string, prefer func(T) bool) (T, error) {
 	var zero T
 	var exact, begun []T
 	for _, t := range all {

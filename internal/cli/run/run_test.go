@@ -263,7 +263,9 @@ func TestCtrlCWhileItWaitsLaunchesNothing(t *testing.T) {
 }
 
 func TestASecondCtrlCLeavesAtOnce(t *testing.T) {
-	e := start(t, func(c *fakecluster.Cluster, task *mesosv1.TaskInfo) { c.Update(task.GetTaskId().GetValue(), running, "") }, nil)
+	e := start(t, func(c *fakecluster.Cluster, task *mesosv1.TaskInfo) {
+		c.Update(task.GetTaskId().GetValue(), running, "")
+	}, nil)
 	e.cluster.Offer(4, 1024)
 	e.cluster.Await("ACKNOWLEDGE", 1)
 	e.interrupt <- struct{}{}
@@ -291,7 +293,9 @@ func TestTheTimeLimitKillsTheTask(t *testing.T) {
 }
 
 func TestDetachedItLeavesTheTaskRunning(t *testing.T) {
-	e := start(t, func(c *fakecluster.Cluster, task *mesosv1.TaskInfo) { c.Update(task.GetTaskId().GetValue(), running, "") },
+	e := start(t, func(c *fakecluster.Cluster, task *mesosv1.TaskInfo) {
+		c.Update(task.GetTaskId().GetValue(), running, "")
+	},
 		func(o *Options) { o.Detach = true })
 	e.cluster.Offer(4, 1024)
 	e.finish(0)

@@ -8,16 +8,20 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// zapTo makes the logger that etcd wants write warnings and worse to ours. A nil log drops everything.
-func zapTo(log *slog.Logger) *zap.Logger {
+// zapTo makes the logger that etcd wants write to ours what is at least of the level min. A nil log is the process' default
+// one, never silence: where etcd cannot go on, on a full disk say, it logs why and ends the process.
+func zapTo(log *slog.Logger, min zapcore.LevelEnabler) *zap.Logger {
 	if log == nil {
-		return zap.NewNop()
+		log = slog.Default()
 	}
-	return zap.New(slogCore{log.Handler()})
+	return zap.New(slogCore{log.Handler(), min})
 }
 
 // slogCore hands zap's entries to a slog handler.
-type slogCore struct{ handler slog.Handler }
+type slogCore struct {
+	handler slog.Handler
+	min     zapcore.LevelEnabler
+}
 
 func level(l zapcore.Level) slog.Level {
 	switch {
@@ -31,9 +35,8 @@ func level(l zapcore.Level) slog.Level {
 	return slog.LevelDebug
 }
 
-// Enabled leaves etcd's infos out: they tell the life of raft, which no operator of ours asks for.
 func (c slogCore) Enabled(l zapcore.Level) bool {
-	return l >= zapcore.WarnLevel && c.handler.Enabled(context.Background(), level(l))
+	return c.min.Enabled(l) && c.handler.Enabled(context.Background(), level(l))
 }
 
 func attrs(fields []zapcore.Field) []slog.Attr {
@@ -49,7 +52,7 @@ func attrs(fields []zapcore.Field) []slog.Attr {
 }
 
 func (c slogCore) With(fields []zapcore.Field) zapcore.Core {
-	return slogCore{c.handler.WithAttrs(attrs(fields))}
+	return slogCore{c.handler.WithAttrs(attrs(fields)), c.min}
 }
 
 func (c slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
