@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -48,16 +49,16 @@ func (a *App) sum(w io.Writer, s *client.State) {
 	row(w, "cluster", s.Cluster)
 	row(w, "leader", address+", elected "+a.ago(s.ElectedTime)+" ago")
 	row(w, "API", "Mesos "+s.Version)
-	nodes := fmt.Sprintf("%d", len(s.Agents))
+	nodes := []string{strconv.Itoa(len(s.Agents))}
 	for _, n := range []struct {
 		count float64
 		words string
 	}{{s.DeactivatedAgents, "deactivated"}, {s.UnreachableAgents, "unreachable"}} {
 		if n.count > 0 {
-			nodes += fmt.Sprintf(", %v %s", n.count, n.words)
+			nodes = append(nodes, fmt.Sprintf("%v %s", n.count, n.words))
 		}
 	}
-	row(w, "nodes", nodes)
+	row(w, "nodes", strings.Join(nodes, ", "))
 	for _, name := range []string{"cpus", "mem", "disk"} {
 		total, used := 0.0, 0.0
 		for _, n := range s.Agents {

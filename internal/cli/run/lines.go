@@ -55,9 +55,9 @@ func (l *lines) flush() error {
 	if len(l.pending) == 0 {
 		return nil
 	}
-	rest := append(l.pending, '\n')
-	l.pending = nil
-	return l.pass(rest)
+	l.pending = append(l.pending, '\n')
+	defer func() { l.pending = nil }()
+	return l.pass(l.pending)
 }
 
 // through passes bytes on as they are, for a single instance.

@@ -24,7 +24,6 @@ type errand struct {
 	cluster   *fakecluster.Cluster
 	out, err  bytes.Buffer
 	interrupt chan struct{}
-	clock     clock.Clock
 	done      chan struct{}
 	result    Result
 	failed    error

@@ -69,6 +69,7 @@ func TestExistingEtcdPassesTheSuite(t *testing.T) {
 	}
 	storetest.Run(t, storetest.Subject{
 		Open: func(t *testing.T) store.Store {
+			t.Helper()
 			s, err := Dial(t.Context(), endpoints, store.Limits{}, nil)
 			if err != nil {
 				t.Fatal(err)

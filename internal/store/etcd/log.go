@@ -8,19 +8,19 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// zapTo makes the logger that etcd wants write to ours what is at least of the level min. A nil log is the process' default
+// zapTo makes the logger that etcd wants write to ours what is at least of the lowest level. A nil log is the process' default
 // one, never silence: where etcd cannot go on, on a full disk say, it logs why and ends the process.
-func zapTo(log *slog.Logger, min zapcore.LevelEnabler) *zap.Logger {
+func zapTo(log *slog.Logger, lowest zapcore.LevelEnabler) *zap.Logger {
 	if log == nil {
 		log = slog.Default()
 	}
-	return zap.New(slogCore{log.Handler(), min})
+	return zap.New(slogCore{log.Handler(), lowest})
 }
 
 // slogCore hands zap's entries to a slog handler.
 type slogCore struct {
 	handler slog.Handler
-	min     zapcore.LevelEnabler
+	lowest  zapcore.LevelEnabler
 }
 
 func level(l zapcore.Level) slog.Level {
@@ -36,7 +36,7 @@ func level(l zapcore.Level) slog.Level {
 }
 
 func (c slogCore) Enabled(l zapcore.Level) bool {
-	return c.min.Enabled(l) && c.handler.Enabled(context.Background(), level(l))
+	return c.lowest.Enabled(l) && c.handler.Enabled(context.Background(), level(l))
 }
 
 func attrs(fields []zapcore.Field) []slog.Attr {
@@ -52,7 +52,7 @@ func attrs(fields []zapcore.Field) []slog.Attr {
 }
 
 func (c slogCore) With(fields []zapcore.Field) zapcore.Core {
-	return slogCore{c.handler.WithAttrs(attrs(fields)), c.min}
+	return slogCore{c.handler.WithAttrs(attrs(fields)), c.lowest}
 }
 
 // early is what etcd calls an error when it looks before its first batch is written; it looks again a little later. Ours
