@@ -24,8 +24,9 @@ import (
 )
 
 // What one transaction of the embedded etcd may hold. etcd itself takes 128 operations and 1.5 MiB unless told otherwise;
-// a master gathers the changes of many messages into one transaction, so that they share one fsync.
-var embeddedLimits = store.Limits{Ops: 1 << 16, Bytes: 8 << 20}
+// a master gathers the changes of many messages into one transaction, so that they share one fsync. Beyond this a
+// transaction takes so long that those behind it notice, and etcd gives up on one after six seconds.
+var embeddedLimits = store.Limits{Ops: 1 << 13, Bytes: 8 << 20}
 
 // quota is how large the database may grow. The memory it takes follows what is used, not this.
 const quota = 4 << 30

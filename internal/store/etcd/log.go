@@ -55,12 +55,14 @@ func (c slogCore) With(fields []zapcore.Field) zapcore.Core {
 	return slogCore{c.handler.WithAttrs(attrs(fields)), c.lowest}
 }
 
-// early is what etcd calls an error when it looks before its first batch is written; it looks again a little later. Ours
-// starts faster than it expects.
-const early = "failed to update storage version"
+// early says whether a message is what etcd says when it looks for the version of its files before the first batch was
+// written. It looks again a little later; ours starts faster than it expects.
+func early(message string) bool {
+	return message == "failed to update storage version" || message == "Failed to detect schema version"
+}
 
 func (c slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if c.Enabled(e.Level) && e.Message != early {
+	if c.Enabled(e.Level) && !early(e.Message) {
 		return ce.AddCore(e, c)
 	}
 	return ce
