@@ -93,19 +93,18 @@ func (r *run) offer(ctx context.Context, offer *mesosv1.Offer) {
 		if !r.waiting() {
 			refuse = late
 		}
-		r.order(r.scheduler.Call(ctx, &scheduler.Call{Type: scheduler.Call_DECLINE.Enum(), Decline: &scheduler.Call_Decline{
+		_ = r.call(ctx, &scheduler.Call{Type: scheduler.Call_DECLINE.Enum(), Decline: &scheduler.Call_Decline{
 			OfferIds: []*mesosv1.OfferID{offer.GetId()}, Filters: &mesosv1.Filters{RefuseSeconds: new(refuse)},
-		}}))
+		}})
 		return
 	}
-	err := r.scheduler.Call(ctx, &scheduler.Call{Type: scheduler.Call_ACCEPT.Enum(), Accept: &scheduler.Call_Accept{
+	err := r.call(ctx, &scheduler.Call{Type: scheduler.Call_ACCEPT.Enum(), Accept: &scheduler.Call_Accept{
 		OfferIds: []*mesosv1.OfferID{offer.GetId()},
 		Operations: []*mesosv1.Offer_Operation{{
 			Type: mesosv1.Offer_Operation_LAUNCH.Enum(), Launch: &mesosv1.Offer_Operation_Launch{TaskInfos: tasks},
 		}},
 		Filters: &mesosv1.Filters{RefuseSeconds: new(soon)},
 	}})
-	r.order(err)
 	// Unless the master refused it, the launch may have happened; the next subscription's reconciliation tells.
 	if refused(err) {
 		for _, i := range placed {

@@ -34,6 +34,9 @@ const (
 	nextLook  = 3 * time.Second
 )
 
+// callLimit is how long the loop waits for the master to take a call; meanwhile it hears nothing.
+const callLimit = 5 * time.Second
+
 // Interrupted is the exit code of a run that Ctrl-C ended: 128 and SIGINT's number.
 const Interrupted = 130
 
@@ -204,9 +207,7 @@ func (r *run) leave(ctx context.Context) {
 	if r.scheduler.FrameworkID() == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	_ = r.scheduler.Call(ctx, &scheduler.Call{Type: scheduler.Call_TEARDOWN.Enum()})
+	_ = r.call(ctx, &scheduler.Call{Type: scheduler.Call_TEARDOWN.Enum()})
 }
 
 // done says whether nothing is left to wait for.
@@ -267,18 +268,23 @@ func (r *run) event(ctx context.Context, e *scheduler.Event) {
 	case scheduler.Event_UPDATE:
 		status := e.GetUpdate().GetStatus()
 		r.update(ctx, status)
-		r.order(r.scheduler.Acknowledge(ctx, status))
+		acknowledging, cancel := context.WithTimeout(ctx, callLimit)
+		_ = r.scheduler.Acknowledge(acknowledging, status) // what was not acknowledged comes again
+		cancel()
 	}
 	r.hush(ctx)
 }
 
-// order takes note of how a call went. A call that did not reach the master is made good after the next subscription, so
-// its failure is told only when the master itself refused it.
-func (r *run) order(err error) bool {
+// call sends one call. One that did not reach the master is made good after the next subscription, so a failure is told
+// only when the master itself refused it.
+func (r *run) call(ctx context.Context, c *scheduler.Call) error {
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	err := r.scheduler.Call(ctx, c)
 	if refused(err) {
 		r.Say("the master refused a call: %v", err)
 	}
-	return err == nil
+	return err
 }
 
 // refused says whether the master answered a call and did not take it.
@@ -298,7 +304,7 @@ func (r *run) reconcile(ctx context.Context) {
 	if len(call.Tasks) == 0 {
 		return
 	}
-	r.order(r.scheduler.Call(ctx, &scheduler.Call{Type: scheduler.Call_RECONCILE.Enum(), Reconcile: call}))
+	_ = r.call(ctx, &scheduler.Call{Type: scheduler.Call_RECONCILE.Enum(), Reconcile: call})
 	if r.stopCode != 0 {
 		r.kill(ctx)
 	}
@@ -314,7 +320,7 @@ func (r *run) hush(ctx context.Context) {
 	if waiting {
 		kind = scheduler.Call_REVIVE
 	}
-	if r.order(r.scheduler.Call(ctx, &scheduler.Call{Type: kind.Enum()})) {
+	if r.call(ctx, &scheduler.Call{Type: kind.Enum()}) == nil {
 		r.suppressed = !waiting
 	}
 }
@@ -352,9 +358,9 @@ func (r *run) stop(ctx context.Context, code int) {
 func (r *run) kill(ctx context.Context) {
 	for _, i := range r.instances {
 		if i.launched && !i.over {
-			r.order(r.scheduler.Call(ctx, &scheduler.Call{
+			_ = r.call(ctx, &scheduler.Call{
 				Type: scheduler.Call_KILL.Enum(), Kill: &scheduler.Call_Kill{TaskId: i.taskID(), AgentId: i.agent},
-			}))
+			})
 		}
 	}
 }
