@@ -30,6 +30,7 @@ type App struct {
 
 	master  string // --master
 	output  format // --output
+	by      string // who named the cluster; empty before find
 	started bool   // a command's own code began to run: later errors are no errors of usage
 }
 
@@ -94,7 +95,11 @@ func (a *App) Execute(ctx context.Context, args []string) int {
 		return exitUsage
 	}
 	fmt.Fprintf(a.Err, "pando: %v\n", err)
-	return exitCode(err)
+	code := exitCode(err)
+	if code == exitUnavailable && a.by != "" {
+		fmt.Fprintf(a.Err, "The cluster was named by %s. Is it up? `pando up` starts one.\n", a.by)
+	}
+	return code
 }
 
 // The exit codes of every command but run, which has those of package fate as well.
@@ -130,6 +135,7 @@ func (a *App) find() (where.Found, error) {
 	if fault.Is(err, fault.NotFound) {
 		return where.Found{}, fault.Wrap(fault.Unavailable, err) // a cluster is missing, not a thing in it
 	}
+	a.by = found.By
 	return found, err
 }
 

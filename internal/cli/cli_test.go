@@ -180,6 +180,9 @@ func TestExitCodesSayWhatKindOfFailureItWas(t *testing.T) {
 	s.expect(exitOK, "version")
 	s.env[where.Variable] = "127.0.0.1:1"
 	s.expect(exitUnavailable, "node", "ls")
+	if !strings.Contains(s.err.String(), "named by "+where.Variable) {
+		t.Errorf("a cluster that does not answer: %q", &s.err)
+	}
 	s.expect(exitOK, "version")
 	s.env[where.Variable] = ""
 	s.expect(exitUnavailable, "task", "ls")
