@@ -1,22 +1,16 @@
-// Command pando is a datacenter operating system in one binary: the cluster's parts and the command line to it.
+// Command pando is a datacenter operating system in one binary: the parts of a cluster, and the command line to it.
 package main
 
 import (
-	"fmt"
+	"context"
 	"os"
 
-	"github.com/spf13/cobra"
-
-	"github.com/pando-os/pando/internal/cli/nodes"
+	"github.com/pando-os/pando/internal/cli"
 )
 
+// version is set when the binary is built.
 var version = "dev"
 
 func main() {
-	root := &cobra.Command{Use: "pando", SilenceUsage: true, SilenceErrors: true}
-	root.AddCommand(nodes.Commands(version)...)
-	if err := root.Execute(); err != nil {
-		fmt.Fprintln(os.Stderr, "pando:", err)
-		os.Exit(1)
-	}
+	os.Exit(cli.New(version).Execute(context.Background(), os.Args[1:]))
 }
