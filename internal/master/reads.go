@@ -16,12 +16,11 @@ import (
 // reads adds the endpoints that only read. Those that show the cluster are the leader's; the others answer anywhere.
 func (m *Master) reads(mux *serve.Mux) {
 	about := m.about()
-	shared := &serve.Shared{}
 	// whole serves a document that equal readers of one view share.
 	whole := func(path string, render func(*reads.Reader) []byte) {
 		mux.Handle(path, func(w http.ResponseWriter, r *http.Request) {
 			if rd, who := m.reader(w, r, about); rd != nil {
-				shared.JSON(w, r, rd.View, path+"\x00"+who.User, func() []byte { return render(rd) })
+				m.shared.JSON(w, r, rd.View, path+"\x00"+who.User, func() []byte { return render(rd) })
 			}
 		})
 	}
