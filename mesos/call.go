@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strconv"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/gen/mesosv1/scheduler"
 	"github.com/pando-os/pando/mesos/internal/codec"
@@ -33,8 +35,9 @@ func DecodeCall(body []byte, json bool) (*scheduler.Call, error) {
 	return call, nil
 }
 
-// callReader reads calls of the usual form by hand. Its methods return errUnusual for whatever it
-// leaves to the general codec: nulls, members that come twice, unknown names, wrong kinds.
+// callReader reads by hand what the calls that come by the thousand have, and leaves other members
+// to the general codec one by one. Its methods return errUnusual where the general codec has to
+// judge the whole call: members that come twice or are missing, unknown names of enums, wrong kinds.
 type callReader struct {
 	s      codec.Scanner
 	source string
@@ -46,10 +49,10 @@ var errUnusual = errors.New("unusual")
 // read returns nil for a call that is not of the usual form.
 func (r *callReader) read() *scheduler.Call {
 	call := &scheduler.Call{}
-	err := r.s.Object(func(key []byte) (err error) {
+	err := r.object(call, func(key []byte) error {
 		switch string(key) {
 		case "framework_id":
-			return readMessage(&call.FrameworkId, func(m *mesosv1.FrameworkID) error { return r.id(&m.Value) })
+			return readMessage(&call.FrameworkId, func(m *mesosv1.FrameworkID) error { return r.id(m, &m.Value) })
 		case "type":
 			return readEnum(r, &call.Type, scheduler.Call_Type_value)
 		case "acknowledge":
@@ -57,24 +60,24 @@ func (r *callReader) read() *scheduler.Call {
 		case "accept":
 			return readMessage(&call.Accept, r.accept)
 		case "decline":
-			return readMessage(&call.Decline, func(d *scheduler.Call_Decline) error {
-				return r.s.Object(func(key []byte) error {
-					switch string(key) {
-					case "offer_ids":
-						return r.offerIDs(&d.OfferIds)
-					case "filters":
-						return readMessage(&d.Filters, r.filters)
-					}
-					return errUnusual
-				})
-			})
+			return readMessage(&call.Decline, r.decline)
 		}
-		return errUnusual
+		return r.s.Field(call, key)
 	})
 	if err != nil || r.s.End() != nil {
 		return nil
 	}
 	return call
+}
+
+// object reads the members of m. Nulls are the general codec's, and what member returns Field for.
+func (r *callReader) object(m proto.Message, member func(key []byte) error) error {
+	return r.s.Object(func(key []byte) error {
+		if r.s.Peek() == 'n' {
+			return r.s.Field(m, key)
+		}
+		return member(key)
+	})
 }
 
 // readMessage fills a field that has not been there yet.
@@ -121,14 +124,12 @@ func (r *callReader) text(at **string) error {
 }
 
 // id reads a message whose one, required, member is `value`.
-func (r *callReader) id(at **string) error { return r.only("value", at) }
-
-func (r *callReader) only(member string, at **string) error {
-	err := r.s.Object(func(key []byte) error {
-		if string(key) != member {
-			return errUnusual
+func (r *callReader) id(m proto.Message, at **string) error {
+	err := r.object(m, func(key []byte) error {
+		if string(key) == "value" {
+			return r.text(at)
 		}
-		return r.text(at)
+		return r.s.Field(m, key)
 	})
 	if err == nil && *at == nil {
 		return errUnusual
@@ -150,12 +151,12 @@ func (r *callReader) double(at **float64) error {
 }
 
 func (r *callReader) acknowledge(a *scheduler.Call_Acknowledge) error {
-	err := r.s.Object(func(key []byte) error {
+	err := r.object(a, func(key []byte) error {
 		switch string(key) {
 		case "agent_id":
-			return readMessage(&a.AgentId, func(m *mesosv1.AgentID) error { return r.id(&m.Value) })
+			return readMessage(&a.AgentId, func(m *mesosv1.AgentID) error { return r.id(m, &m.Value) })
 		case "task_id":
-			return readMessage(&a.TaskId, func(m *mesosv1.TaskID) error { return r.id(&m.Value) })
+			return readMessage(&a.TaskId, func(m *mesosv1.TaskID) error { return r.id(m, &m.Value) })
 		case "uuid":
 			if a.Uuid != nil {
 				return errUnusual
@@ -167,7 +168,7 @@ func (r *callReader) acknowledge(a *scheduler.Call_Acknowledge) error {
 			a.Uuid, err = base64.StdEncoding.AppendDecode(make([]byte, 0, base64.StdEncoding.DecodedLen(len(text))), text)
 			return err
 		}
-		return errUnusual
+		return r.s.Field(a, key)
 	})
 	if err == nil && (a.AgentId == nil || a.TaskId == nil || a.Uuid == nil) {
 		return errUnusual
@@ -182,21 +183,33 @@ func (r *callReader) offerIDs(at *[]*mesosv1.OfferID) error {
 	return r.s.Array(func(int) error {
 		id := &mesosv1.OfferID{}
 		*at = append(*at, id)
-		return r.id(&id.Value)
+		return r.id(id, &id.Value)
 	})
 }
 
 func (r *callReader) filters(f *mesosv1.Filters) error {
-	return r.s.Object(func(key []byte) error {
-		if string(key) != "refuse_seconds" {
-			return errUnusual
+	return r.object(f, func(key []byte) error {
+		if string(key) == "refuse_seconds" {
+			return r.double(&f.RefuseSeconds)
 		}
-		return r.double(&f.RefuseSeconds)
+		return r.s.Field(f, key)
+	})
+}
+
+func (r *callReader) decline(d *scheduler.Call_Decline) error {
+	return r.object(d, func(key []byte) error {
+		switch string(key) {
+		case "offer_ids":
+			return r.offerIDs(&d.OfferIds)
+		case "filters":
+			return readMessage(&d.Filters, r.filters)
+		}
+		return r.s.Field(d, key)
 	})
 }
 
 func (r *callReader) accept(a *scheduler.Call_Accept) error {
-	return r.s.Object(func(key []byte) error {
+	return r.object(a, func(key []byte) error {
 		switch string(key) {
 		case "offer_ids":
 			return r.offerIDs(&a.OfferIds)
@@ -212,18 +225,18 @@ func (r *callReader) accept(a *scheduler.Call_Accept) error {
 				return r.operation(op)
 			})
 		}
-		return errUnusual
+		return r.s.Field(a, key)
 	})
 }
 
 func (r *callReader) operation(op *mesosv1.Offer_Operation) error {
-	return r.s.Object(func(key []byte) error {
+	return r.object(op, func(key []byte) error {
 		switch string(key) {
 		case "type":
 			return readEnum(r, &op.Type, mesosv1.Offer_Operation_Type_value)
 		case "launch":
 			return readMessage(&op.Launch, func(l *mesosv1.Offer_Operation_Launch) error {
-				return r.s.Object(func(key []byte) error {
+				return r.object(l, func(key []byte) error {
 					if string(key) != "task_infos" || l.TaskInfos != nil {
 						return errUnusual
 					}
@@ -249,7 +262,7 @@ type task struct {
 
 func (r *callReader) task(t *task) error {
 	info := &t.info
-	err := r.s.Object(func(key []byte) error {
+	err := r.object(info, func(key []byte) error {
 		switch string(key) {
 		case "name":
 			return r.text(&info.Name)
@@ -258,13 +271,13 @@ func (r *callReader) task(t *task) error {
 				return errUnusual
 			}
 			info.TaskId = &t.id
-			return r.id(&t.id.Value)
+			return r.id(&t.id, &t.id.Value)
 		case "agent_id":
 			if info.AgentId != nil {
 				return errUnusual
 			}
 			info.AgentId = &t.agent
-			return r.id(&t.agent.Value)
+			return r.id(&t.agent, &t.agent.Value)
 		case "resources":
 			if info.Resources != nil {
 				return errUnusual
@@ -295,7 +308,7 @@ func (r *callReader) task(t *task) error {
 }
 
 func (r *callReader) command(c *mesosv1.CommandInfo) error {
-	return r.s.Object(func(key []byte) error {
+	return r.object(c, func(key []byte) error {
 		switch string(key) {
 		case "value":
 			return r.text(&c.Value)
@@ -334,7 +347,7 @@ type amount struct {
 
 func (r *callReader) resource(p *amount) error {
 	m := &p.resource
-	err := r.s.Object(func(key []byte) error {
+	err := r.object(m, func(key []byte) error {
 		switch string(key) {
 		case "name":
 			return r.text(&m.Name)
@@ -352,11 +365,11 @@ func (r *callReader) resource(p *amount) error {
 				return errUnusual
 			}
 			m.Scalar = &p.scalar
-			err := r.s.Object(func(key []byte) error {
-				if string(key) != "value" {
-					return errUnusual
+			err := r.object(m.Scalar, func(key []byte) error {
+				if string(key) == "value" {
+					return r.double(&p.scalar.Value)
 				}
-				return r.double(&p.scalar.Value)
+				return r.s.Field(m.Scalar, key)
 			})
 			if err == nil && p.scalar.Value == nil {
 				return errUnusual
@@ -367,7 +380,12 @@ func (r *callReader) resource(p *amount) error {
 				return errUnusual
 			}
 			m.AllocationInfo = &p.allocation
-			return r.only("role", &p.allocation.Role)
+			return r.object(m.AllocationInfo, func(key []byte) error {
+				if string(key) == "role" {
+					return r.text(&p.allocation.Role)
+				}
+				return r.s.Field(m.AllocationInfo, key)
+			})
 		case "role":
 			return r.text(&m.Role)
 		case "ranges":
@@ -388,14 +406,14 @@ type span struct {
 }
 
 func (r *callReader) ranges(m *mesosv1.Value_Ranges) error {
-	return r.s.Object(func(key []byte) error {
+	return r.object(m, func(key []byte) error {
 		if string(key) != "range" || m.Range != nil {
 			return errUnusual
 		}
 		return r.s.Array(func(int) error {
 			p := &span{}
 			m.Range = append(m.Range, &p.bounds)
-			err := r.s.Object(func(key []byte) error {
+			err := r.object(&p.bounds, func(key []byte) error {
 				switch {
 				case string(key) == "begin" && p.bounds.Begin == nil:
 					p.bounds.Begin = &p.begin
@@ -424,21 +442,21 @@ func (r *callReader) whole(at *uint64) error {
 }
 
 func (r *callReader) labels(m *mesosv1.Labels) error {
-	return r.s.Object(func(key []byte) error {
+	return r.object(m, func(key []byte) error {
 		if string(key) != "labels" || m.Labels != nil {
 			return errUnusual
 		}
 		return r.s.Array(func(int) error {
 			l := &mesosv1.Label{}
 			m.Labels = append(m.Labels, l)
-			err := r.s.Object(func(key []byte) error {
+			err := r.object(l, func(key []byte) error {
 				switch string(key) {
 				case "key":
 					return r.text(&l.Key)
 				case "value":
 					return r.text(&l.Value)
 				}
-				return errUnusual
+				return r.s.Field(l, key)
 			})
 			if err == nil && l.Key == nil {
 				return errUnusual
@@ -449,14 +467,14 @@ func (r *callReader) labels(m *mesosv1.Labels) error {
 }
 
 func (r *callReader) environment(m *mesosv1.Environment) error {
-	return r.s.Object(func(key []byte) error {
+	return r.object(m, func(key []byte) error {
 		if string(key) != "variables" || m.Variables != nil {
 			return errUnusual
 		}
 		return r.s.Array(func(int) error {
 			v := &mesosv1.Environment_Variable{}
 			m.Variables = append(m.Variables, v)
-			err := r.s.Object(func(key []byte) error {
+			err := r.object(v, func(key []byte) error {
 				switch string(key) {
 				case "name":
 					return r.text(&v.Name)
@@ -465,7 +483,7 @@ func (r *callReader) environment(m *mesosv1.Environment) error {
 				case "type":
 					return readEnum(r, &v.Type, mesosv1.Environment_Variable_Type_value)
 				}
-				return errUnusual
+				return r.s.Field(v, key)
 			})
 			if err == nil && v.Name == nil {
 				return errUnusual

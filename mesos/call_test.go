@@ -67,7 +67,11 @@ func TestCallsAreDecodedAsTheGeneralCodecDoes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !checkDecode(t, text) || !checkDecode(t, theirs) {
+		nulls, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(call)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !checkDecode(t, text) || !checkDecode(t, theirs) || !checkDecode(t, nulls) {
 			t.Fatalf("%s was refused", text)
 		}
 		wire, err := proto.Marshal(call)
@@ -97,6 +101,10 @@ func TestCallsAreDecodedAsTheGeneralCodecDoes(t *testing.T) {
 func TestUnusualCalls(t *testing.T) {
 	for name, text := range map[string]string{
 		"nulls":                  `{"type":"ACKNOWLEDGE","framework_id":null,"acknowledge":{"agent_id":{"value":"a"},"task_id":{"value":"t"},"uuid":"","x":null},"subscribe":null}`,
+		"set, then null":         `{"type":"ACCEPT","type":null,"framework_id":{"value":"f"},"framework_id":null,"accept":{"filters":{},"filters":null}}`,
+		"null, then set":         `{"type":null,"type":"ACCEPT","accept":null,"accept":{"offer_ids":null,"offer_ids":[{"value":"o"}]}}`,
+		"a required null":        `{"framework_id":{"value":"f","value":null}}`,
+		"no null":                `{"framework_id":nul}`,
 		"an unknown type":        `{"type":"ACKNOWLEDGED","accept":{}}`,
 		"a type twice":           `{"type":"ACCEPT","type":"REVIVE"}`,
 		"a member twice":         `{"type":"DECLINE","decline":{"offer_ids":[{"value":"a"}]},"decline":{"offer_ids":[]}}`,
@@ -116,7 +124,8 @@ func TestUnusualCalls(t *testing.T) {
 }
 
 func TestTheUsualCallsTakeTheFastWay(t *testing.T) {
-	for _, text := range []string{acknowledgeJSON, acceptJSON, `{"type":"DECLINE","framework_id":{"value":"f"},"decline":{"offer_ids":[{"value":"o"}],"filters":{"refuse_seconds":5}}}`} {
+	for _, text := range []string{acknowledgeJSON, acceptJSON, `{"type":"DECLINE","framework_id":{"value":"f"},"decline":{"offer_ids":[{"value":"o"}],"filters":{"refuse_seconds":5}}}`,
+		`{"type":"DECLINE","subscribe":null,"framework_id":{"value":"f"},"decline":{"offer_ids":[{"value":"o"}],"filters":null,"new":{}}}`, `{"type":"KILL","kill":{"task_id":{"value":"t"}}}`} {
 		r := callReader{s: codec.NewScanner([]byte(text)), source: text}
 		if r.read() == nil {
 			t.Errorf("%.40s… is left to the general codec", text)

@@ -190,7 +190,7 @@ func consumeVarint(b string) (v uint64, n int) {
 	return v, n
 }
 
-// Type, field numbers of Event, and of what it holds.
+// The numbers of the fields of Event that are written by hand.
 const (
 	eventType   protowire.Number = 1
 	eventOffers protowire.Number = 3

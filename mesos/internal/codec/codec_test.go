@@ -232,7 +232,8 @@ func TestEncodedMessagesBecomeTheSameJSON(t *testing.T) {
 			if got, err = typ.AppendJSON(nil, twice); err != nil || !equalJSON(t, want, got) {
 				t.Fatalf("merged: got  %s (%v)\nwant %s", got, err, want)
 			}
-			for cut := range len(wire) {
+			for range min(10, len(wire)) {
+				cut := r.IntN(len(wire))
 				broken := proto.Unmarshal(wire[:cut], m.ProtoReflect().New().Interface())
 				if err := typ.Check(wire[:cut], false); (err == nil) != (broken == nil) {
 					t.Fatalf("Check says %v where Unmarshal says %v", err, broken)
