@@ -7,7 +7,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	cfg := node.Defaults()
-	cfg.DataDir = os.Args[1]
+	cfg.DataDir = os.Args[1]; cfg.AllocationInterval = 500*1e6
 	cfg.Resources="cpus:4;mem:4096;disk:10000;ports:[31000-32000]"
 	cfg.Attributes="rack:r1;zone:z1;level:10"
 	n, err := node.Start(ctx, cfg, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})), true, true)

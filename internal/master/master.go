@@ -107,6 +107,9 @@ func (m *Master) Run(ctx context.Context) error {
 	return nil
 }
 
+// Leading says whether this master leads now.
+func (m *Master) Leading() bool { return m.term.Load() != nil }
+
 // lead waits for leadership, and leads until it is lost.
 func (m *Master) lead(ctx context.Context) error {
 	me := &Leader{ID: uuid.NewString(), Hostname: m.cfg.Hostname, IP: m.cfg.IP, Port: m.cfg.Port}

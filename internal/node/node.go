@@ -238,6 +238,23 @@ func (n *Node) startMaster(ctx context.Context, l net.Listener) error {
 	}, master.Deps{Store: n.store, Clock: n.clock, Log: n.log.With("part", "master"), Meter: m, Level: n.cfg.LogLevel})
 	n.serve(l, n.master.Handler())
 	n.run(ctx, "master", n.master.Run)
+	return n.awaitLeading(ctx, n.cfg.Store == "" || n.cfg.Store == "embedded")
+}
+
+// awaitLeading waits until a master that is alone with its store leads. One of several may have to wait for long.
+func (n *Node) awaitLeading(ctx context.Context, alone bool) error {
+	for deadline := time.Now().Add(time.Minute); alone && !n.master.Leading(); {
+		select {
+		case err := <-n.errs:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return errors.New("the master did not begin to lead within a minute; its log may say why (--log info)")
+		}
+	}
 	return nil
 }
 

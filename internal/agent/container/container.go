@@ -145,6 +145,7 @@ const (
 	KindSystem  Kind = "system"   // the machine is out of something
 	KindShim    Kind = "launcher" // the launcher cannot be started, or died
 	KindGone    Kind = "gone"     // no such running container
+	KindKilled  Kind = "killed"   // Kill came before the command was executed
 )
 
 // Error is a refused launch or command.

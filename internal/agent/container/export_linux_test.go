@@ -51,3 +51,14 @@ func (n *Native) QuitShims(tb testing.TB) {
 		}
 	}
 }
+
+// BreakLinks cuts all connections to shims, as an overflow would.
+func (n *Native) BreakLinks() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, l := range n.links {
+		l.mu.Lock()
+		l.conn.Close()
+		l.mu.Unlock()
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -80,6 +81,93 @@ func TestATaskThatOverrunsItsMemorySaysSo(t *testing.T) {
 	}
 }
 
+func TestATaskWhoseChildOverrunsItsMemoryEndsAsAWhole(t *testing.T) {
+	c, n := started(t)
+	s := c.spec("sh", "-c", "tail /dev/zero; sleep 1000")
+	s.Mem = 32000
+	launch(t, n, s)
+	if e := await(t, n); !e.OOM || e.WaitStatus != uint32(syscall.SIGKILL) || e.Killed || e.TimedOut {
+		t.Errorf("exit %+v", e)
+	}
+}
+
+func TestATaskThatForksWithoutEndCanBeKilled(t *testing.T) {
+	c, n := started(t, func(cfg *container.Config) { cfg.PIDs = 40 })
+	s := c.spec("sh", "-c", "trap '' TERM; while :; do (trap '' TERM; while :; do sleep 0.01 & done) & done")
+	launch(t, n, s)
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if st, err := n.Stats(s.ID); err == nil && st.Processes >= 20 {
+			break
+		}
+	}
+	n.Kill(s.ID, 10*time.Millisecond)
+	await(t, n)
+}
+
+func TestACommandBesideATaskLeavesNoProcess(t *testing.T) {
+	c, n := started(t)
+	s := c.spec("sleep", "1000")
+	launch(t, n, s)
+	if code, err := n.Run(t.Context(), s.ID, container.Command{Args: []string{"sh", "-c", "sleep 1000 & echo $! >left"}}); code != 0 || err != nil {
+		t.Fatal(code, err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(read(t, s.Sandbox, "left")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(5 * time.Second); host.Running(pid); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("process %d is left", pid)
+		}
+	}
+	n.Kill(s.ID, 0)
+	await(t, n)
+}
+
+func TestLaunchesGivenUpLeaveNothing(t *testing.T) {
+	c, n := started(t)
+	var wg sync.WaitGroup
+	for i := range 40 {
+		s := c.spec("sleep", "1000")
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i)*400*time.Microsecond)
+			defer cancel()
+			if _, err := n.Launch(ctx, s); err == nil {
+				n.Kill(s.ID, 0)
+			}
+		})
+	}
+	wg.Wait()
+	for end := time.Now().Add(20 * time.Second); len(c.parent.Names()) > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("containers are left: %v", c.parent.Names())
+		}
+	}
+}
+
+func TestABrokenConnectionToAShimLosesNothing(t *testing.T) {
+	c, n := started(t)
+	stays, ends := c.spec("sleep", "1000"), c.spec("sh", "-c", "read x < go; exit 4")
+	if err := syscall.Mkfifo(filepath.Join(ends.Sandbox, "go"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	launch(t, n, stays)
+	launch(t, n, ends)
+	n.BreakLinks()
+	if err := os.WriteFile(filepath.Join(ends.Sandbox, "go"), []byte("x\n"), 0); err != nil {
+		t.Fatal(err)
+	}
+	n.BreakLinks()
+	if e := await(t, n); e.ID != ends.ID || e.WaitStatus != 4<<8 || !e.Known {
+		t.Errorf("exit %+v", e)
+	}
+	n.BreakLinks()
+	n.Kill(stays.ID, 0) // lost or not, it is repeated
+	if e := await(t, n); e.ID != stays.ID || e.WaitStatus != uint32(syscall.SIGKILL) || e.ShimDied {
+		t.Errorf("exit %+v", e)
+	}
+}
+
 func TestATaskThatEndsLeavesNoProcess(t *testing.T) {
 	c, n := started(t)
 	for _, script := range []string{
@@ -109,6 +197,25 @@ func TestWithoutCgroupsATaskLeavesNoProcessOfItsSession(t *testing.T) {
 	}
 	if _, err := n.Stats("c1"); container.KindOf(err) != container.KindGone {
 		t.Error(err)
+	}
+}
+
+func TestAProcessThatEscapedDoesNotHoldUpTheExit(t *testing.T) {
+	c, n := started(t)
+	// As root it can leave the cgroup; it keeps the output open.
+	script := "sleep 1000 & echo $!; for d in " + strings.Join(c.parent.Dirs(), " ") + "; do echo $! > $d/../../cgroup.procs; done"
+	s := c.spec("sh", "-c", script)
+	launch(t, n, s)
+	e := await(t, n)
+	if e.WaitStatus != 0 {
+		t.Errorf("exit %+v, stderr %q", e, read(t, s.Sandbox, "stderr"))
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(read(t, s.Sandbox, "stdout")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Errorf("it did not escape: %v", err)
 	}
 }
 
@@ -458,6 +565,35 @@ func TestTasksOutliveAKilledAgentAndTellTheirEndToTheNext(t *testing.T) {
 	await(t, n)
 	n.Forget("sleep")
 	n.Forget("sh")
+}
+
+func TestWhatTheAgentInheritedIsNotPassedOn(t *testing.T) {
+	c := newCage(t)
+	var pipe [2]int
+	if err := unix.Pipe(pipe[:]); err != nil { // without close-on-exec, as a careless parent leaves it
+		t.Fatal(err)
+	}
+	r := os.NewFile(uintptr(pipe[0]), "pipe")
+	defer r.Close()
+	n := c.open()
+	s := c.spec("sleep", "1000")
+	launch(t, n, s)
+	unix.Close(pipe[1])
+	got := make(chan error, 1)
+	go func() {
+		_, err := r.Read(make([]byte, 1))
+		got <- err
+	}()
+	select {
+	case err := <-got:
+		if err != io.EOF {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("somebody holds the pipe")
+	}
+	n.Kill(s.ID, 0)
+	await(t, n)
 }
 
 func TestTwoAgentsCannotShareADirectory(t *testing.T) {

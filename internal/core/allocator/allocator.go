@@ -77,6 +77,7 @@ type Allocator struct {
 	stale    bool // totals changed: every share is to be computed anew
 	expiries expiryHeap
 	filters  int
+	busy     func(agent, framework string) bool // during a cycle
 }
 
 type agent struct {
@@ -412,9 +413,11 @@ func (a *Allocator) count(c *client, what resource.List, sign int64) {
 			n.alloc.add(x, q)
 		}
 	}
-	c.count += sign
-	for n := c.role; n != nil; n = n.parent {
-		n.count += sign
+	if sign > 0 { // counts only grow: of two that hold the same, the one that was given less often is next
+		c.count++
+		for n := c.role; n != nil; n = n.parent {
+			n.count++
+		}
 	}
 	a.reorder(c)
 }

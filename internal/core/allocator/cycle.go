@@ -14,8 +14,10 @@ type filter struct {
 }
 
 // Cycle offers what is free to those who are owed most, and books it. Each agent's free resources go to the first
-// framework, poorest first, that may and wants to have them. now is Mono time, for filters.
-func (a *Allocator) Cycle(now time.Duration) []Grant {
+// framework, poorest first, that may and wants to have them. now is Mono time, for filters. busy, when not nil, names
+// frameworks that are to be passed over on an agent this time: they have an offer of it already and have not answered. The
+// agent stays dirty for them, so that a later cycle without busy finds it.
+func (a *Allocator) Cycle(now time.Duration, busy func(agent, framework string) bool) []Grant {
 	a.expire(now)
 	a.refresh()
 	look := a.dirty
@@ -29,6 +31,7 @@ func (a *Allocator) Cycle(now time.Duration) []Grant {
 	}
 	a.allDirty = false
 	a.dirty = nil
+	a.busy = busy
 	for _, g := range look {
 		g.dirty = false
 	}
@@ -47,6 +50,7 @@ func (a *Allocator) Cycle(now time.Duration) []Grant {
 			grants = append(grants, Grant{g.ID, c.framework.ID, c.role.name, what})
 		}
 	}
+	a.busy = nil
 	return grants
 }
 
@@ -84,6 +88,10 @@ func (a *Allocator) try(g *agent, c *client, now time.Duration) resource.List {
 		}
 	}
 	if !a.allocatable(f, c.role.name, what) {
+		return nil
+	}
+	if a.busy != nil && a.busy(g.ID, f.ID) {
+		a.touch(g)
 		return nil
 	}
 	if r, ok := g.filter[c]; ok {

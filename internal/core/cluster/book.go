@@ -31,6 +31,8 @@ type Config struct {
 	PingMisses   int
 	// ReregisterTimeout is how long agents and frameworks have to come back after an election.
 	ReregisterTimeout time.Duration
+	// OfferHold is how long an offer may lie unanswered while a poorer framework has none.
+	OfferHold time.Duration
 	// OfferTimeout rescinds offers that lie about; zero: never.
 	OfferTimeout time.Duration
 	// MaxCompletedFrameworks and MaxCompletedTasks (of each framework) bound what is remembered of the past.
@@ -44,7 +46,7 @@ func Defaults() Config {
 	return Config{
 		Allocation: allocator.Config{MinAllocatable: []allocator.Quantities{{"cpus": 10}, {"mem": 32_000}}},
 
-		AllocationInterval: time.Second, Gather: 2 * time.Millisecond,
+		AllocationInterval: time.Second, Gather: 2 * time.Millisecond, OfferHold: 5 * time.Second,
 		PingInterval: 15 * time.Second, PingMisses: 5, ReregisterTimeout: 10 * time.Minute,
 		MaxCompletedFrameworks: 50, MaxCompletedTasks: 1000,
 	}
@@ -55,6 +57,8 @@ const (
 	maxRefuse     = 365 * 24 * time.Hour
 	// offersPerEvent bounds one OFFERS event.
 	offersPerEvent = 500
+	// reliefLooks bounds how many offers one sweep looks at for frameworks that have none.
+	reliefLooks = 1000
 )
 
 // Book is the machine. It has no lock: one loop owns it.
@@ -161,7 +165,7 @@ func (b *Book) Deadline() time.Duration {
 			at = t
 		}
 	}
-	if b.alloc.Pending() || b.alloc.NextExpiry() != 0 {
+	if b.alloc.Pending() || b.alloc.NextExpiry() != 0 || b.offers.Len() > 0 && b.frameworks.Len() > 1 {
 		sooner(b.tick)
 	}
 	sooner(b.prompt)
@@ -263,11 +267,12 @@ func (b *Book) wake(out *Out) {
 	if b.tick <= now {
 		b.tick = now + b.cfg.AllocationInterval
 		b.prompt = machine.Never
-		b.allocate(out)
+		b.allocate(true, out)
+		b.relieve(out)
 	}
 	if b.prompt != machine.Never && b.prompt <= now {
 		b.prompt = machine.Never
-		b.allocate(out)
+		b.allocate(false, out)
 	}
 }
 

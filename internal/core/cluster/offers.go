@@ -5,41 +5,34 @@ import (
 	"slices"
 
 	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/core/allocator"
 	"github.com/pando-os/pando/internal/machine"
 	"github.com/pando-os/pando/mesos/resource"
 )
 
-// allocate runs one cycle and sends the offers that come of it.
-func (b *Book) allocate(out *Out) {
+// allocate runs one cycle and sends the offers that come of it. Between two sweeps, a framework that has not answered an
+// offer of an agent gets no second one of it: what became free meanwhile is for others first, and crumbs stay together.
+func (b *Book) allocate(sweep bool, out *Out) {
 	if !b.alloc.Pending() && b.alloc.NextExpiry() == 0 {
 		return
 	}
-	grants := b.alloc.Cycle(b.now.Mono)
+	busy := b.hasOffer
+	if sweep {
+		busy = nil
+	}
+	grants := b.alloc.Cycle(b.now.Mono, busy)
 	if len(grants) == 0 {
 		return
 	}
+	b.offer(grants, out)
+}
+
+// offer makes offers of grants and sends them, a few hundred in an event.
+func (b *Book) offer(grants []allocator.Grant, out *Out) {
 	by := map[string][]*Offer{}
 	var order []string
 	for _, g := range grants {
-		agent := findAgent(b.agents, g.Agent)
-		f := findFramework(b.frameworks, g.Framework)
-		o := &Offer{
-			ID: fmt.Sprintf("%s-O%d", b.cfg.MasterID, b.nextOffer), Framework: g.Framework, Agent: g.Agent, Role: g.Role,
-			Resources: g.Resources, Spec: agent.Spec, Legacy: f.Spec.Legacy,
-		}
-		if !f.Spec.Caps.Refinement {
-			o.Format = resource.PreRefinement
-		} else {
-			o.Format = resource.PostRefinement
-		}
-		b.nextOffer++
-		b.offers.Set(o)
-		b.extras[g.Framework].offers[o.ID] = o
-		s := b.states[g.Agent]
-		s.offers = append(s.offers, o)
-		if b.cfg.OfferTimeout > 0 {
-			b.offerTimeouts.push(offerTimeout{b.now.Mono + b.cfg.OfferTimeout, o.ID})
-		}
+		o := b.newOffer(g)
 		if by[g.Framework] == nil {
 			order = append(order, g.Framework)
 		}
@@ -55,16 +48,81 @@ func (b *Book) allocate(out *Out) {
 	out.Tell = append(out.Tell, Fact{Kind: FactAllocated, N: len(grants)})
 }
 
+func (b *Book) newOffer(g allocator.Grant) *Offer {
+	f := findFramework(b.frameworks, g.Framework)
+	o := &Offer{
+		ID: fmt.Sprintf("%s-O%d", b.cfg.MasterID, b.nextOffer), Framework: g.Framework, Agent: g.Agent, Role: g.Role,
+		Resources: g.Resources, Spec: findAgent(b.agents, g.Agent).Spec, Legacy: f.Spec.Legacy,
+		Format: resource.PreRefinement, Made: b.now.Mono,
+	}
+	if f.Spec.Caps.Refinement {
+		o.Format = resource.PostRefinement
+	}
+	b.nextOffer++
+	b.offers.Set(o)
+	b.extras[g.Framework].offers[o.ID] = o
+	s := b.states[g.Agent]
+	s.offers = append(s.offers, o)
+	if b.cfg.OfferTimeout > 0 {
+		b.offerTimeouts.push(offerTimeout{b.now.Mono + b.cfg.OfferTimeout, o.ID})
+	}
+	return o
+}
+
+// relieve helps frameworks that want offers and have none, while others let theirs lie: each gets one, of a framework that
+// is richer. The original let offers lie for ever, so that one idle framework could starve all others.
+func (b *Book) relieve(out *Out) {
+	looks := reliefLooks
+	var grants []allocator.Grant
+	b.frameworks.Scan(func(f *Framework) bool {
+		if !f.Connected || len(b.extras[f.Spec.ID].offers) > 0 || len(f.Suppressed) >= len(f.Spec.Roles) {
+			return true
+		}
+		b.offers.Scan(func(o *Offer) bool {
+			if b.now.Mono-o.Made < b.cfg.OfferHold {
+				return true
+			}
+			looks--
+			held := allocator.Grant{Agent: o.Agent, Framework: o.Framework, Role: o.Role, Resources: o.Resources}
+			g, ok := b.alloc.Relieve(held, f.Spec.ID, b.now.Mono)
+			if ok {
+				b.withdraw(o, out)
+				grants = append(grants, g)
+			}
+			return !ok && looks > 0
+		})
+		return looks > 0
+	})
+	if len(grants) > 0 {
+		b.offer(grants, out)
+	}
+}
+
+// hasOffer says whether a framework has an offer of an agent that it did not answer.
+func (b *Book) hasOffer(agent, framework string) bool {
+	for _, o := range b.states[agent].offers {
+		if o.Framework == framework {
+			return true
+		}
+	}
+	return false
+}
+
 // rescind takes an offer back and says so.
 func (b *Book) rescind(o *Offer, out *Out) {
+	b.alloc.Release(o.Agent, o.Framework, o.Role, o.Resources, 0)
+	b.withdraw(o, out)
+	b.soon(b.cfg.Gather)
+}
+
+// withdraw takes an offer off the books and says so; its resources are the caller's to book.
+func (b *Book) withdraw(o *Offer, out *Out) {
 	b.forgetOffer(o)
 	delete(b.extras[o.Framework].offers, o.ID)
-	b.alloc.Release(o.Agent, o.Framework, o.Role, o.Resources, 0)
 	if f := findFramework(b.frameworks, o.Framework); f != nil && f.Connected {
 		out.Send = append(out.Send, Msg{Stream: f.Stream, Body: Rescind{o.ID}})
 	}
 	out.Tell = append(out.Tell, Fact{Kind: FactOfferRescinded, Framework: o.Framework, Agent: o.Agent})
-	b.soon(b.cfg.Gather)
 }
 
 // forgetOffer takes an offer off the books of its agent and the cluster.

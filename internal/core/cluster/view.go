@@ -68,6 +68,8 @@ type Offer struct {
 	Spec                       *AgentSpec
 	Legacy                     bool
 	Format                     resource.Format
+	// Made is the Mono time of its making.
+	Made time.Duration
 }
 
 type (

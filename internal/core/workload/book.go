@@ -86,6 +86,7 @@ type taskState struct {
 	silent  bool // its framework is gone: nothing is told any more
 	check   CheckRecord
 	healthy int8
+	early   *Exit // an end that was told before the launch was
 }
 
 type retry struct {

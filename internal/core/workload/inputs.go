@@ -284,9 +284,11 @@ type KillWork struct {
 
 // WatchWork is a task whose checks begin or go on.
 type WatchWork struct {
-	Task        *Task
-	Container   string
-	PID         uint32
+	Task      *Task
+	Container string
+	PID       uint32
+	// Started is when its process began, in nanoseconds since the epoch.
+	Started     int64
 	Failures    uint32
 	EverHealthy bool
 }

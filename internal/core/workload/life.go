@@ -48,6 +48,9 @@ func (b *Book) launched(in *Launched, out *Out) {
 	switch in.Failure {
 	case LaunchOK:
 		b.started(v, state, in.PID, in.Ticks, out)
+		if state.early != nil {
+			b.exited(in.Container, *state.early, out)
+		}
 	case UserUnknown:
 		b.end(v, b.lost(ref.Framework, mesosv1.TaskState_TASK_DROPPED), mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED, in.Words, out)
 	case LaunchCanceled:
@@ -79,7 +82,7 @@ func (b *Book) started(v *TaskView, state *taskState, pid uint32, ticks uint64, 
 		b.killNow(v, state, out)
 		return
 	}
-	out.Do = append(out.Do, Work{Watch: &WatchWork{v.Task, v.Container, pid, state.check.Failures, state.check.EverHealthy}})
+	out.Do = append(out.Do, Work{Watch: &WatchWork{v.Task, v.Container, pid, v.Started, state.check.Failures, state.check.EverHealthy}})
 }
 
 // exited turns the end of a process into the task's last status.
@@ -95,7 +98,8 @@ func (b *Book) exited(container string, e Exit, out *Out) {
 		return
 	}
 	if v.PID == 0 {
-		return // its Launched is under way and comes first
+		state.early = &e // its Launched is under way
+		return
 	}
 	b.finish(v, b.lastStatus(v, state, e), out)
 }
@@ -274,7 +278,7 @@ func (b *Book) recover(in *Recovered, out *Out) {
 		case state.cause != NotKilled:
 			b.killNow(v, state, out)
 		default:
-			out.Do = append(out.Do, Work{Watch: &WatchWork{v.Task, v.Container, v.PID, state.check.Failures, state.check.EverHealthy}})
+			out.Do = append(out.Do, Work{Watch: &WatchWork{v.Task, v.Container, v.PID, v.Started, state.check.Failures, state.check.EverHealthy}})
 		}
 	}
 }

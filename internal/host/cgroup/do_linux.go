@@ -49,7 +49,7 @@ func (s *System) Prepare(name string) *Parent {
 			err = delegate(c.dir, name, w.name)
 		}
 		if err != nil {
-			p.Lacks = append(p.Lacks, Lack{w.loss, err.Error(), "run the agent as root, or delegate the cgroup to its user (systemd: Delegate=yes)"})
+			p.Lacks = append(p.Lacks, Lack{w.loss, err.Error(), "run the agent as root; in a container, give it a writable cgroup file system whose root holds no process (move them into a child first)"})
 			continue
 		}
 		p.places[w.name] = place{dir, c.v2}
@@ -119,21 +119,24 @@ func (p *Parent) Names() []string {
 
 // Create makes the groups and writes the limits; on failure nothing is left.
 func (p Plan) Create() error {
-	for i, g := range p.Groups {
-		err := unix.Mkdir(g.Dir, 0o755)
-		if err == nil {
-			err = g.write()
-		} else {
-			err = pathError("make cgroup", g.Dir, err)
+	made := 0
+	var err error
+	for _, g := range p.Groups {
+		if e := unix.Mkdir(g.Dir, 0o755); e != nil { // an existing one is somebody else's
+			err = pathError("make cgroup", g.Dir, e)
+			break
 		}
-		if err != nil {
-			for _, d := range p.Groups[:i+1] {
-				unix.Rmdir(d.Dir)
-			}
-			return err
+		made++
+		if err = g.write(); err != nil {
+			break
 		}
 	}
-	return nil
+	if err != nil {
+		for _, g := range p.Groups[:made] {
+			unix.Rmdir(g.Dir)
+		}
+	}
+	return err
 }
 
 func (g Group) write() error {
@@ -221,6 +224,29 @@ func OOMKills(file string) uint64 {
 		return 0
 	}
 	return field(string(b), "oom_kill")
+}
+
+// NotifyOOM gives an eventfd that becomes readable when the kernel runs out of memory for the group of v1 that the file is
+// of (Plan.OOMFile), and when the group is removed; -1 when there is no such thing, as on v2.
+func NotifyOOM(file string) int {
+	dir, ok := strings.CutSuffix(file, "/memory.oom_control")
+	if !ok {
+		return -1
+	}
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return -1
+	}
+	control, err := unix.Open(file, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		err = write(dir+"/cgroup.event_control", strconv.Itoa(fd)+" "+strconv.Itoa(control))
+		unix.Close(control)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1
+	}
+	return fd
 }
 
 // field finds the number behind a name in a file of "name number" lines.

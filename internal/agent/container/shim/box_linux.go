@@ -44,6 +44,8 @@ type box struct {
 	sweepIn time.Duration
 	drainBy time.Time
 	due     time.Time // completion deadline
+	oom     *os.File  // tells of deaths for memory; nil: cgroup v2, where the kernel ends the whole container by itself
+	starved time.Time // when it told, until the kernel has counted the death
 	wake    time.Time // when advance wants to be called again
 }
 
@@ -77,15 +79,19 @@ func (s *shim) launch(c *conn, m *wire.Message) {
 	s.boxes[spec.ID] = b
 	// The record comes before the command can run: an agent that finds this shim dead finds what it must clean up.
 	save(spec.ID+runSuffix, &b.state)
-	s.procs[ch.pid] = func(ws syscall.WaitStatus) {
+	s.procs[ch.pid] = watched{b.beforeReap, func(ws syscall.WaitStatus) {
 		b.reaped = true
 		b.state.Status = uint32(ws)
 		b.state.EndWall = time.Now().UnixNano()
 		s.advance(b)
-	}
+	}}
+	s.watchOOM(b)
 	go func() {
 		f := ch.raise(spec)
 		s.events <- func() {
+			if f != nil && b.state.Killed {
+				f = &failure{wire.KindKilled, "it was killed before its command was executed"}
+			}
 			b.told, b.born, b.failed = true, f == nil, f
 			if b.born && s.conns[b.conn] {
 				b.conn.send(&wire.Message{Type: wire.Started, Seq: b.seq, States: []wire.State{b.state}})
@@ -158,15 +164,14 @@ func (s *shim) start(b *box) (ch *child, f *failure) {
 	return ch, nil
 }
 
-// kill asks a container to end: SIGTERM to its session now, SIGKILL to all of it after grace. A later call only shortens.
+// kill asks a container to end: SIGTERM to all of it now, SIGKILL to all of it after grace. A later call only shortens.
 func (s *shim) kill(b *box, grace time.Duration) {
 	at := time.Now().Add(grace)
 	if b.killAt.IsZero() {
 		b.killAt = at
 		if grace > 0 && !b.reaped {
-			signalSession(int(b.state.PID), b.members(), unix.SIGTERM)
-			// A stopped process would sit the grace out.
-			signalSession(int(b.state.PID), b.members(), unix.SIGCONT)
+			b.signal(unix.SIGTERM)
+			b.signal(unix.SIGCONT) // a stopped process would sit the grace out
 		}
 	} else if at.Before(b.killAt) {
 		b.killAt = at
@@ -174,12 +179,19 @@ func (s *shim) kill(b *box, grace time.Duration) {
 	s.advance(b)
 }
 
-// members lists who is in the container's cgroup; nil when it has none.
-func (b *box) members() []int {
+// signal sends a signal to everybody in the container; without a cgroup, to the session of its main process, which must
+// not have been reaped.
+func (b *box) signal(sig unix.Signal) {
 	if len(b.state.Cgroups) == 0 {
-		return nil
+		signalSession(int(b.state.PID), nil, sig)
+		return
 	}
-	return append([]int{}, cgroup.Procs(b.state.Cgroups[0])...)
+	unix.Kill(int(b.state.PID), sig) // it may not have joined yet
+	for _, pid := range cgroup.Procs(b.state.Cgroups[0]) {
+		if pid != int(b.state.PID) {
+			unix.Kill(pid, sig)
+		}
+	}
 }
 
 // slay sends SIGKILL to all of the container. Without a cgroup that is the session of its main process: one that has
@@ -189,7 +201,7 @@ func (b *box) slay() {
 		cgroup.Kill(b.state.Cgroups)
 	}
 	if !b.reaped {
-		signalSession(int(b.state.PID), b.members(), unix.SIGKILL)
+		b.signal(unix.SIGKILL)
 	}
 }
 
@@ -204,6 +216,7 @@ func (b *box) beforeReap() {
 func (s *shim) advance(b *box) {
 	now := time.Now()
 	if !b.reaped {
+		s.starvation(b, now)
 		if !b.due.IsZero() && !now.Before(b.due) {
 			b.due = time.Time{}
 			if b.killAt.IsZero() {
@@ -241,6 +254,44 @@ func (s *shim) advance(b *box) {
 	s.end(b)
 }
 
+// watchOOM has a container ended as a whole when the kernel kills one process of it for memory: what is left of a task
+// after that is not to be trusted, and users of the original know it so. On cgroup v2 the kernel does it (memory.oom.group).
+func (s *shim) watchOOM(b *box) {
+	fd := cgroup.NotifyOOM(b.spec.Cgroup.OOMFile)
+	if fd < 0 {
+		return
+	}
+	b.oom = os.NewFile(uintptr(fd), "oom")
+	go func(f *os.File) {
+		var count [8]byte
+		if _, err := f.Read(count[:]); err != nil { // closed: the container ended
+			return
+		}
+		s.events <- func() {
+			if !b.reaped {
+				b.starved = time.Now()
+				s.advance(b)
+			}
+		}
+	}(b.oom)
+}
+
+// starvation asks whether the kernel has killed for memory, once it has said that it is about to; the count comes a moment
+// after the news.
+func (s *shim) starvation(b *box, now time.Time) {
+	switch {
+	case b.starved.IsZero():
+	case cgroup.OOMKills(b.spec.Cgroup.OOMFile) > 0:
+		b.starved = time.Time{}
+		b.state.OOM = true
+		b.killAt = now
+	case now.Sub(b.starved) > time.Second: // it found the memory elsewhere
+		b.starved = time.Time{}
+	default:
+		b.wakeBy(now.Add(2 * time.Millisecond))
+	}
+}
+
 // sweep empties the cgroup and removes it: a container that ends leaves no process. It asks first what the kernel killed.
 func (b *box) sweep(now time.Time) bool {
 	if b.state.Status != 0 && !b.state.OOM {
@@ -258,6 +309,9 @@ func (b *box) sweep(now time.Time) bool {
 // end records the exit, then tells it.
 func (s *shim) end(b *box) {
 	unix.Close(b.sandbox)
+	if b.oom != nil {
+		b.oom.Close()
+	}
 	delete(s.boxes, b.spec.ID)
 	if !b.born {
 		unix.Unlink(b.spec.ID + runSuffix)

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pando-os/pando/internal/agent/container/wire"
+	"github.com/pando-os/pando/internal/host/cgroup"
 )
 
 // running is a command beside a container's own: in its cgroup and sandbox, as its user, with its environment.
@@ -55,10 +56,10 @@ func (s *shim) exec(c *conn, m *wire.Message) {
 		}
 		c.send(&wire.Message{Type: wire.ExecDone, Seq: m.Seq, Status: x.status})
 	}
-	s.procs[ch.pid] = func(ws syscall.WaitStatus) {
+	s.procs[ch.pid] = watched{x.kill, func(ws syscall.WaitStatus) {
 		x.reaped, x.status = true, uint32(ws)
 		done()
-	}
+	}}
 	go func() {
 		f := ch.raise(&spec)
 		s.events <- func() {
@@ -70,9 +71,14 @@ func (s *shim) exec(c *conn, m *wire.Message) {
 
 // kill ends the command and what it started in its session.
 func (x *running) kill() {
-	if !x.reaped {
-		signalSession(x.pid, x.box.members(), unix.SIGKILL)
+	if x.reaped {
+		return
 	}
+	var members []int
+	if groups := x.box.state.Cgroups; len(groups) > 0 {
+		members = append([]int{}, cgroup.Procs(groups[0])...)
+	}
+	signalSession(x.pid, members, unix.SIGKILL)
 }
 
 // merge puts more behind env, replacing variables of the same name.

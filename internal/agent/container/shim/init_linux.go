@@ -2,6 +2,7 @@ package shim
 
 import (
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -14,6 +15,9 @@ import (
 
 // upFD is where the first process finds its shim.
 const upFD = 3
+
+// oomScore says how soon the kernel kills a process when the machine runs out of memory; -1000 is never.
+const oomScore = "/proc/self/oom_score_adj"
 
 // failure is what stops a container before its command runs.
 type failure struct {
@@ -45,6 +49,9 @@ func become(s *wire.Spec, up *os.File) *failure {
 	parent := os.Getppid()
 	if err := cgroup.Join(s.Cgroup.Dirs()); err != nil {
 		return fail(wire.KindCgroup, "join cgroup", err)
+	}
+	if b, err := os.ReadFile(oomScore); err == nil && len(b) > 0 && b[0] == '-' { // the shim's, see Main
+		os.WriteFile(oomScore, []byte("0"), 0)
 	}
 	path, f := lookPath(s)
 	if f != nil {
@@ -81,8 +88,21 @@ func become(s *wire.Spec, up *os.File) *failure {
 	if os.Getppid() != parent {
 		return &failure{wire.KindSystem, "the shim died"}
 	}
-	unix.CloseRange(upFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
+	closeAllOnExec()
 	return fail(wire.KindExec, "execute "+path, syscall.Exec(path, s.Args, s.Env))
+}
+
+// closeAllOnExec keeps the command from getting descriptors that somebody left open before us.
+func closeAllOnExec() {
+	if unix.CloseRange(upFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return
+	}
+	entries, _ := os.ReadDir("/proc/self/fd") // Linux before 5.11
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd >= upFD {
+			unix.CloseOnExec(fd)
+		}
+	}
 }
 
 // lookPath finds the command as execvp would, along the container's own PATH.
@@ -226,14 +246,4 @@ func resetSignals() error {
 	return unix.PthreadSigmask(unix.SIG_SETMASK, new(unix.Sigset_t), nil)
 }
 
-func number(v uint64) string {
-	var b [20]byte
-	i := len(b)
-	for {
-		i--
-		b[i] = byte('0' + v%10)
-		if v /= 10; v == 0 {
-			return string(b[i:])
-		}
-	}
-}
+func number(v uint64) string { return strconv.FormatUint(v, 10) }

@@ -20,11 +20,17 @@ const idleExit = time.Minute
 type shim struct {
 	events chan func()
 	boxes  map[string]*box
-	procs  map[int]func(syscall.WaitStatus) // whom to tell when a child ends
+	procs  map[int]watched // whom to tell when a child ends
 	conns  map[*conn]bool
 	null   int
 	idle   time.Time // since when there is neither a container nor an agent
 	quit   bool
+}
+
+// watched is what follows the end of a child: before its number is given back, and after.
+type watched struct {
+	before func()
+	after  func(syscall.WaitStatus)
 }
 
 // Main supervises until it is told to go, or is not needed. The agent has made the working directory and the listening
@@ -38,10 +44,13 @@ func Main() int {
 	}
 	// Orphans of a container come to us, so that they are reaped and its cgroup can go.
 	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	// The machine's own shortage of memory should cost one task, not all that share this shim. Refused to the unprivileged.
+	os.WriteFile(oomScore, []byte("-900"), 0)
+	unix.Umask(0o022)
 	s := &shim{
 		events: make(chan func(), 64),
 		boxes:  map[string]*box{},
-		procs:  map[int]func(syscall.WaitStatus){},
+		procs:  map[int]watched{},
 		conns:  map[*conn]bool{},
 		null:   null,
 		idle:   time.Now(),
@@ -119,16 +128,17 @@ func (s *shim) reap() {
 		if !ok {
 			return
 		}
-		if b := s.leader(pid); b != nil {
-			b.beforeReap()
+		w, known := s.procs[pid]
+		if known {
+			w.before()
 		}
 		var ws syscall.WaitStatus
 		if _, err := syscall.Wait4(pid, &ws, 0, nil); err != nil {
 			continue
 		}
-		if tell := s.procs[pid]; tell != nil {
+		if known {
 			delete(s.procs, pid)
-			tell(ws)
+			w.after(ws)
 		}
 	}
 }
@@ -144,15 +154,6 @@ func ended() (int, bool) {
 		pid := siginfoPID(&info)
 		return pid, err == nil && pid > 0
 	}
-}
-
-func (s *shim) leader(pid int) *box {
-	for _, b := range s.boxes {
-		if b.state.PID == uint32(pid) && !b.reaped {
-			return b
-		}
-	}
-	return nil
 }
 
 // handle answers one message of an agent.
@@ -171,7 +172,7 @@ func (s *shim) handle(c *conn, m *wire.Message) {
 		s.launch(c, m)
 	case wire.Kill:
 		if b := s.boxes[m.ID]; b != nil {
-			b.state.Killed = true
+			b.state.Killed = b.state.Killed || !b.reaped
 			s.kill(b, time.Duration(m.Grace))
 		}
 		c.send(&wire.Message{Type: wire.OK, Seq: m.Seq})

@@ -46,6 +46,7 @@ const (
 	KindSandbox      // the sandbox cannot be entered, or its log files not made
 	KindSystem       // anything else: out of processes, descriptors, memory
 	KindGone         // no such container
+	KindKilled       // it was killed before it could become its command
 )
 
 // Rlimit is one resource limit by the kernel's own number.

@@ -1,0 +1,227 @@
+package nodes
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/pando-os/pando/internal/node"
+	"github.com/pando-os/pando/mesos"
+)
+
+// role says which nodes a setting is for.
+type role uint8
+
+const (
+	forMaster role = 1 << iota
+	forAgent
+)
+
+// setting is one value an operator may set: by a flag, by the environment (PANDO_NAME, then MESOS_NAME), or in a file, in
+// this order.
+type setting struct {
+	name  string // of the flag; in the environment in capitals with underscores, in the file as it is
+	mesos string // the original's name, where the meaning is the same and the name is not
+	of    role
+	help  string
+	value any // a pointer: *string, *int, *bool, *float64, *time.Duration, *[]string
+}
+
+// settings are those of a node, with cfg's values as defaults.
+func settings(c *node.Config) []setting {
+	const both = forMaster | forAgent
+	return []setting{
+		{"data-dir", "work_dir", both, "directory of everything that outlives the node", &c.DataDir},
+		{"runtime-dir", "runtime_dir", forAgent, "directory on a tmpfs of what outlives the agent but not the machine (default below /run/pando)", &c.RuntimeDir},
+		{"ip", "ip", both, "address to listen on", &c.IP},
+		{"hostname", "hostname", both, "name that clients are told (default: localhost on loopback, else this machine's)", &c.Hostname},
+		{"insecure", "", both, "allow an address that others can reach, without TLS and authentication: everybody there may run programs as root", &c.Insecure},
+		{"trust-loopback", "", both, "let every user of this machine do everything", &c.TrustLoopback},
+		{"master-port", "", forMaster, "port of the master", &c.MasterPort},
+		{"store", "", forMaster, "where masters keep their state: embedded, or etcd://host:port,host:port", &c.Store},
+		{"cluster", "cluster", forMaster, "name of the cluster, for people", &c.Cluster},
+		{"allocation-interval", "allocation_interval", forMaster, "time between two sweeps of offers", &c.AllocationInterval},
+		{"offer-timeout", "offer_timeout", forMaster, "take back offers that lie unused so long (0: never)", &c.OfferTimeout},
+		{"min-allocatable-resources", "min_allocatable_resources", forMaster, "offer no less than one of these", &c.MinAllocatable},
+		{"weights", "weights", forMaster, "weights of roles, as role=2,other=1.5", &c.Weights},
+		{"roles", "roles", forMaster, "roles that frameworks may use (default: any)", &c.Roles},
+		{"agent-ping-timeout", "agent_ping_timeout", forMaster, "time between two pings of an agent", &c.PingTimeout},
+		{"max-agent-ping-timeouts", "max_agent_ping_timeouts", forMaster, "pings an agent may miss before it is unreachable", &c.PingMisses},
+		{"agent-reregister-timeout", "agent_reregister_timeout", forMaster, "time agents and frameworks have to come back after an election", &c.ReregisterTimeout},
+		{"lease-ttl", "", forMaster, "time a leader that fell silent is waited for", &c.LeaseTTL},
+		{"max-completed-frameworks", "max_completed_frameworks", forMaster, "frameworks of the past to remember", &c.MaxCompletedFrameworks},
+		{"max-completed-tasks-per-framework", "max_completed_tasks_per_framework", forMaster, "tasks of the past to remember of each framework", &c.MaxCompletedTasks},
+		{"agent-port", "", forAgent, "port of the agent", &c.AgentPort},
+		{"resources", "resources", forAgent, "resources of this machine, as cpus:4;mem:8192 (default: what is found)", &c.Resources},
+		{"attributes", "attributes", forAgent, "attributes of this machine, as rack:r1;zone:z2", &c.Attributes},
+		{"default-role", "default_role", forAgent, "role of resources that name none", &c.DefaultRole},
+		{"strict", "strict", forAgent, "refuse to start from a damaged journal; otherwise lose only what cannot be read", &c.Strict},
+		{"cgroups-enable-cfs", "cgroups_enable_cfs", forAgent, "make a task's cpus a hard limit and not only its share", &c.CPUQuota},
+		{"switch-user", "switch_user", forAgent, "run tasks as their users", &c.SwitchUser},
+		{"gc-delay", "gc_delay", forAgent, "how long the sandbox of a task that ended is kept, if the disk has room", &c.GCDelay},
+		{"gc-disk-headroom", "gc_disk_headroom", forAgent, "share of the disk to keep free of old sandboxes", &c.GCHeadroom},
+		{"executor-shutdown-grace-period", "executor_shutdown_grace_period", forAgent, "told to executors", &c.ShutdownGrace},
+		{"recovery-timeout", "recovery_timeout", forAgent, "told to executors", &c.RecoveryTimeout},
+		{"master", "master", forAgent, "masters, as host:port,host:port", &c.Masters},
+	}
+}
+
+// text is a flag's value that goes into a setting.
+type text struct {
+	s   *setting
+	set bool
+}
+
+// String shows the value.
+func (t *text) String() string {
+	if t.s == nil {
+		return ""
+	}
+	switch v := t.s.value.(type) {
+	case *string:
+		return *v
+	case *int:
+		return strconv.Itoa(*v)
+	case *bool:
+		return strconv.FormatBool(*v)
+	case *float64:
+		return strconv.FormatFloat(*v, 'g', -1, 64)
+	case *time.Duration:
+		return v.String()
+	case *[]string:
+		return strings.Join(*v, ",")
+	}
+	return ""
+}
+
+// Type is shown in the list of flags.
+func (t *text) Type() string {
+	switch t.s.value.(type) {
+	case *int, *float64:
+		return "number"
+	case *bool:
+		return "bool"
+	case *time.Duration:
+		return "duration"
+	case *[]string:
+		return "list"
+	}
+	return "text"
+}
+
+// Set reads a value.
+func (t *text) Set(v string) error {
+	t.set = true
+	var err error
+	switch p := t.s.value.(type) {
+	case *string:
+		*p = v
+	case *int:
+		*p, err = strconv.Atoi(v)
+	case *bool:
+		*p, err = strconv.ParseBool(v)
+	case *float64:
+		*p, err = strconv.ParseFloat(v, 64)
+	case *time.Duration:
+		*p, err = mesos.ParseDuration(v)
+	case *[]string:
+		*p = nil
+		for x := range strings.SplitSeq(v, ",") {
+			if x = strings.TrimSpace(x); x != "" {
+				*p = append(*p, x)
+			}
+		}
+	}
+	return err
+}
+
+// IsBoolFlag lets a bool flag stand without a value.
+func (t *text) IsBoolFlag() bool { _, ok := t.s.value.(*bool); return ok }
+
+// bind gives a command the flags of the settings for its kind of node, and returns what completes them from the
+// environment and the file once the flags are read.
+func bind(cmd *cobra.Command, c *node.Config, of role) func() error {
+	file := cmd.Flags().String("config", "", "YAML file of settings, named as the flags are")
+	var all []*text
+	for _, s := range settings(c) {
+		if s.of&of == 0 || s.name == "master" && of&forMaster != 0 {
+			continue
+		}
+		t := &text{s: &s}
+		f := cmd.Flags().VarPF(t, s.name, "", s.help)
+		if t.IsBoolFlag() {
+			f.NoOptDefVal = "true"
+		}
+		all = append(all, t)
+	}
+	return func() error { return complete(all, *file, c) }
+}
+
+func complete(all []*text, file string, c *node.Config) error {
+	var values map[string]any
+	if file == "" {
+		file = os.Getenv("PANDO_CONFIG")
+	}
+	if file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("--config: %w", err)
+		}
+		if err := yaml.Unmarshal(b, &values); err != nil {
+			return fmt.Errorf("--config: %s: %w", file, err)
+		}
+	}
+	c.Flags = map[string]string{}
+	for _, t := range all {
+		names := []string{"PANDO_" + strings.ToUpper(strings.ReplaceAll(t.s.name, "-", "_"))}
+		if t.s.mesos != "" {
+			names = append(names, "MESOS_"+strings.ToUpper(t.s.mesos))
+		}
+		if !t.set {
+			if err := fromEnvironment(t, names); err != nil {
+				return err
+			}
+		}
+		v, inFile := values[t.s.name]
+		delete(values, t.s.name)
+		if !t.set && inFile {
+			if err := t.Set(fmt.Sprint(v)); err != nil {
+				return fmt.Errorf("%s: %s: %w", file, t.s.name, err)
+			}
+		}
+		name := t.s.mesos
+		if name == "" {
+			name = strings.ReplaceAll(t.s.name, "-", "_")
+		}
+		if v := t.String(); v != "" {
+			c.Flags[name] = v
+		}
+	}
+	for k := range values {
+		known := make([]string, 0, len(all))
+		for _, t := range all {
+			known = append(known, t.s.name)
+		}
+		slices.Sort(known)
+		return fmt.Errorf("%s: %q is not a setting; there are %s", file, k, strings.Join(known, ", "))
+	}
+	return nil
+}
+
+func fromEnvironment(t *text, names []string) error {
+	for _, n := range names {
+		if v, ok := os.LookupEnv(n); ok {
+			if err := t.Set(v); err != nil {
+				return fmt.Errorf("the environment's %s: %w", n, err)
+			}
+			return nil
+		}
+	}
+	return nil
+}

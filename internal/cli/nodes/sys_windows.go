@@ -1,0 +1,16 @@
+package nodes
+
+import (
+	"errors"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+var errWindows = errors.New("this is not supported on Windows yet")
+
+func lockFile(*os.File) error { return nil }
+
+func terminate(int) error { return errWindows }
+
+func background(*cobra.Command, []string, *os.File, string, int64, string) error { return errWindows }

@@ -1,0 +1,125 @@
+package cgroup
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// unifiedMount finds a place for a group of v2, with whatever controllers.
+func unifiedMount(t *testing.T) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("SKIP-HOST: needs root to make cgroups")
+	}
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := ""
+	parse(string(b), func(dir string) []string {
+		found = dir
+		return nil
+	})
+	if found == "" {
+		t.Skip("SKIP-HOST: no cgroup v2 is mounted")
+	}
+	return found
+}
+
+func TestAGroupOfVersionTwoIsKilledAtOnceAndRemoved(t *testing.T) {
+	dir := filepath.Join(unifiedMount(t), "pando-test-"+strconv.Itoa(os.Getpid()))
+	plan := Plan{Groups: []Group{{Dir: dir, Writes: []Write{{File: "no.such.file", Value: "1", Optional: true}}}}}
+	if err := plan.Create(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { Destroy(plan.Dirs(), 5*time.Second) })
+	cmd := exec.Command("sh", "-c", "echo 0 > "+dir+"/cgroup.procs; setsid sleep 1000 & sleep 1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(5 * time.Second); len(Procs(dir)) < 3 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	if Remove(plan.Dirs()) {
+		t.Error("a group with processes is removed")
+	}
+	Kill(plan.Dirs())
+	cmd.Wait()
+	if err := Destroy(plan.Dirs(), 5*time.Second); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Error("the group is still there")
+	}
+}
+
+func TestAPlanThatFailsLeavesNothing(t *testing.T) {
+	dir := filepath.Join(unifiedMount(t), "pando-test-"+strconv.Itoa(os.Getpid()))
+	plan := Plan{Groups: []Group{{Dir: dir}, {Dir: dir + "-2", Writes: []Write{{File: "no.such.file", Value: "1"}}}}}
+	if err := plan.Create(); err == nil || !strings.Contains(err.Error(), "no.such.file") {
+		t.Errorf("error %v", err)
+	}
+	for _, d := range plan.Dirs() {
+		if _, err := os.Stat(d); !os.IsNotExist(err) {
+			t.Errorf("%s is left", d)
+			os.Remove(d)
+		}
+	}
+}
+
+func TestThisMachinesGroupsAreUsableAndCounted(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("SKIP-HOST: needs root to make cgroups")
+	}
+	sys, err := Detect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := sys.Prepare("pando-test-" + strconv.Itoa(os.Getpid()))
+	t.Cleanup(func() {
+		if err := p.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, ok := p.places["memory"]; !ok {
+		t.Skip("SKIP-HOST: no memory controller: ", p.Lacks)
+	}
+	plan := p.Plan("c", Limits{CPUs: 500, CPULimit: 1500, Mem: 64000, PIDs: 10})
+	if err := plan.Create(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { Destroy(plan.Dirs(), 5*time.Second) })
+	if names := p.Names(); len(names) != 1 || names[0] != "c" {
+		t.Errorf("names %v", names)
+	}
+	cmd := exec.Command("sh", "-c", "for d in "+strings.Join(plan.Dirs(), " ")+"; do echo 0 > $d/cgroup.procs; done; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo; read x")
+	in, err1 := cmd.StdinPipe()
+	out, err2 := cmd.StdoutPipe()
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	out.Read(make([]byte, 1))
+	s, err := p.Stats("c")
+	in.Close()
+	cmd.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.CPUsUserSecs+s.CPUsSystemSecs <= 0 || s.MemTotal == 0 || s.MemLimit != uint64(Bytes(64000)) || s.MemSoftLimit != s.MemLimit || s.Processes != 1 {
+		t.Errorf("%+v", s)
+	}
+	if s.CPUsLimit != 1.5 || s.CPUsSoftLimit < 0.45 || s.CPUsSoftLimit > 0.55 {
+		t.Errorf("cpu limits %v, %v", s.CPUsLimit, s.CPUsSoftLimit)
+	}
+	if _, err := p.Stats("nobody"); err == nil {
+		t.Error("what is not there has statistics")
+	}
+}
