@@ -14,6 +14,7 @@ import (
 
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/journal"
+	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/loop"
 	"github.com/pando-os/pando/internal/machine"
@@ -30,6 +31,7 @@ type Agent struct {
 	deps     Deps
 	started  machine.Now
 	counts   *counters
+	wire     agentlink.Agent
 	build    []byte       // members of /version, encoded
 	flags    []byte       // what /flags shows, encoded
 	recovery atomic.Int64 // nanoseconds that finding the containers took
@@ -65,6 +67,7 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 		launches: make(chan struct{}, max(cfg.Launches, 1)),
 		cancels:  map[string]context.CancelFunc{}, watchers: map[string]context.CancelFunc{},
 	}
+	a.wire = agentlink.Agent{Info: a.info, IP: cfg.IP, Version: cfg.Version, Unsupported: unsupported}
 	dir := filepath.Join(cfg.WorkDir, "meta")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("the agent's work directory cannot be made: %w", err)

@@ -22,7 +22,7 @@ import (
 
 // Commands are the commands of nodes. version is of this build.
 func Commands(version string) []*cobra.Command {
-	return []*cobra.Command{up(version), down(), status(), master(version), agent(version)}
+	return []*cobra.Command{up(version), down(), status(), master(version), agent(version), simulate(version)}
 }
 
 // defaultDataDir is where a node keeps its state when nobody says otherwise.

@@ -1,0 +1,330 @@
+package fleet
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/gen/mesosv1/scheduler"
+	"github.com/pando-os/pando/mesos"
+)
+
+// Load is a scheduler that launches tasks as fast as it is let, and acknowledges each update by a request of its own. It
+// is lean, since it shares the machine with the master that it measures.
+type Load struct {
+	Master string
+	JSON   bool
+	// Tasks to launch in all, InFlight at once, PerOffer at most on one offer.
+	Tasks, InFlight, PerOffer int
+	// Connections for calls.
+	Connections int
+
+	framework, stream, contentType string
+	callers                        []*caller
+	next                           atomic.Uint32
+
+	// Running counts tasks whose TASK_RUNNING was acknowledged, Ended those whose last update was, Bad those that did not
+	// finish.
+	Running, Ended, Bad atomic.Int64
+	launched            int
+}
+
+// caller sends calls over one connection, several at a time, and counts the answers.
+type caller struct {
+	conn net.Conn
+	mu   sync.Mutex
+	buf  []byte
+	wake chan struct{}
+	err  atomic.Value
+}
+
+// Run subscribes and launches until every task has ended. progress is called for every so many tasks that run.
+func (l *Load) Run(ctx context.Context, progress func(running int64)) error {
+	l.contentType = "application/x-protobuf"
+	if l.JSON {
+		l.contentType = "application/json"
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	body, err := l.encode(&scheduler.Call{Type: scheduler.Call_SUBSCRIBE.Enum(), Subscribe: &scheduler.Call_Subscribe{FrameworkInfo: &mesosv1.FrameworkInfo{
+		User: proto.String("root"), Name: proto.String("load"), Roles: []string{"load"},
+		Capabilities: []*mesosv1.FrameworkInfo_Capability{
+			{Type: mesosv1.FrameworkInfo_Capability_MULTI_ROLE.Enum()}, {Type: mesosv1.FrameworkInfo_Capability_PARTITION_AWARE.Enum()},
+			{Type: mesosv1.FrameworkInfo_Capability_RESERVATION_REFINEMENT.Enum()},
+		},
+	}}})
+	if err != nil {
+		return err
+	}
+	conn, err := net.Dial("tcp", l.Master)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends the reading below
+	if _, err := conn.Write(l.request(nil, body)); err != nil {
+		return err
+	}
+	r := bufio.NewReaderSize(conn, 256<<10)
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		words, _ := io.ReadAll(io.LimitReader(resp.Body, 500)) // it is only shown
+		return fmt.Errorf("subscribing: %s: %s", resp.Status, words)
+	}
+	l.stream = resp.Header.Get("Mesos-Stream-Id")
+	for range max(l.Connections, 1) {
+		c, err := newCaller(ctx, l.Master)
+		if err != nil {
+			return err
+		}
+		l.callers = append(l.callers, c)
+	}
+	records := mesos.NewRecordReader(bufio.NewReaderSize(httputil.NewChunkedReader(r), 256<<10), 64<<20)
+	for l.Ended.Load() < int64(l.Tasks) {
+		rec, err := records.Next()
+		if err != nil {
+			return fmt.Errorf("the stream of events ended: %w", err)
+		}
+		if err := l.event(rec, progress); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Load) encode(c *scheduler.Call) ([]byte, error) {
+	if l.JSON {
+		return mesos.AppendJSON(nil, c)
+	}
+	return proto.Marshal(c)
+}
+
+// request appends an HTTP request.
+func (l *Load) request(dst, body []byte) []byte {
+	dst = append(dst, "POST /api/v1/scheduler HTTP/1.1\r\nHost: "...)
+	dst = append(dst, l.Master...)
+	dst = append(dst, "\r\nContent-Type: "...)
+	dst = append(dst, l.contentType...)
+	dst = append(dst, "\r\nAccept: "...)
+	dst = append(dst, l.contentType...)
+	if l.stream != "" {
+		dst = append(dst, "\r\nMesos-Stream-Id: "...)
+		dst = append(dst, l.stream...)
+	}
+	dst = append(dst, "\r\nContent-Length: "...)
+	dst = strconv.AppendInt(dst, int64(len(body)), 10)
+	dst = append(dst, "\r\n\r\n"...)
+	return append(dst, body...)
+}
+
+// event is what is read of one event; updates, which come by the thousand, are read by hand.
+func (l *Load) event(rec []byte, progress func(int64)) error {
+	if l.JSON {
+		return l.jsonEvent(rec, progress)
+	}
+	var e scheduler.Event
+	if err := proto.Unmarshal(rec, &e); err != nil {
+		return err
+	}
+	switch e.GetType() {
+	case scheduler.Event_SUBSCRIBED:
+		l.framework = e.GetSubscribed().GetFrameworkId().GetValue()
+	case scheduler.Event_UPDATE:
+		s := e.GetUpdate().GetStatus()
+		return l.update(s.GetTaskId().GetValue(), s.GetAgentId().GetValue(), s.GetState(), s.GetUuid(), progress)
+	case scheduler.Event_OFFERS:
+		for _, o := range e.GetOffers().GetOffers() {
+			if err := l.offer(o.GetId().GetValue(), o.GetAgentId().GetValue()); err != nil {
+				return err
+			}
+		}
+	case scheduler.Event_ERROR:
+		return errors.New(e.GetError().GetMessage())
+	}
+	return nil
+}
+
+// jsonEvent reads as much of an event as is needed.
+func (l *Load) jsonEvent(rec []byte, progress func(int64)) error {
+	type id struct{ Value string }
+	if bytes.HasPrefix(rec, []byte(`{"type":"HEARTBEAT"`)) {
+		return nil
+	}
+	var e struct {
+		Type       string
+		Subscribed struct {
+			FrameworkID id `json:"framework_id"`
+		}
+		Update struct {
+			Status struct {
+				TaskID  id `json:"task_id"`
+				AgentID id `json:"agent_id"`
+				State   string
+				UUID    []byte
+			}
+		}
+		Offers struct {
+			Offers []struct {
+				ID      id
+				AgentID id `json:"agent_id"`
+			}
+		}
+		Error struct{ Message string }
+	}
+	if err := json.Unmarshal(rec, &e); err != nil {
+		return err
+	}
+	switch e.Type {
+	case "SUBSCRIBED":
+		l.framework = e.Subscribed.FrameworkID.Value
+	case "UPDATE":
+		s := e.Update.Status
+		return l.update(s.TaskID.Value, s.AgentID.Value, mesosv1.TaskState(mesosv1.TaskState_value[s.State]), s.UUID, progress)
+	case "OFFERS":
+		for _, o := range e.Offers.Offers {
+			if err := l.offer(o.ID.Value, o.AgentID.Value); err != nil {
+				return err
+			}
+		}
+	case "ERROR":
+		return errors.New(e.Error.Message)
+	}
+	return nil
+}
+
+func (l *Load) update(task, agent string, state mesosv1.TaskState, uuid []byte, progress func(int64)) error {
+	if len(uuid) > 0 {
+		body, err := l.encode(&scheduler.Call{
+			FrameworkId: &mesosv1.FrameworkID{Value: &l.framework}, Type: scheduler.Call_ACKNOWLEDGE.Enum(),
+			Acknowledge: &scheduler.Call_Acknowledge{AgentId: &mesosv1.AgentID{Value: &agent}, TaskId: &mesosv1.TaskID{Value: &task}, Uuid: uuid},
+		})
+		if err != nil {
+			return err
+		}
+		if err := l.call(body); err != nil {
+			return err
+		}
+	}
+	switch state {
+	case mesosv1.TaskState_TASK_STARTING, mesosv1.TaskState_TASK_STAGING, mesosv1.TaskState_TASK_KILLING:
+	case mesosv1.TaskState_TASK_RUNNING:
+		progress(l.Running.Add(1))
+	default:
+		l.Ended.Add(1)
+		if state != mesosv1.TaskState_TASK_FINISHED {
+			l.Bad.Add(1)
+		}
+	}
+	return nil
+}
+
+// offer launches as many tasks as may be in flight, and declines what is not needed.
+func (l *Load) offer(offer, agent string) error {
+	n := min(l.PerOffer, l.Tasks-l.launched, l.InFlight-(l.launched-int(l.Ended.Load())))
+	call := &scheduler.Call{FrameworkId: &mesosv1.FrameworkID{Value: &l.framework}}
+	filters := &mesosv1.Filters{RefuseSeconds: proto.Float64(0)}
+	ids := []*mesosv1.OfferID{{Value: &offer}}
+	if n <= 0 {
+		call.Type, call.Decline = scheduler.Call_DECLINE.Enum(), &scheduler.Call_Decline{OfferIds: ids, Filters: filters}
+	} else {
+		var tasks []*mesosv1.TaskInfo
+		for range n {
+			id := "t" + strconv.Itoa(l.launched)
+			l.launched++
+			tasks = append(tasks, &mesosv1.TaskInfo{
+				Name: proto.String("load"), TaskId: &mesosv1.TaskID{Value: &id}, AgentId: &mesosv1.AgentID{Value: &agent},
+				Command: &mesosv1.CommandInfo{Value: proto.String("true")},
+				Resources: []*mesosv1.Resource{
+					{Name: proto.String("cpus"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: proto.Float64(0.01)}, AllocationInfo: &mesosv1.Resource_AllocationInfo{Role: proto.String("load")}},
+					{Name: proto.String("mem"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: proto.Float64(8)}, AllocationInfo: &mesosv1.Resource_AllocationInfo{Role: proto.String("load")}},
+				},
+			})
+		}
+		call.Type = scheduler.Call_ACCEPT.Enum()
+		call.Accept = &scheduler.Call_Accept{OfferIds: ids, Filters: filters, Operations: []*mesosv1.Offer_Operation{{
+			Type: mesosv1.Offer_Operation_LAUNCH.Enum(), Launch: &mesosv1.Offer_Operation_Launch{TaskInfos: tasks},
+		}}}
+	}
+	body, err := l.encode(call)
+	if err != nil {
+		return err
+	}
+	return l.call(body)
+}
+
+func (l *Load) call(body []byte) error {
+	c := l.callers[int(l.next.Add(1))%len(l.callers)]
+	if err, ok := c.err.Load().(error); ok {
+		return err
+	}
+	c.mu.Lock()
+	first := len(c.buf) == 0
+	c.buf = l.request(c.buf, body)
+	c.mu.Unlock()
+	if first {
+		select {
+		case c.wake <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
+func newCaller(ctx context.Context, addr string) (*caller, error) {
+	conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	c := &caller{conn: conn, wake: make(chan struct{}, 1)}
+	context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends both goroutines
+	go func() {
+		var out []byte
+		for {
+			select {
+			case <-c.wake:
+			case <-ctx.Done():
+				return
+			}
+			c.mu.Lock()
+			out, c.buf = c.buf, out[:0]
+			c.mu.Unlock()
+			if _, err := conn.Write(out); err != nil {
+				c.err.Store(err)
+				return
+			}
+		}
+	}()
+	go func() {
+		r := bufio.NewReaderSize(conn, 64<<10)
+		for {
+			line, err := r.ReadSlice('\n')
+			if err == nil && bytes.HasPrefix(line, []byte("HTTP/1.1 ")) && !bytes.HasPrefix(line, []byte("HTTP/1.1 202")) {
+				err = fmt.Errorf("a call was answered %s", bytes.TrimSpace(line))
+			}
+			if err != nil {
+				if ctx.Err() == nil {
+					c.err.Store(err)
+				}
+				return
+			}
+		}
+	}()
+	return c, nil
+}
