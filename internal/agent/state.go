@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/sandbox"
 	"github.com/pando-os/pando/mesos"
@@ -71,7 +72,7 @@ func (r *reader) state(dst []byte) []byte {
 	dst = v0.Text(append(dst, `,"id":`...), r.view.Agent)
 	dst = v0.Text(append(dst, `,"pid":`...), "slave(1)@"+net.JoinHostPort(a.cfg.IP, strconv.Itoa(a.cfg.Port)))
 	dst = v0.Text(append(dst, `,"hostname":`...), a.cfg.Hostname)
-	caps := capabilities()
+	caps := agentlink.Capabilities()
 	names := make([]mesosv1.AgentInfo_Capability_Type, len(caps))
 	for i, c := range caps {
 		names[i] = mesosv1.AgentInfo_Capability_Type(c)
