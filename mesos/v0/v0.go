@@ -15,9 +15,10 @@ func Text(dst []byte, s string) []byte { return codec.AppendString(dst, s) }
 // Number appends a double with the shortest decimals that read back as it, and a fraction always.
 func Number(dst []byte, f float64) []byte { return codec.AppendDouble(dst, f) }
 
-// Seconds appends a time, in nanoseconds since the epoch, as seconds; zero is 0.0.
+// Seconds appends a time, in nanoseconds since the epoch, as seconds with the microseconds that a double has room for;
+// zero is 0.0.
 func Seconds(dst []byte, nanoseconds int64) []byte {
-	return codec.AppendDouble(dst, float64(nanoseconds)/1e9)
+	return codec.AppendDouble(dst, float64(nanoseconds/1000)/1e6)
 }
 
 // Bool appends true or false.
