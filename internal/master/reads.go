@@ -43,7 +43,7 @@ func (m *Master) reads(mux *serve.Mux) {
 			}
 			body, err := render(rd, r)
 			if err != nil {
-				serve.Fail(w, http.StatusBadRequest, err.Error())
+				serve.FailWith(w, err)
 				return
 			}
 			serve.JSON(w, r, body)
@@ -69,10 +69,13 @@ func (m *Master) reads(mux *serve.Mux) {
 		}
 		return rd.Tasks(nil, q), nil
 	})
-	part("/weights", func(_ *reads.Reader, r *http.Request) ([]byte, error) { return about.AppendWeights(nil), nil })
-	nothing := func(*reads.Reader, *http.Request) ([]byte, error) { return []byte("{}"), nil }
-	part("/maintenance/schedule", nothing) // no machine is ever down for maintenance yet
-	part("/maintenance/status", nothing)
+	part("/weights", func(_ *reads.Reader, r *http.Request) ([]byte, error) {
+		return about.AppendWeights(nil), onlyRead(r, "Weights are set with --weights when the master starts")
+	})
+	part("/maintenance/schedule", func(_ *reads.Reader, r *http.Request) ([]byte, error) {
+		return []byte("{}"), onlyRead(r, "This version plans no maintenance yet")
+	})
+	part("/maintenance/status", func(*reads.Reader, *http.Request) ([]byte, error) { return []byte("{}"), nil })
 
 	mux.Handle("/health", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	fixed("/version", slices.Concat([]byte{'{'}, about.Build, []byte{'}'}))
@@ -84,6 +87,15 @@ func (m *Master) reads(mux *serve.Mux) {
 	files := &sandbox.Files{} // nothing is attached: the log goes to where the operator sends it
 	mux.Handle("/files", files.Handler(nil).ServeHTTP)
 	mux.Handle("/", m.servePage)
+}
+
+// onlyRead refuses, with the reason, what would change something at an endpoint where that cannot be done here. (Those
+// that only ever read take a POST like a GET, as the original does.)
+func onlyRead(r *http.Request, why string) error {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return nil
+	}
+	return &serve.StatusError{Status: http.StatusMethodNotAllowed, Words: why + "; only GET is answered here."}
 }
 
 // reader gives the present view to whoever asks, cut down to what he may see, or answers that another master leads.

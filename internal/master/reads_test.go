@@ -148,10 +148,12 @@ func TestPathsAreTakenAsOldClientsWriteThem(t *testing.T) {
 			t.Errorf("%s: %s, want %d: %s", path, r.Status, want, body)
 		}
 	}
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/state-summary", strings.NewReader("")))
-	if w.Code != http.StatusOK {
-		t.Errorf("POST /state-summary: %d", w.Code)
+	for path, want := range map[string]int{"/state-summary": 200, "/tasks": 200, "/weights": 405, "/maintenance/schedule": 405} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, path, strings.NewReader("")))
+		if w.Code != want {
+			t.Errorf("POST %s: %d, want %d", path, w.Code, want)
+		}
 	}
 }
 

@@ -115,6 +115,9 @@ func TestTheLogIsLouderForAWhile(t *testing.T) {
 		expect("louder again", "/?level=1&duration=1h", 200, slog.LevelDebug)
 		expect("back at once", "/?level=0&duration=1s", 200, slog.LevelWarn)
 	})
+	if r := ask((&Verbosity{Duration: time.ParseDuration}).ServeHTTP, http.MethodGet, "/?level=1&duration=1m"); r.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("a change by GET: %s", r.Status)
+	}
 	if r := ask((&Verbosity{Duration: time.ParseDuration}).ServeHTTP, http.MethodPost, "/?level=1&duration=1m"); r.StatusCode != http.StatusConflict {
 		t.Errorf("a log without a level: %s", r.Status)
 	}

@@ -33,13 +33,14 @@ func Bool(dst []byte, b bool) []byte {
 func Texts(dst []byte, list []string) []byte {
 	dst = append(dst, '[')
 	for i, s := range list {
-		dst = comma(dst, i)
+		dst = Comma(dst, i)
 		dst = codec.AppendString(dst, s)
 	}
 	return append(dst, ']')
 }
 
-func comma(dst []byte, i int) []byte {
+// Comma appends what goes before the i-th element of a list: nothing before the first.
+func Comma(dst []byte, i int) []byte {
 	if i > 0 {
 		return append(dst, ',')
 	}
@@ -58,7 +59,7 @@ next:
 				continue next
 			}
 		}
-		dst = comma(dst, n)
+		dst = Comma(dst, n)
 		n++
 		dst = codec.AppendString(dst, a.GetName())
 		dst = append(dst, ':')
@@ -102,7 +103,7 @@ func Quantities(dst []byte, l resource.List) []byte {
 	dst = append(dst, '{')
 	n := 0
 	for name, q := range l.Quantities() {
-		dst = comma(dst, n)
+		dst = Comma(dst, n)
 		n++
 		dst = codec.AppendString(dst, name)
 		dst = append(dst, ':')
