@@ -71,7 +71,8 @@ func become(s *wire.Spec, up *os.File) *failure {
 	for _, r := range s.Rlimits {
 		// By syscall and not unix, since the runtime restores RLIMIT_NOFILE on exec unless syscall saw it set.
 		if err := syscall.Setrlimit(int(r.Type), &syscall.Rlimit{Cur: r.Soft, Max: r.Hard}); err != nil {
-			return fail(wire.KindRlimit, "set resource limit "+number(uint64(r.Type))+" to "+number(r.Soft)+"/"+number(r.Hard), err)
+			return fail(wire.KindRlimit, "set resource limit "+number(uint64(r.Type))+" to "+number(r.Soft)+" soft, "+number(r.Hard)+
+				" hard (no hard limit can be above the agent's own unless it has CAP_SYS_RESOURCE)", err)
 		}
 	}
 	if f := takeIdentity(s); f != nil {
