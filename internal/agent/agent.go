@@ -27,14 +27,15 @@ const compactAt = 4 << 20
 
 // Agent is one agent.
 type Agent struct {
-	cfg     Config
-	deps    Deps
-	started machine.Now
-	counts  *counters
-	wire    agentlink.Agent
-	build   []byte       // members of /version, encoded
-	flags   []byte       // what /flags shows, encoded
-	maxAge  atomic.Int64 // of ended sandboxes, in nanoseconds, as it was found last
+	cfg      Config
+	deps     Deps
+	started  machine.Now
+	counts   *counters
+	wire     agentlink.Agent
+	build    []byte       // members of /version, encoded
+	flags    []byte       // what /flags shows, encoded
+	recovery atomic.Int64 // nanoseconds that finding the containers took
+	maxAge   atomic.Int64 // of ended sandboxes, in nanoseconds, as it was found last
 
 	journal *journal.Journal
 	book    *workload.Book
@@ -110,10 +111,12 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 func (a *Agent) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	looking := a.deps.Clock.Now().Mono
 	found, err := a.deps.Runtime.Recover(ctx)
 	if err != nil {
 		return fmt.Errorf("finding the containers of earlier runs: %w", err)
 	}
+	a.recovery.Store(int64(a.deps.Clock.Now().Mono - looking))
 	a.mu.Lock()
 	a.base = ctx
 	a.mu.Unlock()

@@ -39,7 +39,7 @@ func (a *Agent) serveContainers(w http.ResponseWriter, r *http.Request) {
 	rd.running(func(t *workload.TaskView) bool {
 		return (id == "" || id == t.Container) && (framework == "" || framework == t.Task.Framework) && (executor == "" || executor == t.Task.ID)
 	}, func(t *workload.TaskView, s *container.Stats) {
-		dst = v0.Text(append(comma(dst, n), `{"container_id":`...), t.Container)
+		dst = v0.Text(append(v0.Comma(dst, n), `{"container_id":`...), t.Container)
 		dst = appendUse(append(dst, ','), t, s)
 		dst = v0.Text(append(dst, `,"status":{"container_id":{"value":`...), t.Container)
 		dst = strconv.AppendUint(append(dst, `},"executor_pid":`...), uint64(t.PID), 10)
@@ -54,7 +54,7 @@ func (a *Agent) serveStatistics(w http.ResponseWriter, r *http.Request) {
 	rd, _ := a.reader(r)
 	dst, n := []byte{'['}, 0
 	rd.running(func(*workload.TaskView) bool { return true }, func(t *workload.TaskView, s *container.Stats) {
-		dst = append(appendUse(append(comma(dst, n), '{'), t, s), '}')
+		dst = append(appendUse(append(v0.Comma(dst, n), '{'), t, s), '}')
 		n++
 	})
 	serve.JSON(w, r, append(dst, ']'))

@@ -92,8 +92,10 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 			})
 		}
 		if err := a.deps.Fetcher.Fetch(ctx, job); err != nil {
+			a.counts.unfetched.Inc()
 			return fail(workload.LaunchRefused, "The task's files cannot be fetched: "+err.Error())
 		}
+		a.counts.fetched.Inc()
 	}
 	select {
 	case a.launches <- struct{}{}:

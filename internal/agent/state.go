@@ -119,7 +119,7 @@ func (r *reader) allocated() resource.List {
 func (r *reader) appendGroups(dst []byte, groups []*group) []byte {
 	dst = append(dst, '[')
 	for i, g := range groups {
-		dst = r.appendGroup(comma(dst, i), g)
+		dst = r.appendGroup(v0.Comma(dst, i), g)
 	}
 	return append(dst, ']')
 }
@@ -143,11 +143,11 @@ func (r *reader) appendGroup(dst []byte, g *group) []byte {
 	}
 	dst = append(dst, `,"executors":[`...)
 	for i, t := range g.tasks {
-		dst = r.appendExecutor(comma(dst, i), t)
+		dst = r.appendExecutor(v0.Comma(dst, i), t)
 	}
 	dst = append(dst, `],"completed_executors":[`...)
 	for i, t := range g.completed {
-		dst = r.appendExecutor(comma(dst, i), t)
+		dst = r.appendExecutor(v0.Comma(dst, i), t)
 	}
 	return append(dst, "]}"...)
 }
@@ -228,11 +228,4 @@ func commandOf(info []byte) *mesosv1.CommandInfo {
 		info = info[n+size:]
 	}
 	return c
-}
-
-func comma(dst []byte, i int) []byte {
-	if i > 0 {
-		return append(dst, ',')
-	}
-	return dst
 }

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
+	"sync/atomic"
 
 	"github.com/pando-os/pando/internal/host"
 	"github.com/pando-os/pando/internal/master/reads"
@@ -16,13 +18,20 @@ import (
 // reads adds the endpoints that only read. Those that show the cluster are the leader's; the others answer anywhere.
 func (m *Master) reads(mux *serve.Mux) {
 	about := m.about()
-	shared := &serve.Shared{}
 	// whole serves a document that equal readers of one view share.
-	whole := func(path string, render func(*reads.Reader) []byte) {
+	whole := func(path string, render func(*reads.Reader, []byte) []byte) {
+		var size atomic.Int64 // of the last one, which the next will be about as long as
 		mux.Handle(path, func(w http.ResponseWriter, r *http.Request) {
-			if rd, who := m.reader(w, r, about); rd != nil {
-				shared.JSON(w, r, rd.View, path+"\x00"+who.User, func() []byte { return render(rd) })
+			rd, who := m.reader(w, r, about)
+			if rd == nil {
+				return
 			}
+			m.shared.JSON(w, r, rd.View, path+"\x00"+who.User, func() []byte {
+				n := size.Load()
+				body := render(rd, make([]byte, 0, n+n/8))
+				size.Store(int64(len(body)))
+				return body
+			})
 		})
 	}
 	// part serves a document that depends on the query.
@@ -34,7 +43,7 @@ func (m *Master) reads(mux *serve.Mux) {
 			}
 			body, err := render(rd, r)
 			if err != nil {
-				serve.Fail(w, http.StatusBadRequest, err.Error())
+				serve.FailWith(w, err)
 				return
 			}
 			serve.JSON(w, r, body)
@@ -44,9 +53,9 @@ func (m *Master) reads(mux *serve.Mux) {
 		mux.Handle(path, func(w http.ResponseWriter, r *http.Request) { serve.JSON(w, r, body) })
 	}
 
-	whole("/state", func(rd *reads.Reader) []byte { return rd.State(nil) })
-	whole("/state-summary", func(rd *reads.Reader) []byte { return rd.Summary(nil) })
-	whole("/roles", func(rd *reads.Reader) []byte { return rd.Roles(nil) })
+	whole("/state", (*reads.Reader).State)
+	whole("/state-summary", (*reads.Reader).Summary)
+	whole("/roles", (*reads.Reader).Roles)
 	part("/slaves", func(rd *reads.Reader, r *http.Request) ([]byte, error) {
 		return rd.Slaves(nil, r.URL.Query().Get("slave_id")), nil
 	})
@@ -60,10 +69,13 @@ func (m *Master) reads(mux *serve.Mux) {
 		}
 		return rd.Tasks(nil, q), nil
 	})
-	part("/weights", func(_ *reads.Reader, r *http.Request) ([]byte, error) { return about.AppendWeights(nil), nil })
-	nothing := func(*reads.Reader, *http.Request) ([]byte, error) { return []byte("{}"), nil }
-	part("/maintenance/schedule", nothing) // no machine is ever down for maintenance yet
-	part("/maintenance/status", nothing)
+	part("/weights", func(_ *reads.Reader, r *http.Request) ([]byte, error) {
+		return about.AppendWeights(nil), onlyRead(r, "Weights are set with --weights when the master starts")
+	})
+	part("/maintenance/schedule", func(_ *reads.Reader, r *http.Request) ([]byte, error) {
+		return []byte("{}"), onlyRead(r, "This version plans no maintenance yet")
+	})
+	part("/maintenance/status", func(*reads.Reader, *http.Request) ([]byte, error) { return []byte("{}"), nil })
 
 	mux.Handle("/health", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	fixed("/version", slices.Concat([]byte{'{'}, about.Build, []byte{'}'}))
@@ -75,6 +87,15 @@ func (m *Master) reads(mux *serve.Mux) {
 	files := &sandbox.Files{} // nothing is attached: the log goes to where the operator sends it
 	mux.Handle("/files", files.Handler(nil).ServeHTTP)
 	mux.Handle("/", m.servePage)
+}
+
+// onlyRead refuses, with the reason, what would change something at an endpoint where that cannot be done here. (Those
+// that only ever read take a POST like a GET, as the original does.)
+func onlyRead(r *http.Request, why string) error {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return nil
+	}
+	return &serve.StatusError{Status: http.StatusMethodNotAllowed, Words: why + "; only GET is answered here."}
 }
 
 // reader gives the present view to whoever asks, cut down to what he may see, or answers that another master leads.
@@ -127,7 +148,7 @@ func (m *Master) pid() string {
 func (m *Master) servePage(w http.ResponseWriter, r *http.Request) {
 	p := &serve.Page{
 		Title: "Pando master", Lead: "Pando makes a data center one computer. This is a cluster's master: it knows the machines, offers what they have to frameworks, and keeps account of what runs.",
-		Facts: [][2]string{{"Address", m.pid()}, {"Version", m.cfg.Version + " (speaks Mesos " + MesosVersion + ")"}},
+		Facts: [][2]string{{"Address", m.pid()}, {"Version", strings.TrimSpace(m.cfg.Version + " (speaks Mesos " + MesosVersion + ")")}},
 		Groups: []serve.LinkGroup{
 			{Title: "Look", Links: []serve.Link{
 				{To: "/state-summary", Words: "machines and frameworks, counted"},
@@ -138,10 +159,11 @@ func (m *Master) servePage(w http.ResponseWriter, r *http.Request) {
 				{To: "/metrics", Words: "the same for Prometheus"}, {To: "/health", Words: "an empty 200 while it lives"},
 			}},
 			{Title: "Use", Links: []serve.Link{
-				{To: "/api/v1/scheduler", Words: "where frameworks connect (POST, the Mesos v1 scheduler API)"},
-				{To: "", Words: "pando run -- sh -c 'echo hello'   runs a command on the cluster"},
-				{To: "", Words: "pando --help   lists the other commands"},
+				{Code: "pando run -- echo hello", Words: "runs a command on the cluster"},
+				{Code: "pando status", Words: "says how the cluster is; pando --help lists what else there is"},
+				{Code: "POST /api/v1/scheduler", Words: "where frameworks connect: the Mesos v1 scheduler API, unchanged"},
 			}},
+			{Title: "Read", Links: []serve.Link{{To: "https://github.com/pando-os/pando", Words: "what Pando is, and how to use it"}}},
 		},
 	}
 	t, l := m.term.Load(), m.leader.Load()

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"maps"
+	"os"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -11,9 +12,14 @@ import (
 )
 
 // Build gives the members that /version and the states begin with, as JSON without braces: the version of the original
-// whose behaviour this is, and when the program was made of what, as far as it knows.
+// whose behaviour this is, and when the program's sources were committed (when its file was written, where it does not know).
 func Build(version string) []byte {
 	made := time.Unix(0, 0).UTC()
+	if path, err := os.Executable(); err == nil {
+		if st, err := os.Stat(path); err == nil {
+			made = st.ModTime().UTC()
+		}
+	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if t, err := time.Parse(time.RFC3339, s.Value); s.Key == "vcs.time" && err == nil {

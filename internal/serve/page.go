@@ -19,8 +19,8 @@ type LinkGroup struct {
 	Links []Link
 }
 
-// Link is a path or URL with the words that say what is there.
-type Link struct{ To, Words string }
+// Link is a path or URL with the words that say what is there. Code is shown instead where there is nothing to follow.
+type Link struct{ To, Code, Words string }
 
 // Write answers with the page.
 func (p *Page) Write(w http.ResponseWriter, r *http.Request) {
@@ -64,7 +64,7 @@ a, code { font-family: ui-monospace, monospace; font-size: .92em }
 <dl>{{range .Facts}}<dt>{{index . 0}}</dt><dd>{{index . 1}}</dd>{{end}}</dl>
 {{range .Groups}}<h2>{{.Title}}</h2>
 <ul>{{range .Links}}
-<li>{{if .To}}<a href="{{.To}}">{{.To}}</a>{{end}}<span>{{.Words}}</span></li>{{end}}
+<li>{{if .To}}<a href="{{.To}}">{{.To}}</a>{{else}}<code>{{.Code}}</code>{{end}}<span>{{.Words}}</span></li>{{end}}
 </ul>
 {{end}}</html>
 `))

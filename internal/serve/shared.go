@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Shared keeps the answers that were made of the latest snapshot, packed too where somebody took them so: clients that
@@ -15,7 +16,11 @@ type Shared struct {
 	mu   sync.Mutex
 	of   any
 	made map[string]*answer
+	hits atomic.Uint64
 }
+
+// Hits says how many requests were answered with what was made for another one.
+func (s *Shared) Hits() uint64 { return s.hits.Load() }
 
 type answer struct {
 	once, packing sync.Once
@@ -53,6 +58,8 @@ func (s *Shared) answer(of any, key string) *answer {
 	if a == nil {
 		a = &answer{}
 		s.made[key] = a
+	} else {
+		s.hits.Add(1)
 	}
 	return a
 }

@@ -22,11 +22,14 @@ type Verbosity struct {
 	back  *time.Timer // to the usual level; nil while not raised
 }
 
-// ServeHTTP answers. Only root may change the level.
+// ServeHTTP answers. Only root may change the level, and only with POST: a link on a web page must not.
 func (v *Verbosity) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	level, duration := r.FormValue("level"), r.FormValue("duration")
 	if level == "" && duration == "" {
 		v.show(w)
+		return
+	}
+	if !Post(w, r) {
 		return
 	}
 	n, err := strconv.Atoi(level)

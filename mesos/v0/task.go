@@ -64,7 +64,7 @@ func (t *Task) Append(dst []byte) []byte {
 	}
 	dst = append(dst, `,"statuses":[`...)
 	for i, s := range t.Statuses {
-		dst = Status(comma(dst, i), s)
+		dst = Status(Comma(dst, i), s)
 	}
 	dst = append(dst, ']')
 	dst = appendInfo(dst, t.Info)
@@ -140,7 +140,7 @@ func appendLimits(dst, info []byte) []byte {
 		if num != infoLimits {
 			return
 		}
-		dst = comma(dst, n)
+		dst = Comma(dst, n)
 		n++
 		name, limit := []byte(nil), []byte(nil)
 		fields(entry, func(num protowire.Number, value []byte) {

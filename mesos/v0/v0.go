@@ -15,9 +15,10 @@ func Text(dst []byte, s string) []byte { return codec.AppendString(dst, s) }
 // Number appends a double with the shortest decimals that read back as it, and a fraction always.
 func Number(dst []byte, f float64) []byte { return codec.AppendDouble(dst, f) }
 
-// Seconds appends a time, in nanoseconds since the epoch, as seconds; zero is 0.0.
+// Seconds appends a time, in nanoseconds since the epoch, as seconds with the microseconds that a double has room for;
+// zero is 0.0.
 func Seconds(dst []byte, nanoseconds int64) []byte {
-	return codec.AppendDouble(dst, float64(nanoseconds)/1e9)
+	return codec.AppendDouble(dst, float64(nanoseconds/1000)/1e6)
 }
 
 // Bool appends true or false.
@@ -32,13 +33,14 @@ func Bool(dst []byte, b bool) []byte {
 func Texts(dst []byte, list []string) []byte {
 	dst = append(dst, '[')
 	for i, s := range list {
-		dst = comma(dst, i)
+		dst = Comma(dst, i)
 		dst = codec.AppendString(dst, s)
 	}
 	return append(dst, ']')
 }
 
-func comma(dst []byte, i int) []byte {
+// Comma appends what goes before the i-th element of a list: nothing before the first.
+func Comma(dst []byte, i int) []byte {
 	if i > 0 {
 		return append(dst, ',')
 	}
@@ -57,7 +59,7 @@ next:
 				continue next
 			}
 		}
-		dst = comma(dst, n)
+		dst = Comma(dst, n)
 		n++
 		dst = codec.AppendString(dst, a.GetName())
 		dst = append(dst, ':')
@@ -101,7 +103,7 @@ func Quantities(dst []byte, l resource.List) []byte {
 	dst = append(dst, '{')
 	n := 0
 	for name, q := range l.Quantities() {
-		dst = comma(dst, n)
+		dst = Comma(dst, n)
 		n++
 		dst = codec.AppendString(dst, name)
 		dst = append(dst, ':')

@@ -81,7 +81,7 @@ func (r *Reader) Summary(dst []byte) []byte {
 			continue
 		}
 		s := x.framework(f.Spec.ID)
-		dst = appendFrameworkSummary(comma(dst, i), f, info(f), s)
+		dst = appendFrameworkSummary(v0.Comma(dst, i), f, info(f), s)
 		dst = s.counts.append(dst)
 		dst = append(v0.Texts(append(dst, `,"slave_ids":`...), s.agents), '}')
 		i++
@@ -110,13 +110,6 @@ func (r *Reader) appendCluster(dst []byte) []byte {
 	return v0.Text(append(dst, `,"cluster":`...), r.About.Cluster)
 }
 
-func comma(dst []byte, i int) []byte {
-	if i > 0 {
-		return append(dst, ',')
-	}
-	return dst
-}
-
 // shape says how much is shown of an agent.
 type shape uint8
 
@@ -133,7 +126,7 @@ func (r *Reader) appendAgents(dst []byte, x *index, id string, as shape) []byte 
 		if a.Recovered || a.Mark != cluster.Admitted || id != "" && id != a.Spec.ID {
 			continue
 		}
-		dst = appendAgent(comma(dst, i), a, x.agent(a.Spec.ID), as)
+		dst = appendAgent(v0.Comma(dst, i), a, x.agent(a.Spec.ID), as)
 		i++
 	}
 	return append(dst, ']')
@@ -189,7 +182,7 @@ func (r *Reader) appendRecovered(dst []byte, id string) []byte {
 	i := 0
 	for a := range r.View.Agents {
 		if a.Recovered && (id == "" || id == a.Spec.ID) {
-			dst = append(appendAgentInfo(comma(dst, i), a.Spec), '}')
+			dst = append(appendAgentInfo(v0.Comma(dst, i), a.Spec), '}')
 			i++
 		}
 	}
@@ -222,7 +215,7 @@ func (r *Reader) appendFrameworks(dst []byte, x *index, id string) []byte {
 	i := 0
 	for f := range r.View.Frameworks {
 		if r.may(f) && (id == "" || id == f.Spec.ID) {
-			dst = r.appendFramework(comma(dst, i), f, x.framework(f.Spec.ID))
+			dst = r.appendFramework(v0.Comma(dst, i), f, x.framework(f.Spec.ID))
 			i++
 		}
 	}
@@ -234,7 +227,7 @@ func (r *Reader) appendCompleted(dst []byte, id string) []byte {
 	i := 0
 	for f := range r.View.CompletedFrameworks {
 		if r.may(f) && (id == "" || id == f.Spec.ID) {
-			dst = r.appendFramework(comma(dst, i), f, &frameworkSums{})
+			dst = r.appendFramework(v0.Comma(dst, i), f, &frameworkSums{})
 			i++
 		}
 	}
@@ -268,30 +261,30 @@ func (r *Reader) appendFramework(dst []byte, f *cluster.Framework, s *frameworkS
 			lost = append(lost, t)
 			return true
 		}
-		dst = AppendTask(comma(dst, n), t)
+		dst = AppendTask(v0.Comma(dst, n), t)
 		n++
 		return true
 	})
 	dst = append(dst, `],"unreachable_tasks":[`...)
 	for n, t := range lost {
-		dst = AppendTask(comma(dst, n), t)
+		dst = AppendTask(v0.Comma(dst, n), t)
 	}
 	dst = append(dst, `],"completed_tasks":[`...)
 	n = 0
 	r.View.CompletedTasksOf(f.Spec.ID, func(t *cluster.Task) bool {
-		dst = AppendTask(comma(dst, n), t)
+		dst = AppendTask(v0.Comma(dst, n), t)
 		n++
 		return true
 	})
 	dst = append(dst, `],"offers":[`...)
 	for n, o := range s.offers {
-		dst = appendOffer(comma(dst, n), o)
+		dst = appendOffer(v0.Comma(dst, n), o)
 	}
 	dst = append(dst, `],"executors":[]`...)
 	if i.Labels != nil {
 		dst = append(dst, `,"labels":[`...)
 		for n, l := range i.GetLabels().GetLabels() {
-			dst, _ = mesos.AppendJSON(comma(dst, n), l) // it is not nil
+			dst, _ = mesos.AppendJSON(v0.Comma(dst, n), l) // it is not nil
 		}
 		dst = append(dst, ']')
 	}

@@ -83,7 +83,7 @@ func (r *Reader) Roles(dst []byte) []byte {
 	dst = append(dst, `{"roles":[`...)
 	for i, name := range slices.Sorted(maps.Keys(all)) {
 		x := all[name]
-		dst = v0.Text(append(comma(dst, i), `{"name":`...), name)
+		dst = v0.Text(append(v0.Comma(dst, i), `{"name":`...), name)
 		dst = v0.Number(append(dst, `,"weight":`...), r.weight(name))
 		dst = v0.Text(append(dst, `,"quota":{"role":`...), name)
 		dst = v0.Quantities(append(dst, `,"guarantee":{},"limit":{},"consumed":`...), x.consumed.list)
@@ -107,7 +107,7 @@ func (r *Reader) weight(name string) float64 {
 func (a *About) AppendWeights(dst []byte) []byte {
 	dst = append(dst, '[')
 	for i, name := range slices.Sorted(maps.Keys(a.Weights)) {
-		dst = v0.Text(append(comma(dst, i), `{"role":`...), name)
+		dst = v0.Text(append(v0.Comma(dst, i), `{"role":`...), name)
 		dst = append(v0.Number(append(dst, `,"weight":`...), float64(a.Weights[name])/1000), '}')
 	}
 	return append(dst, ']')

@@ -1,12 +1,13 @@
 package reads
 
 import (
-	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
 
 	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/fault"
+	"github.com/pando-os/pando/mesos/v0"
 )
 
 // defaultLimit is how many tasks /tasks gives to who does not say.
@@ -32,7 +33,7 @@ func ParseTaskQuery(q url.Values) (TaskQuery, error) {
 		}
 		n, err := strconv.Atoi(text)
 		if err != nil {
-			return t, fmt.Errorf("%s must be a whole number; it is %.40q", name, text)
+			return t, fault.New(fault.Invalid, "%s must be a whole number; it is %.40q", name, text)
 		}
 		*at = n
 	}
@@ -66,7 +67,7 @@ func (r *Reader) Tasks(dst []byte, q TaskQuery) []byte {
 	}
 	dst = append(dst, `{"tasks":[`...)
 	for i, t := range all {
-		dst = AppendTask(comma(dst, i), t)
+		dst = AppendTask(v0.Comma(dst, i), t)
 	}
 	return append(dst, "]}"...)
 }
