@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pando-os/pando/client"
+	"github.com/pando-os/pando/internal/cli/nodes"
 	"github.com/pando-os/pando/internal/cli/where"
 	"github.com/pando-os/pando/internal/clock"
 	"github.com/pando-os/pando/internal/fault"
@@ -89,6 +90,9 @@ func (a *App) Execute(ctx context.Context, args []string) int {
 	}
 	if end, ok := errors.AsType[exit](err); ok {
 		return end.code
+	}
+	if end, ok := errors.AsType[*nodes.ExitError](err); ok {
+		return end.Code
 	}
 	if !a.started {
 		fmt.Fprintf(a.Err, "pando: %v\nSee `pando --help`.\n", err)

@@ -19,6 +19,7 @@ func (m *Master) Handler() http.Handler {
 	mux.Exact("/api/v1/scheduler", m.serveScheduler)
 	mux.Exact(agentlink.Path, m.serveLink)
 	mux.Exact("/pando/v1/kill", m.serveKill)
+	mux.Exact("/pando/v1/task", m.serveTask)
 	mux.Exact("/teardown", m.serveTeardown)
 	mux.Exact("/redirect", m.serveRedirect)
 	m.reads(mux)

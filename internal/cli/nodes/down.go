@@ -128,9 +128,6 @@ type ExitError struct{ Code int }
 // Error is never shown.
 func (e *ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) }
 
-// ExitCode is what the program ends with.
-func (e *ExitError) ExitCode() int { return e.Code }
-
 // summary is what status says.
 type summary struct {
 	Running    bool   `json:"running"`
