@@ -3,6 +3,7 @@ package fleet
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -33,6 +34,9 @@ type Load struct {
 	Tasks, InFlight, PerOffer int
 	// Connections for calls.
 	Connections int
+	// Command of each task ("true" when empty), and what it asks for (0.01 cpus and 8 MB when zero).
+	Command   string
+	CPUs, Mem float64
 
 	framework, stream, contentType string
 	callers                        []*caller
@@ -61,6 +65,7 @@ func (l *Load) Run(ctx context.Context, progress func(running int64)) error {
 	if l.JSON {
 		l.contentType = "application/json"
 	}
+	l.Command, l.CPUs, l.Mem = cmp.Or(l.Command, "true"), cmp.Or(l.CPUs, 0.01), cmp.Or(l.Mem, 8)
 	l.seen = make([]uint8, l.Tasks)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -303,10 +308,10 @@ func (l *Load) launch(o offer, n int) error {
 		l.launched++
 		tasks = append(tasks, &mesosv1.TaskInfo{
 			Name: proto.String("load"), TaskId: &mesosv1.TaskID{Value: &id}, AgentId: &mesosv1.AgentID{Value: &o.agent},
-			Command: &mesosv1.CommandInfo{Value: proto.String("true")},
+			Command: &mesosv1.CommandInfo{Value: &l.Command},
 			Resources: []*mesosv1.Resource{
-				{Name: proto.String("cpus"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: proto.Float64(0.01)}, AllocationInfo: role},
-				{Name: proto.String("mem"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: proto.Float64(8)}, AllocationInfo: role},
+				{Name: proto.String("cpus"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: &l.CPUs}, AllocationInfo: role},
+				{Name: proto.String("mem"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: &l.Mem}, AllocationInfo: role},
 			},
 		})
 	}
