@@ -13,6 +13,7 @@ import (
 
 	"github.com/pando-os/pando/internal/core/allocator"
 	"github.com/pando-os/pando/internal/machine"
+	"github.com/pando-os/pando/mesos/resource"
 )
 
 // Config holds the settings of a book. Durations are positive unless said otherwise.
@@ -323,4 +324,28 @@ func (q *queue[T]) pop() {
 		clear(q.items[n:])
 		q.items, q.head = q.items[:n], 0
 	}
+}
+
+// Audit says what is wrong in the book itself; nil when nothing is. It looks at everything: it is for tests and the
+// simulator.
+func (b *Book) Audit() error {
+	held := map[string]map[allocator.Seat]resource.List{}
+	hold := func(agent, framework, role string, what resource.List) {
+		if what.IsEmpty() {
+			return
+		}
+		if held[agent] == nil {
+			held[agent] = map[allocator.Seat]resource.List{}
+		}
+		s := allocator.Seat{Framework: framework, Role: role}
+		held[agent][s] = held[agent][s].Plus(what)
+	}
+	b.offers.Scan(func(o *Offer) bool { hold(o.Agent, o.Framework, o.Role, o.Resources); return true })
+	b.tasks.Scan(func(t *Task) bool {
+		if !t.Released && b.alloc.Has(t.Agent) {
+			hold(t.Agent, t.Framework, t.Role, t.Spec.Resources)
+		}
+		return true
+	})
+	return b.alloc.Audit(held)
 }
