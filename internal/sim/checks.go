@@ -193,16 +193,18 @@ func (c *checks) spawned(a *agent, x *container) {
 		c.w.fail(OneEnd, "%s was started after its framework was told of its end", i.key)
 	}
 	var sum resource.List
+	var names []string
 	for _, id := range sortedKeys(a.containers) {
 		if y := a.containers[id]; y.running() {
 			sum = sum.Plus(y.inst.spec.Resources)
+			names = append(names, y.inst.key)
 			if y != x && y.inst.owner == i.owner && y.inst.id == i.id {
 				c.w.fail(OneEnd, "%s was started while %s ran", i.key, y.inst.key)
 			}
 		}
 	}
 	if !a.total.Contains(sum) {
-		c.w.fail(OneOwner, "the containers of %s use %s, and it has %s", a.name, sum, a.total)
+		c.w.fail(OneOwner, "the containers of %s use %s, and it has %s: %v", a.name, sum, a.total, names)
 	}
 	i.live = x
 }
@@ -365,6 +367,8 @@ func (c *checks) unmet() string {
 			return a.name + " is not registered"
 		case x == nil || !x.Active():
 			return a.name + " is not active in the master's book"
+		case len(a.p.waiting) > 0:
+			return a.name + " is saving"
 		case len(view.Tasks) > 0:
 			return fmt.Sprintf("%s still has %s of %s, %s", a.name, view.Tasks[0].Task.ID, view.Tasks[0].Task.Framework, view.Tasks[0].State)
 		case len(view.Frameworks) > 0:

@@ -37,10 +37,10 @@ func (w *World) setUp() {
 		p.Frameworks = 1 + w.rng.IntN(4)
 	}
 	if p.Faults == 0 {
-		p.Faults = w.between(2*time.Minute, 8*time.Minute)
+		p.Faults = w.between(4*time.Minute, 20*time.Minute)
 	}
 	if p.Every == 0 {
-		p.Every = w.between(500*time.Millisecond, 6*time.Second)
+		p.Every = w.between(300*time.Millisecond, 6*time.Second)
 	}
 	if p.Cluster.AllocationInterval == 0 {
 		c := cluster.Defaults()

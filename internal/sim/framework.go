@@ -84,7 +84,7 @@ func (w *World) newFramework(n int) *framework {
 	if f.manner == vanishing {
 		f.spec.FailoverTimeout = min(f.spec.FailoverTimeout, 2*time.Minute)
 	}
-	f.want = 10 + w.rng.IntN(60)
+	f.want = w.rng.IntN(10)
 	w.fws = append(w.fws, f)
 	w.after(w.between(0, 2*time.Second), f.tick)
 	return f
@@ -109,6 +109,9 @@ func (f *framework) tick() {
 		f.c.close(near)
 		f.drop()
 		return
+	}
+	if !w.calm && w.chance(0.3) {
+		f.want += w.rng.IntN(4)
 	}
 	f.killSome()
 	if f.manner == hoarder {

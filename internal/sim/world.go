@@ -16,7 +16,7 @@ import (
 )
 
 // traceLines is how many of the last events a failure shows.
-const traceLines = 200
+const traceLines = 2000
 
 // World is one simulated cluster. It is used by one goroutine.
 type World struct {
@@ -146,7 +146,6 @@ func Run(p Params) (*World, *Failure) {
 	w := &World{Params: p, rng: rand.New(rand.NewPCG(p.Seed, 0x9e3779b97f4a7c15)), store: newStore()}
 	w.check = newChecks(w)
 	w.setUp()
-	end := p.Faults
 	for w.failure == nil {
 		if w.events.Len() == 0 {
 			w.fail("liveness", "nothing will ever happen again")
@@ -154,7 +153,7 @@ func Run(p Params) (*World, *Failure) {
 		}
 		e := heap.Pop(&w.events).(event)
 		w.now = e.at
-		if !w.calm && w.now >= end {
+		if !w.calm && w.now >= w.Params.Faults {
 			w.calmDown()
 		}
 		if w.calm && w.check.settled() {

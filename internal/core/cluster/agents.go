@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -68,6 +69,9 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 	b.alloc.SetAgentActive(spec.ID, true)
 	out.Tell = append(out.Tell, Fact{Kind: kind, Agent: spec.ID, Text: spec.Hostname, N: len(in.Tasks)})
 
+	for _, key := range sortedTasks(state.twins) {
+		b.dropTwin(state, key) // what is left of them is reported
+	}
 	gone := b.adoptFrameworks(in, out)
 	unknown := b.adoptTasks(in, spec.ID, state, fresh, gone, out)
 	out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Registered{spec.ID, unknown}})
@@ -78,6 +82,9 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 		if t := findTask(b.tasks, key.Framework, key.Task); t != nil && t.KillGrace != nil && !t.Released {
 			out.Send = append(out.Send, Msg{Conn: in.Conn, Body: KillTask{key.Framework, key.Task, int64(*t.KillGrace)}})
 		}
+	}
+	for _, key := range sortedTasks(state.twins) {
+		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: KillTask{key.Framework, key.Task, -1}})
 	}
 	b.schedulePing(state)
 	b.soon(b.cfg.Gather)
@@ -153,25 +160,30 @@ func (b *Book) adoptTasks(in *AgentRegister, id string, state *agentState, fresh
 	return unknown
 }
 
+// adoptTask books one task that an agent reports. A task id that the book knows of another agent was used twice, which
+// frameworks do when they think that the first is over and a new master has not heard of it yet: the one that lives has
+// the name. Of two that live the later is a twin: its resources are held, and it is killed.
 func (b *Book) adoptTask(r *TaskReport, id string, state *agentState, key FrameworkTask, fresh bool, out *Out) {
 	t := &Task{
 		Framework: r.Framework, Agent: id, Role: r.Role, Spec: r.Spec, State: r.State, UpdateState: r.UpdateState,
 		UpdateUUID: r.UpdateUUID, Statuses: r.Statuses, Released: Terminal(r.State),
 	}
 	old := findTask(b.tasks, key.Framework, key.Task)
-	state.tasks[key] = struct{}{}
-	held := false // by the allocator
-	if old != nil {
-		if old.Agent != id {
-			if s := b.states[old.Agent]; s != nil {
-				delete(s.tasks, key)
-			}
-			b.release(old)
-		} else {
-			held = !fresh && !old.Released
+	if old != nil && old.Agent != id {
+		if !old.Released || t.Released {
+			b.adoptTwin(t, state, key, out)
+			return
 		}
+		if s := b.states[old.Agent]; s != nil {
+			delete(s.tasks, key)
+		}
+		old = nil
+	}
+	held := old != nil && !fresh && !old.Released // by the allocator
+	if old != nil {
 		t.KillGrace = old.KillGrace
 	}
+	state.tasks[key] = struct{}{}
 	b.tasks.Set(t)
 	switch {
 	case held && t.Released:
@@ -185,6 +197,29 @@ func (b *Book) adoptTask(r *TaskReport, id string, state *agentState, key Framew
 		s := b.statusOf(t, mesosv1.TaskStatus_REASON_AGENT_REREGISTERED, "The agent came back.")
 		b.tell(t.Framework, s, out)
 		out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: id, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Status: s})
+	}
+}
+
+func (b *Book) adoptTwin(t *Task, state *agentState, key FrameworkTask, out *Out) {
+	if t.Released {
+		return // its last update is passed on like that of a task which is not known
+	}
+	if state.twins == nil {
+		state.twins = map[FrameworkTask]*Task{}
+	}
+	state.twins[key] = t
+	b.alloc.Hold(t.Agent, t.Framework, t.Role, t.Spec.Resources)
+	out.Tell = append(out.Tell, Fact{
+		Kind: FactTaskAdopted, Agent: t.Agent, Framework: t.Framework, Task: t.Spec.ID, State: t.State, Resources: t.Spec.Resources,
+		Text: "a task with this id lives on another agent; this one is killed",
+	})
+}
+
+// dropTwin gives the resources of a twin back.
+func (b *Book) dropTwin(state *agentState, key FrameworkTask) {
+	if t := state.twins[key]; t != nil {
+		delete(state.twins, key)
+		b.release(t)
 	}
 }
 
@@ -260,6 +295,7 @@ func (b *Book) detach(a, n *Agent, out *Out) {
 		state.conn = 0
 	}
 	state.round++
+	state.twins = nil
 	if a.Recovered {
 		b.recoveredCount--
 	}
@@ -347,16 +383,15 @@ func (b *Book) tellFailure(agent string, out *Out) {
 }
 
 // tasksOn lists an agent's tasks in a fixed order.
-func (b *Book) tasksOn(s *agentState) []FrameworkTask {
-	keys := make([]FrameworkTask, 0, len(s.tasks))
-	for k := range s.tasks { // order: sorted below
+func (b *Book) tasksOn(s *agentState) []FrameworkTask { return sortedTasks(s.tasks) }
+
+func sortedTasks[V any](m map[FrameworkTask]V) []FrameworkTask {
+	keys := make([]FrameworkTask, 0, len(m))
+	for k := range m { // order: sorted below
 		keys = append(keys, k)
 	}
 	slices.SortFunc(keys, func(x, y FrameworkTask) int {
-		if c := strings.Compare(x.Framework, y.Framework); c != 0 {
-			return c
-		}
-		return strings.Compare(x.Task, y.Task)
+		return cmp.Or(strings.Compare(x.Framework, y.Framework), strings.Compare(x.Task, y.Task))
 	})
 	return keys
 }

@@ -101,6 +101,8 @@ type agentState struct {
 	missed int
 	round  uint64 // of pings; an entry of an older round is void
 	tasks  map[FrameworkTask]struct{}
+	// twins run here under the id of a task that lives on another agent.
+	twins  map[FrameworkTask]*Task
 	offers []*Offer
 }
 
@@ -347,5 +349,10 @@ func (b *Book) Audit() error {
 		}
 		return true
 	})
+	for _, s := range b.states { // order: sums
+		for _, t := range s.twins { // order: sums
+			hold(t.Agent, t.Framework, t.Role, t.Spec.Resources)
+		}
+	}
 	return b.alloc.Audit(held)
 }

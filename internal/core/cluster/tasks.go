@@ -52,6 +52,8 @@ func (b *Book) agentUpdate(in *AgentUpdate, out *Out) {
 		if s.UUID != t.UpdateUUID || n.State != t.State {
 			out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: state.id, Framework: in.Framework, Task: s.TaskID, State: n.State, Status: s})
 		}
+	} else if Terminal(in.Latest) {
+		b.dropTwin(state, FrameworkTask{in.Framework, s.TaskID})
 	}
 	b.tell(in.Framework, s, out)
 }
@@ -69,13 +71,10 @@ func (b *Book) acknowledge(in *Acknowledge, out *Out) {
 	}
 	t := findTask(b.tasks, in.Framework, in.Task)
 	switch {
-	case t == nil:
+	case t == nil || t.Agent != in.Agent:
 		b.dropCall(in.Framework, TaskUnknown, out)
-		// The agent may still hold an update of a task that this master never knew.
+		// The agent may still hold an update of a task that this master never knew, or knows by another one of its name.
 		out.Send = append(out.Send, Msg{Conn: state.conn, Body: Ack{in.Framework, in.Task, in.UUID}})
-		return
-	case t.Agent != in.Agent:
-		b.dropCall(in.Framework, TaskMismatch, out)
 		return
 	case t.UpdateUUID != in.UUID:
 		b.dropCall(in.Framework, AcknowledgementStale, out)
