@@ -110,6 +110,11 @@ func New(cfg Config, journal []Record, now machine.Now, rng *rand.Rand) *Book {
 	for i := range journal {
 		b.replay(&journal[i])
 	}
+	for id := range b.frameworks { // order: each by itself
+		if !b.has(id) { // a crash came between the record of its last task and its own
+			delete(b.frameworks, id)
+		}
+	}
 	return b
 }
 
@@ -363,15 +368,19 @@ func (b *Book) forget(ref Ref, out *Out) {
 	b.drop(ref)
 	out.Save = append(out.Save, Record{Gone: &ref})
 	out.Tell = append(out.Tell, Fact{Kind: FactTaskForgotten, Framework: ref.Framework, Task: ref.Task})
-	left := false
-	b.tasks.Ascend(&TaskView{Task: &Task{Framework: ref.Framework}}, func(v *TaskView) bool {
-		left = v.Task.Framework == ref.Framework
-		return false
-	})
-	if _, ok := b.frameworks[ref.Framework]; ok && !left {
+	if _, ok := b.frameworks[ref.Framework]; ok && !b.has(ref.Framework) {
 		delete(b.frameworks, ref.Framework)
 		out.Save = append(out.Save, Record{FrameworkGone: ref.Framework})
 	}
+}
+
+// has says whether any task of a framework is here.
+func (b *Book) has(framework string) (any bool) {
+	b.tasks.Ascend(&TaskView{Task: &Task{Framework: framework}}, func(v *TaskView) bool {
+		any = v.Task.Framework == framework
+		return false
+	})
+	return any
 }
 
 // lost is a state as a framework may be told it: those that know nothing of partitions hear TASK_LOST.
