@@ -639,8 +639,10 @@ type TaskReport struct {
 	// The role whose resources the task holds.
 	Role string `protobuf:"bytes,7,opt,name=role,proto3" json:"role,omitempty"`
 	// The user it runs as.
-	User          string `protobuf:"bytes,8,opt,name=user,proto3" json:"user,omitempty"`
-	ExecutorId    string `protobuf:"bytes,9,opt,name=executor_id,json=executorId,proto3" json:"executor_id,omitempty"`
+	User       string `protobuf:"bytes,8,opt,name=user,proto3" json:"user,omitempty"`
+	ExecutorId string `protobuf:"bytes,9,opt,name=executor_id,json=executorId,proto3" json:"executor_id,omitempty"`
+	// The number of its launch, as the Run gave it; 0 for a task that never arrived.
+	Launch        uint64 `protobuf:"fixed64,10,opt,name=launch,proto3" json:"launch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -738,6 +740,13 @@ func (x *TaskReport) GetExecutorId() string {
 	return ""
 }
 
+func (x *TaskReport) GetLaunch() uint64 {
+	if x != nil {
+		return x.Launch
+	}
+	return 0
+}
+
 type Run struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	FrameworkInfo []byte                 `protobuf:"bytes,1,opt,name=framework_info,json=frameworkInfo,proto3" json:"framework_info,omitempty"`
@@ -745,7 +754,9 @@ type Run struct {
 	// The role whose resources the task holds.
 	Role string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
 	// The user it runs as.
-	User          string `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`
+	User string `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`
+	// Tells this launch from others of the same task id.
+	Launch        uint64 `protobuf:"fixed64,5,opt,name=launch,proto3" json:"launch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -806,6 +817,13 @@ func (x *Run) GetUser() string {
 		return x.User
 	}
 	return ""
+}
+
+func (x *Run) GetLaunch() uint64 {
+	if x != nil {
+		return x.Launch
+	}
+	return 0
 }
 
 type Kill struct {
@@ -876,7 +894,9 @@ type Update struct {
 	// mesos.v1.TaskStatus.
 	Status []byte `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
 	// mesos.v1.TaskState: the latest that the agent knows, which may be ahead of the status.
-	LatestState   uint32 `protobuf:"varint,3,opt,name=latest_state,json=latestState,proto3" json:"latest_state,omitempty"`
+	LatestState uint32 `protobuf:"varint,3,opt,name=latest_state,json=latestState,proto3" json:"latest_state,omitempty"`
+	// The number of the task's launch.
+	Launch        uint64 `protobuf:"fixed64,4,opt,name=launch,proto3" json:"launch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -928,6 +948,13 @@ func (x *Update) GetStatus() []byte {
 func (x *Update) GetLatestState() uint32 {
 	if x != nil {
 		return x.LatestState
+	}
+	return 0
+}
+
+func (x *Update) GetLaunch() uint64 {
+	if x != nil {
+		return x.Launch
 	}
 	return 0
 }
@@ -1111,7 +1138,7 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"\aTaskRef\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12'\n" +
-	"\x0fpartition_aware\x18\x03 \x01(\bR\x0epartitionAware\"\xa5\x02\n" +
+	"\x0fpartition_aware\x18\x03 \x01(\bR\x0epartitionAware\"\xbd\x02\n" +
 	"\n" +
 	"TaskReport\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x1b\n" +
@@ -1123,20 +1150,24 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"\x04role\x18\a \x01(\tR\x04role\x12\x12\n" +
 	"\x04user\x18\b \x01(\tR\x04user\x12\x1f\n" +
 	"\vexecutor_id\x18\t \x01(\tR\n" +
-	"executorId\"q\n" +
+	"executorId\x12\x16\n" +
+	"\x06launch\x18\n" +
+	" \x01(\x06R\x06launch\"\x89\x01\n" +
 	"\x03Run\x12%\n" +
 	"\x0eframework_info\x18\x01 \x01(\fR\rframeworkInfo\x12\x1b\n" +
 	"\ttask_info\x18\x02 \x01(\fR\btaskInfo\x12\x12\n" +
 	"\x04role\x18\x03 \x01(\tR\x04role\x12\x12\n" +
-	"\x04user\x18\x04 \x01(\tR\x04user\"]\n" +
+	"\x04user\x18\x04 \x01(\tR\x04user\x12\x16\n" +
+	"\x06launch\x18\x05 \x01(\x06R\x06launch\"]\n" +
 	"\x04Kill\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12\x19\n" +
-	"\bgrace_ns\x18\x03 \x01(\x03R\agraceNs\"f\n" +
+	"\bgrace_ns\x18\x03 \x01(\x03R\agraceNs\"~\n" +
 	"\x06Update\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\fR\x06status\x12!\n" +
-	"\flatest_state\x18\x03 \x01(\rR\vlatestState\"U\n" +
+	"\flatest_state\x18\x03 \x01(\rR\vlatestState\x12\x16\n" +
+	"\x06launch\x18\x04 \x01(\x06R\x06launch\"U\n" +
 	"\x03Ack\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12\x12\n" +

@@ -259,7 +259,11 @@ func runIn(r *link.Run) (*workload.Run, error) {
 		return nil, fmt.Errorf("task_info: %w", err)
 	}
 	t, err := task(r.GetTaskInfo(), f.ID, info.GetTaskId().GetValue(), r.GetRole(), r.GetUser())
-	return &workload.Run{Framework: f, Task: t}, err
+	if err != nil {
+		return nil, err
+	}
+	t.Launch = r.GetLaunch()
+	return &workload.Run{Framework: f, Task: t}, nil
 }
 
 // pong answers the ping of its number.
@@ -314,7 +318,7 @@ func (l *masterLink) encode(dst []byte, items []any) []byte {
 				flush() // what follows is about tasks that it reports
 			case m.Update != nil:
 				b := m.Update.Status.AppendProto(nil)
-				up.Updates = append(up.Updates, &link.Update{FrameworkId: m.Update.Framework, Status: b, LatestState: uint32(m.Update.Latest)})
+				up.Updates = append(up.Updates, &link.Update{FrameworkId: m.Update.Framework, Status: b, LatestState: uint32(m.Update.Latest), Launch: m.Update.Launch})
 				size += len(b) + 64
 			}
 		}
@@ -336,6 +340,7 @@ func (a *Agent) registration(r *workload.Register) *link.Register {
 		t := &link.TaskReport{
 			FrameworkId: v.Task.Framework, TaskInfo: v.Task.Info, State: uint32(v.State),
 			StatusUpdateState: uint32(v.UpdateState), StatusUpdateUuid: []byte(v.UpdateUUID), Role: v.Task.Role, User: v.Task.User,
+			Launch: v.Task.Launch,
 		}
 		if len(t.TaskInfo) == 0 { // a task that never arrived is known by its name alone
 			t.TaskInfo, _ = proto.Marshal(&mesosv1.TaskInfo{

@@ -30,6 +30,7 @@ func encodeRecord(r *workload.Record) ([]byte, error) {
 		t := r.Accepted.Task
 		j.Record = &journal.AgentRecord_TaskAccepted{TaskAccepted: &journal.TaskAccepted{
 			FrameworkId: t.Framework, TaskId: t.ID, TaskInfo: t.Info, Role: t.Role, User: t.User, ContainerId: r.Accepted.Container,
+			Launch: t.Launch,
 		}}
 	case r.Container != nil:
 		c := r.Container
@@ -86,6 +87,7 @@ func decodeRecord(b []byte) (workload.Record, error) {
 		if err != nil {
 			return r, err
 		}
+		t.Launch = a.GetLaunch()
 		r.Accepted = &workload.Accepted{Task: t, Container: a.GetContainerId()}
 	case *journal.AgentRecord_TaskContainer:
 		c := x.TaskContainer

@@ -184,7 +184,9 @@ func (l *agentLink) take(up *link.Up) error {
 		if err != nil {
 			return fmt.Errorf("update: %w", err)
 		}
-		if err := post(&cluster.AgentUpdate{Conn: l.id, Framework: u.GetFrameworkId(), Status: &s, Latest: mesosv1.TaskState(u.GetLatestState())}); err != nil {
+		if err := post(&cluster.AgentUpdate{
+			Conn: l.id, Framework: u.GetFrameworkId(), Status: &s, Latest: mesosv1.TaskState(u.GetLatestState()), Launch: u.GetLaunch(),
+		}); err != nil {
 			return err
 		}
 	}
@@ -288,7 +290,7 @@ func (l *agentLink) add(d *link.Down, it any) int {
 			d.Registered.UnknownTasks = append(d.Registered.UnknownTasks, &link.TaskRef{FrameworkId: u.Framework, TaskId: u.Task, PartitionAware: u.PartitionAware})
 		}
 	case cluster.Run:
-		d.Runs = append(d.Runs, &link.Run{FrameworkInfo: b.Framework.Info, TaskInfo: b.Task.Info, Role: b.Role, User: b.Task.User})
+		d.Runs = append(d.Runs, &link.Run{FrameworkInfo: b.Framework.Info, TaskInfo: b.Task.Info, Role: b.Role, User: b.Task.User, Launch: b.Launch})
 		return len(b.Framework.Info) + len(b.Task.Info) + 64
 	case cluster.KillTask:
 		d.Kills = append(d.Kills, &link.Kill{FrameworkId: b.Framework, TaskId: b.Task, GraceNs: b.Grace})

@@ -150,7 +150,7 @@ func (a *agent) take(c *conn, message any) {
 		a.w.check.specs[string(m.Framework.Info)] = m.Framework
 		in := &workload.Run{Framework: agentFramework(m.Framework), Task: &workload.Task{
 			Framework: m.Framework.ID, ID: m.Task.ID, Name: m.Task.Name, Role: m.Role, User: m.Task.User, Resources: m.Task.Resources,
-			Info: m.Task.Info, Grace: 3 * time.Second,
+			Info: m.Task.Info, Grace: 3 * time.Second, Launch: m.Launch,
 		}}
 		if a.w.check.instance(m.Task.Info).script.refused {
 			in.Task.Refused = "this agent cannot do that"
@@ -223,7 +223,7 @@ func (a *agent) send(messages []workload.Msg) {
 			a.link.send(near, a.registration(m.Register))
 		case m.Update != nil:
 			a.w.check.updateSent(a, m.Update)
-			a.link.send(near, &cluster.AgentUpdate{Framework: m.Update.Framework, Status: m.Update.Status, Latest: m.Update.Latest})
+			a.link.send(near, &cluster.AgentUpdate{Framework: m.Update.Framework, Status: m.Update.Status, Latest: m.Update.Latest, Launch: m.Update.Launch})
 		}
 	}
 }
@@ -237,7 +237,7 @@ func (a *agent) registration(r *workload.Register) *cluster.AgentRegister {
 	}
 	for _, v := range r.Tasks {
 		t := cluster.TaskReport{
-			Framework: v.Task.Framework, Role: v.Task.Role, State: v.State, Statuses: v.Statuses, UpdateState: v.UpdateState, UpdateUUID: v.UpdateUUID,
+			Framework: v.Task.Framework, Role: v.Task.Role, State: v.State, Statuses: v.Statuses, UpdateState: v.UpdateState, UpdateUUID: v.UpdateUUID, Launch: v.Task.Launch,
 			Spec: &cluster.TaskSpec{ID: v.Task.ID, Name: v.Task.Name, AgentID: r.Agent, Resources: v.Task.Resources, Role: v.Task.Role, Info: v.Task.Info},
 		}
 		in.Tasks = append(in.Tasks, t)

@@ -40,6 +40,7 @@ type World struct {
 	Crashes Crashes
 	trace   []string
 	lines   int
+	all     []string
 	steps   int
 	failure *Failure
 }
@@ -121,6 +122,7 @@ func (w *World) note(format string, args ...any) {
 		w.trace[w.lines%traceLines] = line
 	}
 	w.lines++
+	w.all = append(w.all, line)
 }
 
 // Trace gives the last events, the oldest first.

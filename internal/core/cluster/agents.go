@@ -130,6 +130,10 @@ func (b *Book) adoptTasks(in *AgentRegister, id string, state *agentState, fresh
 		if slices.Contains(gone, r.Framework) || findFramework(b.frameworks, r.Framework) == nil {
 			continue
 		}
+		if t := findTask(b.tasks, key.Framework, key.Task); t != nil && t.Agent == id && past(t, r.Launch) {
+			out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Ack{key.Framework, key.Task, r.UpdateUUID}})
+			continue
+		}
 		reported[key] = struct{}{}
 		b.adoptTask(r, id, state, key, fresh, out)
 	}
@@ -167,6 +171,7 @@ func (b *Book) adoptTask(r *TaskReport, id string, state *agentState, key Framew
 	t := &Task{
 		Framework: r.Framework, Agent: id, Role: r.Role, Spec: r.Spec, State: r.State, UpdateState: r.UpdateState,
 		UpdateUUID: r.UpdateUUID, Statuses: r.Statuses, Released: Terminal(r.State),
+		launch: r.Launch,
 	}
 	old := findTask(b.tasks, key.Framework, key.Task)
 	if old != nil && old.Agent != id {

@@ -85,6 +85,7 @@ type Book struct {
 	nextFramework  uint64
 	nextOffer      uint64
 	nextDone       uint64
+	nextLaunch     uint64
 	tick           time.Duration // the next sweep
 	prompt         time.Duration // the next cycle before it; Never when none is due
 	recoverBy      time.Duration // when recovered agents are given up; Never when none is left
@@ -138,6 +139,7 @@ func New(cfg Config, records []Record, now machine.Now, rng *rand.Rand) *Book {
 		streams: map[StreamID]string{}, extras: map[string]*frameworkState{},
 	}
 	b.tick = now.Mono + cfg.AllocationInterval
+	b.nextLaunch = uint64(now.Wall) // so that no earlier master's number is near
 	for _, r := range records {
 		switch {
 		case r.Agent != nil:

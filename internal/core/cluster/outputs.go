@@ -105,6 +105,8 @@ type (
 		Framework *FrameworkSpec
 		Task      *TaskSpec
 		Role      string
+		// Launch tells this launch from others of the same task id.
+		Launch uint64
 	}
 	// KillTask ends one. Grace is in nanoseconds; negative: the task's own.
 	KillTask struct {

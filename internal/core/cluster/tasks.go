@@ -38,6 +38,10 @@ func (b *Book) agentUpdate(in *AgentUpdate, out *Out) {
 		return
 	}
 	s := in.Status
+	if t := findTask(b.tasks, in.Framework, s.TaskID); t != nil && t.Agent == state.id && past(t, in.Launch) {
+		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Ack{in.Framework, s.TaskID, s.UUID}})
+		return
+	}
 	if t := findTask(b.tasks, in.Framework, s.TaskID); t != nil && t.Agent == state.id {
 		n := *t
 		n.State, n.UpdateState, n.UpdateUUID = in.Latest, s.State, s.UUID
@@ -57,6 +61,10 @@ func (b *Book) agentUpdate(in *AgentUpdate, out *Out) {
 	}
 	b.tell(in.Framework, s, out)
 }
+
+// past says whether a launch of this number was over before the task was launched on the same agent. Its id was free by
+// then, so its last update is acknowledged, and the agent has not heard of that.
+func past(t *Task, launch uint64) bool { return launch != 0 && t.launch != 0 && t.launch != launch }
 
 // acknowledge passes an acknowledgement on, and completes a task whose end was acknowledged.
 func (b *Book) acknowledge(in *Acknowledge, out *Out) {

@@ -25,6 +25,8 @@ type Framework struct {
 type Task struct {
 	Framework, ID, Name, Role, User string
 	Resources                       resource.List
+	// Launch is the master's number of this launch: it tells it from others of the same id.
+	Launch uint64
 	// Info is the encoded TaskInfo.
 	Info []byte
 	// Grace is the task's own time between SIGTERM and SIGKILL.
@@ -251,6 +253,8 @@ type Update struct {
 	Framework string
 	Status    *mesos.Status
 	Latest    mesosv1.TaskState
+	// Launch is the task's.
+	Launch uint64
 }
 
 // Work is one slow deed: exactly one member is set.

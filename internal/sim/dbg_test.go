@@ -1,0 +1,4 @@
+package sim
+import ("testing";"fmt";"os";"strconv";"strings")
+func TestDbg(t *testing.T){ s,_:=strconv.ParseUint(os.Getenv("S"),10,64); w,f:=Run(Params{Seed:s}); _ = f
+all := strings.Join(w.all, "\n"); os.WriteFile("/tmp/w/all.txt", []byte(all), 0o644); fmt.Println(w.Params) }
