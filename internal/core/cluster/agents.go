@@ -186,7 +186,8 @@ func (b *Book) adoptTask(r *TaskReport, id string, state *agentState, key Framew
 	}
 	held := old != nil && !fresh && !old.Released // by the allocator
 	if old != nil {
-		t.KillGrace = old.KillGrace
+		// Of a task that never arrived the agent reports the name alone.
+		t.KillGrace, t.Spec, t.Role, t.launch = old.KillGrace, old.Spec, old.Role, old.launch
 	}
 	state.tasks[key] = struct{}{}
 	b.tasks.Set(t)
