@@ -195,7 +195,7 @@ func (c *checks) spawned(a *agent, x *container) {
 	var sum resource.List
 	var names []string
 	for _, id := range sortedKeys(a.containers) {
-		if y := a.containers[id]; y.running() {
+		if y := a.containers[id]; y.running() && !c.removed[y.inst.owner] { // a removed framework's resources are free before its tasks have ended, as in the original
 			sum = sum.Plus(y.inst.spec.Resources)
 			names = append(names, y.inst.key)
 			if y != x && y.inst.owner == i.owner && y.inst.id == i.id {
@@ -234,6 +234,7 @@ func (c *checks) delivered(f *framework, s *mesos.Status) *instance {
 		if i.spawned > 0 {
 			return nil
 		}
+		c.uuids[s.UUID] = told{i, s.State} // it may come again when the name is another's
 	}
 	switch {
 	case i.terminal != "" && i.terminal != s.UUID:
