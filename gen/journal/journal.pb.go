@@ -244,7 +244,9 @@ type Identity struct {
 	// The highest epoch of a leader seen.
 	Epoch uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// Tells a reboot from a restart.
-	BootId        string `protobuf:"bytes,4,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
+	BootId string `protobuf:"bytes,4,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
+	// How many registrations were sent.
+	Links         uint64 `protobuf:"varint,5,opt,name=links,proto3" json:"links,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -305,6 +307,13 @@ func (x *Identity) GetBootId() string {
 		return x.BootId
 	}
 	return ""
+}
+
+func (x *Identity) GetLinks() uint64 {
+	if x != nil {
+		return x.Links
+	}
+	return 0
 }
 
 type Framework struct {
@@ -1177,13 +1186,14 @@ const file_pando_journal_journal_proto_rawDesc = "" +
 	"\n" +
 	"task_check\x18\n" +
 	" \x01(\v2\x1b.pando.journal.v1.TaskCheckH\x00R\ttaskCheckB\b\n" +
-	"\x06record\"s\n" +
+	"\x06record\"\x89\x01\n" +
 	"\bIdentity\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x1d\n" +
 	"\n" +
 	"agent_info\x18\x02 \x01(\fR\tagentInfo\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x17\n" +
-	"\aboot_id\x18\x04 \x01(\tR\x06bootId\"U\n" +
+	"\aboot_id\x18\x04 \x01(\tR\x06bootId\x12\x14\n" +
+	"\x05links\x18\x05 \x01(\x04R\x05links\"U\n" +
 	"\tFramework\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12%\n" +
 	"\x0eframework_info\x18\x02 \x01(\fR\rframeworkInfo\"2\n" +

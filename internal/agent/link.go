@@ -211,7 +211,7 @@ func (l *masterLink) take(ctx context.Context, d *link.Down) error {
 	if r := d.GetRegistered(); r != nil {
 		in := &workload.Registered{Agent: r.GetAgentId(), Info: a.info(r.GetAgentId())}
 		for _, u := range r.GetUnknownTasks() {
-			in.Unknown = append(in.Unknown, workload.UnknownTask{Ref: ref(u), PartitionAware: u.GetPartitionAware()})
+			in.Unknown = append(in.Unknown, workload.UnknownTask{Ref: ref(u), PartitionAware: u.GetPartitionAware(), Launch: u.GetLaunch()})
 		}
 		ins = append(ins, in)
 	}
@@ -332,7 +332,7 @@ func (l *masterLink) encode(dst []byte, items []any) []byte {
 
 // registration encodes everything that the agent is and holds.
 func (a *Agent) registration(r *workload.Register) *link.Register {
-	out := &link.Register{AgentInfo: a.info(r.Agent), Version: a.cfg.Version, Ip: a.cfg.IP, Capabilities: capabilities()}
+	out := &link.Register{AgentInfo: a.info(r.Agent), Version: a.cfg.Version, Ip: a.cfg.IP, Capabilities: capabilities(), Links: r.Links}
 	for _, f := range r.Frameworks {
 		out.FrameworkInfos = append(out.FrameworkInfos, f.Info)
 	}

@@ -21,6 +21,7 @@ func encodeRecord(r *workload.Record) ([]byte, error) {
 	case r.Identity != nil:
 		j.Record = &journal.AgentRecord_Identity{Identity: &journal.Identity{
 			AgentId: r.Identity.Agent, AgentInfo: r.Identity.Info, Epoch: r.Identity.Epoch, BootId: r.Identity.Boot,
+			Links: r.Identity.Links,
 		}}
 	case r.Framework != nil:
 		j.Record = &journal.AgentRecord_Framework{Framework: &journal.Framework{FrameworkId: r.Framework.ID, FrameworkInfo: r.Framework.Info}}
@@ -72,6 +73,7 @@ func decodeRecord(b []byte) (workload.Record, error) {
 	case *journal.AgentRecord_Identity:
 		r.Identity = &workload.Identity{
 			Agent: x.Identity.GetAgentId(), Info: x.Identity.GetAgentInfo(), Epoch: x.Identity.GetEpoch(), Boot: x.Identity.GetBootId(),
+			Links: x.Identity.GetLinks(),
 		}
 	case *journal.AgentRecord_Framework:
 		f, err := framework(x.Framework.GetFrameworkInfo())

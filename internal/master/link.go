@@ -206,7 +206,7 @@ func (l *agentLink) registration(r *link.Register) (*cluster.AgentRegister, erro
 	if err != nil {
 		return nil, err
 	}
-	in := &cluster.AgentRegister{Conn: l.id, Spec: spec}
+	in := &cluster.AgentRegister{Conn: l.id, Spec: spec, Links: r.GetLinks()}
 	for _, t := range r.GetTasks() {
 		report, err := reportedTask(t)
 		if err != nil {
@@ -287,7 +287,7 @@ func (l *agentLink) add(d *link.Down, it any) int {
 	case cluster.Registered:
 		d.Registered = &link.Registered{AgentId: b.Agent}
 		for _, u := range b.Unknown {
-			d.Registered.UnknownTasks = append(d.Registered.UnknownTasks, &link.TaskRef{FrameworkId: u.Framework, TaskId: u.Task, PartitionAware: u.PartitionAware})
+			d.Registered.UnknownTasks = append(d.Registered.UnknownTasks, &link.TaskRef{FrameworkId: u.Framework, TaskId: u.Task, PartitionAware: u.PartitionAware, Launch: u.Launch})
 		}
 	case cluster.Run:
 		d.Runs = append(d.Runs, &link.Run{FrameworkInfo: b.Framework.Info, TaskInfo: b.Task.Info, Role: b.Role, User: b.Task.User, Launch: b.Launch})

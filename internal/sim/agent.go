@@ -143,7 +143,7 @@ func (a *agent) take(c *conn, message any) {
 	case cluster.Registered:
 		in := &workload.Registered{Agent: m.Agent, Info: []byte(m.Agent)}
 		for _, u := range m.Unknown {
-			in.Unknown = append(in.Unknown, workload.UnknownTask{Ref: workload.Ref{Framework: u.Framework, Task: u.Task}, PartitionAware: u.PartitionAware})
+			in.Unknown = append(in.Unknown, workload.UnknownTask{Ref: workload.Ref{Framework: u.Framework, Task: u.Task}, PartitionAware: u.PartitionAware, Launch: u.Launch})
 		}
 		a.order(in)
 	case cluster.Run:
@@ -229,7 +229,7 @@ func (a *agent) send(messages []workload.Msg) {
 }
 
 func (a *agent) registration(r *workload.Register) *cluster.AgentRegister {
-	in := &cluster.AgentRegister{Spec: &cluster.AgentSpec{
+	in := &cluster.AgentRegister{Links: r.Links, Spec: &cluster.AgentSpec{
 		ID: r.Agent, Info: []byte(a.name), Hostname: a.name, IP: a.ip, Port: 5051, Total: a.total,
 	}}
 	for _, f := range r.Frameworks {

@@ -34,6 +34,12 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 		state = &agentState{id: spec.ID, tasks: map[FrameworkTask]struct{}{}}
 		b.states[spec.ID] = state
 	}
+	if in.Links < state.links {
+		out.Tell = append(out.Tell, Fact{Kind: FactAgentRefused, Agent: spec.ID, Reason: RegistrationStale})
+		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Disconnect{RegistrationStale.Text()}})
+		return
+	}
+	state.links = in.Links
 	if state.conn != 0 && state.conn != in.Conn {
 		delete(b.conns, state.conn)
 		out.Send = append(out.Send, Msg{Conn: state.conn, Body: Disconnect{"the agent registered over another connection"}})
@@ -158,7 +164,7 @@ func (b *Book) adoptTasks(in *AgentRegister, id string, state *agentState, fresh
 				b.alloc.Hold(id, t.Framework, t.Role, t.Spec.Resources)
 			}
 			f := findFramework(b.frameworks, key.Framework)
-			unknown = append(unknown, UnknownTask{key, f != nil && f.Spec.Caps.PartitionAware})
+			unknown = append(unknown, UnknownTask{key, f != nil && f.Spec.Caps.PartitionAware, t.launch})
 		}
 	}
 	return unknown

@@ -99,6 +99,7 @@ type Book struct {
 type agentState struct {
 	id     string
 	conn   ConnID
+	links  uint64 // of the last registration
 	missed int
 	round  uint64 // of pings; an entry of an older round is void
 	tasks  map[FrameworkTask]struct{}

@@ -100,6 +100,8 @@ type (
 		Spec       *AgentSpec
 		Tasks      []TaskReport
 		Frameworks []*FrameworkSpec
+		// Links is higher in every registration of the agent.
+		Links uint64
 	}
 	// AgentClosed says that a connection is gone.
 	AgentClosed struct{ Conn ConnID }

@@ -255,13 +255,12 @@ func (b *Book) link(in *Linked, out *Out) {
 		out.Tell = append(out.Tell, Fact{Kind: FactLeaderRefused, Text: words})
 		return
 	}
-	if in.Epoch > b.identity.Epoch {
-		b.identity.Epoch = in.Epoch
-		id := b.identity
-		out.Save = append(out.Save, Record{Identity: &id})
-	}
+	b.identity.Epoch = in.Epoch
+	b.identity.Links++
+	id := b.identity
+	out.Save = append(out.Save, Record{Identity: &id})
 	b.linked = true
-	r := &Register{Agent: b.identity.Agent, Frameworks: b.sortedFrameworks()}
+	r := &Register{Agent: b.identity.Agent, Links: b.identity.Links, Frameworks: b.sortedFrameworks()}
 	b.tasks.Scan(func(v *TaskView) bool {
 		if !b.states[v.ref()].silent {
 			r.Tasks = append(r.Tasks, v)
@@ -300,7 +299,7 @@ func (b *Book) register(in *Registered, out *Out) {
 
 // owe answers for a task that the master sent and that never came: it is booked as dropped.
 func (b *Book) owe(u UnknownTask, out *Out) {
-	a := &Accepted{Task: &Task{Framework: u.Framework, ID: u.Task, Name: u.Task}}
+	a := &Accepted{Task: &Task{Framework: u.Framework, ID: u.Task, Name: u.Task, Launch: u.Launch}}
 	out.Save = append(out.Save, Record{Accepted: a})
 	v := b.admit(a)
 	state := mesosv1.TaskState_TASK_DROPPED

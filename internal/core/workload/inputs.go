@@ -81,6 +81,8 @@ type (
 type UnknownTask struct {
 	Ref
 	PartitionAware bool
+	// Launch is the number that its Run had.
+	Launch uint64
 }
 
 // Ref names a task.
@@ -180,6 +182,8 @@ type Identity struct {
 	Info  []byte
 	Epoch uint64
 	Boot  string
+	// Links counts the registrations that were sent.
+	Links uint64
 }
 
 // Accepted says that the agent owes a terminal status for a task.
@@ -246,6 +250,8 @@ type Register struct {
 	Agent      string
 	Tasks      []*TaskView
 	Frameworks []*Framework
+	// Links is higher in every registration: a master heeds none that is older than one that it has seen.
+	Links uint64
 }
 
 // Update is one status with the latest state that the agent knows.
