@@ -139,7 +139,7 @@ func (a *agent) take(c *conn, message any) {
 	switch m := message.(type) {
 	case welcome:
 		a.link, a.epoch, a.wait = c, m.epoch, 50*time.Millisecond
-		a.p.post(&workload.Linked{Epoch: m.epoch})
+		a.p.post(&workload.Linked{Link: c.id, Epoch: m.epoch})
 	case cluster.Registered:
 		in := &workload.Registered{Agent: m.Agent, Info: []byte(m.Agent)}
 		for _, u := range m.Unknown {
@@ -213,7 +213,7 @@ func (a *agent) send(messages []workload.Msg) {
 	for i := range messages {
 		m := &messages[i]
 		switch {
-		case a.link == nil:
+		case a.link == nil || a.link.id != m.Link:
 		case m.Refuse != "":
 			a.w.note("%s refuses its master: %s", a.p.name, m.Refuse)
 			c := a.link

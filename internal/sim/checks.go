@@ -216,7 +216,8 @@ func (c *checks) delivered(f *framework, s *mesos.Status) *instance {
 		if i != nil && i.owner != f.id {
 			return nil
 		}
-		if i != nil && i.terminal != "" && !cluster.Terminal(s.State) && s.State != mesosv1.TaskState_TASK_UNKNOWN {
+		if i != nil && i.terminal != "" && !cluster.Terminal(s.State) && s.State != mesosv1.TaskState_TASK_UNKNOWN &&
+			s.State != mesosv1.TaskState_TASK_UNREACHABLE { // which is said of any task of an unreachable agent
 			c.w.fail(OneEnd, "%s has ended, and the master says %s (%s)", i.key, s.State, s.Message)
 		}
 		return i

@@ -16,6 +16,9 @@ import (
 // agentRegister takes an agent in: a new one, one that comes back, or one whose connection was replaced.
 func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 	spec := in.Spec
+	if s := b.conns[in.Conn]; s != nil && s.id != spec.ID {
+		b.agentClosed(&AgentClosed{Conn: in.Conn}, out) // one connection has one agent
+	}
 	old := (*Agent)(nil)
 	if spec.ID == "" {
 		b.supplant(spec, out)
@@ -62,6 +65,7 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 		}
 	}
 	b.agents.Set(agent)
+	b.addresses[addressOf(spec)] = spec.ID
 	if old == nil || old.Mark != Admitted || !slices.Equal(old.Spec.Info, spec.Info) || old.Spec.Version != spec.Version {
 		out.Save = append(out.Save, Record{Agent: &AgentRecord{Spec: spec, Mark: Admitted, Registered: agent.Registered}})
 	}
@@ -96,20 +100,22 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 	b.soon(b.cfg.Gather)
 }
 
-// supplant removes an agent that is away and had the address that a new one registers from: its machine was set up anew.
+// supplant removes an agent that has the address which a new one registers from: its machine was set up anew, or it never
+// heard which id it got.
 func (b *Book) supplant(spec *AgentSpec, out *Out) {
-	var old *Agent
-	b.agents.Scan(func(a *Agent) bool {
-		if a.Mark == Admitted && !a.Connected && spec.Port != 0 && a.Spec.IP == spec.IP && a.Spec.Port == spec.Port && a.Spec.Hostname == spec.Hostname {
-			old = a
-			return false
-		}
-		return true
-	})
-	if old != nil {
+	old := findAgent(b.agents, b.addresses[addressOf(spec)])
+	if old != nil && old.Mark == Admitted && spec.Port != 0 {
 		b.removeAgent(old, "a new agent registered from its address", out)
 	}
 }
+
+// address is where an agent's API listens.
+type address struct {
+	hostname, ip string
+	port         int32
+}
+
+func addressOf(s *AgentSpec) address { return address{s.Hostname, s.IP, s.Port} }
 
 // adoptFrameworks makes placeholders for frameworks that only the agent knows, and names those that were removed.
 func (b *Book) adoptFrameworks(in *AgentRegister, out *Out) (gone []string) {

@@ -75,10 +75,11 @@ type Book struct {
 	done       *taskTree
 	offers     *offerTree
 
-	states  map[string]*agentState
-	conns   map[ConnID]*agentState
-	streams map[StreamID]string
-	extras  map[string]*frameworkState
+	states    map[string]*agentState
+	addresses map[address]string // to the agent that registered from there last
+	conns     map[ConnID]*agentState
+	streams   map[StreamID]string
+	extras    map[string]*frameworkState
 
 	elected        int64
 	nextAgent      uint64
@@ -136,7 +137,7 @@ func New(cfg Config, records []Record, now machine.Now, rng *rand.Rand) *Book {
 		cfg: cfg, alloc: allocator.New(cfg.Allocation, rng), now: now, elected: now.Wall,
 		agents: newTree(lessAgent), frameworks: newTree(lessFramework), completed: newTree(lessCompletedFramework),
 		tasks: newTree(lessTask), done: newTree(lessCompleted), offers: newTree(lessOffer),
-		states: map[string]*agentState{}, conns: map[ConnID]*agentState{},
+		states: map[string]*agentState{}, addresses: map[address]string{}, conns: map[ConnID]*agentState{},
 		streams: map[StreamID]string{}, extras: map[string]*frameworkState{},
 	}
 	b.tick = now.Mono + cfg.AllocationInterval
@@ -150,6 +151,7 @@ func New(cfg Config, records []Record, now machine.Now, rng *rand.Rand) *Book {
 				b.recoveredCount++
 			}
 			b.agents.Set(a)
+			b.addresses[addressOf(a.Spec)] = a.Spec.ID
 			b.states[a.Spec.ID] = &agentState{id: a.Spec.ID, tasks: map[FrameworkTask]struct{}{}}
 		case r.Framework != nil && r.Framework.Removed != 0:
 			b.completed.Set(&Framework{Spec: r.Framework.Spec, Registered: r.Framework.Registered, Unregistered: r.Framework.Removed})

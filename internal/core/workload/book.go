@@ -46,6 +46,7 @@ type Book struct {
 
 	identity   Identity
 	linked     bool
+	linkID     uint64
 	registered bool
 	recovered  bool // Recovered came: containers are known
 
@@ -251,7 +252,7 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 func (b *Book) link(in *Linked, out *Out) {
 	if in.Epoch < b.identity.Epoch {
 		words := fmt.Sprintf("this agent has obeyed epoch %d; a master of epoch %d is not the leader any more", b.identity.Epoch, in.Epoch)
-		out.Send = append(out.Send, Msg{Refuse: words})
+		out.Send = append(out.Send, Msg{Link: in.Link, Refuse: words})
 		out.Tell = append(out.Tell, Fact{Kind: FactLeaderRefused, Text: words})
 		return
 	}
@@ -259,7 +260,7 @@ func (b *Book) link(in *Linked, out *Out) {
 	b.identity.Links++
 	id := b.identity
 	out.Save = append(out.Save, Record{Identity: &id})
-	b.linked = true
+	b.linked, b.linkID = true, in.Link
 	r := &Register{Agent: b.identity.Agent, Links: b.identity.Links, Frameworks: b.sortedFrameworks()}
 	b.tasks.Scan(func(v *TaskView) bool {
 		if !b.states[v.ref()].silent {
@@ -267,7 +268,7 @@ func (b *Book) link(in *Linked, out *Out) {
 		}
 		return true
 	})
-	out.Send = append(out.Send, Msg{Register: r})
+	out.Send = append(out.Send, Msg{Link: b.linkID, Register: r})
 }
 
 // register takes the leader's answer: the id, and the tasks that were lost on their way here.

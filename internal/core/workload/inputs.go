@@ -41,8 +41,8 @@ type Task struct {
 
 // Inputs from the link to the master.
 type (
-	// Linked says that a leader answered; Epoch is its.
-	Linked struct{ Epoch uint64 }
+	// Linked says that a leader answered. Link names the connection, never the same twice in a run; Epoch is the leader's.
+	Linked struct{ Link, Epoch uint64 }
 	// Unlinked says that the connection is gone.
 	Unlinked struct{}
 	// Registered is the leader's answer to a Register.
@@ -237,8 +237,10 @@ const (
 	KillFrameworkGone
 )
 
-// Msg is a message to the master: exactly one member is set.
+// Msg is a message to the master: exactly one of the other members is set.
 type Msg struct {
+	// Link is the connection that it is for. What was meant for one that is gone must not go over the next.
+	Link     uint64
 	Register *Register
 	Update   *Update
 	// Refuse closes the link: its master has an older epoch than one that was seen.
