@@ -15,7 +15,9 @@ type Params struct {
 	Agents, Frameworks int
 	// Faults is for how long they come, and Every how often about.
 	Faults, Every time.Duration
-	Cluster       cluster.Config `json:"-"`
+	Cluster       cluster.Config
+	// TraceLines is how many of the last events are kept.
+	TraceLines int
 }
 
 // String shows the parameters as they are printed before a failing seed's trace.
@@ -27,6 +29,9 @@ func (p Params) String() string {
 // setUp draws the parameters that are not given, and makes everybody.
 func (w *World) setUp() {
 	p := &w.Params
+	if p.TraceLines == 0 {
+		p.TraceLines = traceLines
+	}
 	if p.Agents == 0 {
 		p.Agents = 1 + w.rng.IntN(6)
 		if w.chance(0.2) {

@@ -52,8 +52,19 @@ func TestTheClusterKeepsItsPromisesUnderFaults(t *testing.T) {
 	sum := Crashes{}
 	steps := 0
 	for _, seed := range list {
-		w, failure := Run(Params{Seed: seed})
+		p := Params{Seed: seed}
+		file := os.Getenv("PANDO_SIM_TRACE") // of the last seed, whole
+		if file != "" {
+			p.TraceLines = 1 << 24
+		}
+		w, failure := Run(p)
 		steps += w.steps
+		if file != "" {
+			if err := os.WriteFile(file, []byte(w.Trace()), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			w.trace = w.trace[max(0, len(w.trace)-traceLines):]
+		}
 		if failure != nil {
 			t.Errorf("%s\nreplay with: make sim SEED=%d\n%v\nthe last events:\n%s\n%s", w.Params, seed, failure, w.Trace(), failure)
 		}

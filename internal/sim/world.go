@@ -16,7 +16,7 @@ import (
 )
 
 // traceLines is how many of the last events a failure shows.
-const traceLines = 2000
+const traceLines = 300
 
 // World is one simulated cluster. It is used by one goroutine.
 type World struct {
@@ -40,7 +40,6 @@ type World struct {
 	Crashes Crashes
 	trace   []string
 	lines   int
-	all     []string
 	steps   int
 	failure *Failure
 }
@@ -116,21 +115,20 @@ func (w *World) wall() int64 { return 1_700_000_000e9 + int64(w.now) }
 // note writes a line into the trace.
 func (w *World) note(format string, args ...any) {
 	line := fmt.Sprintf("%12.6f ", w.now.Seconds()) + fmt.Sprintf(format, args...)
-	if len(w.trace) < traceLines {
+	if len(w.trace) < w.Params.TraceLines {
 		w.trace = append(w.trace, line)
 	} else {
-		w.trace[w.lines%traceLines] = line
+		w.trace[w.lines%w.Params.TraceLines] = line
 	}
 	w.lines++
-	w.all = append(w.all, line)
 }
 
 // Trace gives the last events, the oldest first.
 func (w *World) Trace() string {
-	if len(w.trace) < traceLines {
+	if len(w.trace) < w.Params.TraceLines {
 		return strings.Join(w.trace, "\n")
 	}
-	at := w.lines % traceLines
+	at := w.lines % w.Params.TraceLines
 	return strings.Join(w.trace[at:], "\n") + "\n" + strings.Join(w.trace[:at], "\n")
 }
 
