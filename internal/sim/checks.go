@@ -120,13 +120,16 @@ func (c *checks) masterStepped(m *master, out *cluster.Out) {
 	}
 }
 
+// tornDown is what the book says of frameworks that ended themselves.
+const tornDown = "it was torn down"
+
 func (c *checks) frameworkRemoved(m *master, f *cluster.Fact) {
 	if m != c.w.leader {
 		return // its save will be refused
 	}
 	since, ok := c.away[f.Framework]
 	owner := c.owners[f.Framework]
-	if owner != nil && (!ok || c.w.now-since < owner.spec.FailoverTimeout) {
+	if owner != nil && f.Text != tornDown && (!ok || c.w.now-since < owner.spec.FailoverTimeout) {
 		c.w.fail(Failover, "%s was removed (%s) after %s; its failover timeout is %s", f.Framework, f.Text, c.w.now-since, owner.spec.FailoverTimeout)
 	}
 	c.removed[f.Framework] = true

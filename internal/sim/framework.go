@@ -36,6 +36,7 @@ type framework struct {
 	subscribed bool
 	dialing    bool
 	left       bool // for good
+	quiet      bool // it has suppressed offers
 	offered    time.Duration
 	insts      []*instance
 	named      map[string]*instance // the newest of each task id
@@ -112,6 +113,17 @@ func (f *framework) tick() {
 	}
 	if !w.calm && w.chance(0.3) {
 		f.want += w.rng.IntN(4)
+	}
+	switch {
+	case w.chance(0.02) && !w.calm:
+		f.call(&cluster.Suppress{})
+		f.quiet = true
+	case f.quiet && (w.calm || w.chance(0.1)):
+		f.call(&cluster.Revive{})
+		f.quiet = false
+	case w.chance(0.002) && !w.calm:
+		w.note("%s tears itself down", f.name)
+		f.call(&cluster.Teardown{})
 	}
 	f.killSome()
 	if f.manner == hoarder {
@@ -237,6 +249,8 @@ func (f *framework) call(in cluster.In) {
 		c.Stream, c.Framework = f.stream, f.id
 	case *cluster.Revive:
 		c.Stream, c.Framework = f.stream, f.id
+	case *cluster.Teardown:
+		c.Stream, c.Framework = f.stream, f.id
 	case *cluster.Suppress:
 		c.Stream, c.Framework = f.stream, f.id
 	}
@@ -296,7 +310,13 @@ func (f *framework) use(o *cluster.Offer) {
 	}
 	delete(f.offers, o.ID)
 	w := f.w
-	left := o.Resources
+	ids, left := []string{o.ID}, o.Resources
+	for _, id := range sortedKeys(f.offers) { // of one agent and role, together
+		if x := f.offers[id]; x.Agent == o.Agent && x.Role == o.Role && w.chance(0.8) {
+			ids, left = append(ids, id), left.Plus(x.Resources)
+			delete(f.offers, id)
+		}
+	}
 	var tasks []*cluster.TaskSpec
 	for f.want > 0 && len(tasks) < 4 && w.chance(0.7) {
 		size := taskSizes[w.rng.IntN(len(taskSizes))]
@@ -309,12 +329,18 @@ func (f *framework) use(o *cluster.Offer) {
 	}
 	refuse := []time.Duration{-1, 0, time.Second, 20 * time.Second}[w.rng.IntN(4)]
 	if len(tasks) == 0 {
-		f.call(&cluster.Decline{Offers: []string{o.ID}, Refuse: refuse})
+		f.call(&cluster.Decline{Offers: ids, Refuse: refuse})
 		return
 	}
+	f.accept(ids, tasks, refuse)
+	if !w.calm && w.chance(0.03) { // an offer that is used up
+		f.accept(ids, []*cluster.TaskSpec{f.newTask(o, taskSizes[0]).spec}, refuse)
+	}
+}
+
+func (f *framework) accept(offers []string, tasks []*cluster.TaskSpec, refuse time.Duration) {
 	f.call(&cluster.Accept{
-		Offers: []string{o.ID}, Refuse: refuse,
-		Operations: []cluster.Operation{{Type: mesosv1.Offer_Operation_LAUNCH, Tasks: tasks}},
+		Offers: offers, Refuse: refuse, Operations: []cluster.Operation{{Type: mesosv1.Offer_Operation_LAUNCH, Tasks: tasks}},
 	})
 }
 
