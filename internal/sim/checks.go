@@ -31,14 +31,17 @@ const (
 	Known = "task-is-known"
 	// Failover: a framework that is away is kept for its failover timeout, also over a master's crash, and not much longer.
 	Failover = "failover-timeout"
+	// NoPanic: no machine panics, whatever comes in whatever order.
+	NoPanic = "no-panic"
 	// Liveness: once faults have stopped, every wish is met.
 	Liveness = "liveness"
 )
 
 const (
 	auditEvery = 5 * time.Second
-	// patience is for how long something may look wrong while everybody concerned is connected.
-	patience = 90 * time.Second
+	// patience is for how long something may look wrong while everybody concerned is connected: longer than a launch that
+	// fetches slowly and a kill's grace.
+	patience = 40 * time.Second
 	// settleBy is how long after the last fault everything must be well. An update may wait for its next try for ten
 	// minutes, and an agent or framework may be waited for as long after an election.
 	settleBy = 50 * time.Minute

@@ -16,14 +16,16 @@ type Params struct {
 	// Faults is for how long they come, and Every how often about.
 	Faults, Every time.Duration
 	Cluster       cluster.Config
+	// Steady masters fail seldom, so that what one remembers matters.
+	Steady bool
 	// TraceLines is how many of the last events are kept.
 	TraceLines int
 }
 
 // String shows the parameters as they are printed before a failing seed's trace.
 func (p Params) String() string {
-	return fmt.Sprintf("seed=%d agents=%d frameworks=%d faults=%s every=%s pings=%d×%s reregister=%s offer_timeout=%s",
-		p.Seed, p.Agents, p.Frameworks, p.Faults, p.Every, p.Cluster.PingMisses, p.Cluster.PingInterval, p.Cluster.ReregisterTimeout, p.Cluster.OfferTimeout)
+	return fmt.Sprintf("seed=%d agents=%d frameworks=%d faults=%s every=%s pings=%d×%s reregister=%s offer_timeout=%s steady=%t",
+		p.Seed, p.Agents, p.Frameworks, p.Faults, p.Every, p.Cluster.PingMisses, p.Cluster.PingInterval, p.Cluster.ReregisterTimeout, p.Cluster.OfferTimeout, p.Steady)
 }
 
 // setUp draws the parameters that are not given, and makes everybody.
@@ -38,6 +40,7 @@ func (w *World) setUp() {
 			p.Agents = 6 + w.rng.IntN(15)
 		}
 	}
+	p.Steady = p.Steady || w.chance(0.4)
 	if p.Frameworks == 0 {
 		p.Frameworks = 1 + w.rng.IntN(4)
 	}
@@ -96,13 +99,17 @@ func (w *World) fault() {
 	case p < 0.25:
 		a.p.armed = b
 	case p < 0.45:
-		w.leader.p.armed = b
+		if w.masterFails() {
+			w.leader.p.armed = b
+		}
 	case p < 0.5:
 		a.p.crashIdle()
 	case p < 0.53:
-		w.leader.p.crashIdle()
+		if w.masterFails() {
+			w.leader.p.crashIdle()
+		}
 	case p < 0.56:
-		if w.leader.alive() {
+		if w.leader.alive() && w.masterFails() {
 			w.leader.freeze(w.between(time.Second, time.Minute))
 		}
 	case p < 0.68:
@@ -111,7 +118,7 @@ func (w *World) fault() {
 		}
 	case p < 0.76:
 		if c := w.anyConn(); c != nil {
-			c.stall = w.now + w.between(100*time.Millisecond, 2*time.Minute)
+			c.stall = max(c.stall, w.now+w.between(100*time.Millisecond, 2*time.Minute))
 		}
 	case p < 0.82:
 		w.isolate(a.name, a.link)
@@ -131,12 +138,14 @@ func (w *World) fault() {
 	}
 }
 
+func (w *World) masterFails() bool { return !w.Params.Steady || w.chance(0.1) }
+
 func (w *World) isolate(name string, c *conn) {
 	until := w.now + w.between(time.Second, 4*time.Minute)
 	w.note("%s is cut off until %s", name, until)
 	w.check.islands[name] = until
 	if c != nil {
-		c.stall = until
+		c.stall = max(c.stall, until)
 	}
 }
 

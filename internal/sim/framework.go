@@ -128,8 +128,8 @@ func (f *framework) tick() {
 	f.killSome()
 	if f.manner == hoarder {
 		for _, id := range sortedKeys(f.offers) { // at last
-			if w.calm || w.chance(0.02) {
-				f.use(f.offers[id])
+			if o := f.offers[id]; o != nil && (w.calm || w.chance(0.02)) {
+				f.use(o)
 			}
 		}
 	}
@@ -160,10 +160,10 @@ func (f *framework) killSome() {
 		if i.owner != f.id || i.terminal != "" {
 			continue
 		}
-		if !i.kill && (w.calm && i.script.life > time.Minute || w.chance(0.01)) {
+		if !i.kill && (w.calm && i.script.life > time.Minute || w.chance(0.01) || i.script.life > time.Hour && w.chance(0.02)) {
 			i.kill = true
 		}
-		if i.kill && (i.killed == 0 || w.now-i.killed > 3*time.Minute) {
+		if i.kill && (i.killed == 0 || w.now-i.killed > 10*time.Minute || w.calm && w.now-i.killed > 3*time.Minute) {
 			i.killed = w.now
 			k := &cluster.Kill{Task: i.id, Grace: -1}
 			if w.chance(0.5) {

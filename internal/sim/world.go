@@ -11,6 +11,7 @@ import (
 	"container/heap"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"strings"
 	"time"
 )
@@ -142,9 +143,15 @@ func (w *World) fail(checker, format string, args ...any) {
 
 // Run plays a world to its end: first with faults, then without, until every wish is met. It returns nil when no checker
 // found anything.
-func Run(p Params) (*World, *Failure) {
-	w := &World{Params: p, rng: rand.New(rand.NewPCG(p.Seed, 0x9e3779b97f4a7c15)), store: newStore()}
+func Run(p Params) (w *World, f *Failure) {
+	w = &World{Params: p, rng: rand.New(rand.NewPCG(p.Seed, 0x9e3779b97f4a7c15)), store: newStore()}
 	w.check = newChecks(w)
+	defer func() {
+		if r := recover(); r != nil {
+			w.fail(NoPanic, "%v\n%s", r, debug.Stack())
+			f = w.failure
+		}
+	}()
 	w.setUp()
 	for w.failure == nil {
 		if w.events.Len() == 0 {
