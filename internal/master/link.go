@@ -242,11 +242,11 @@ func (l *agentLink) send(body any) {
 	}
 }
 
-// encode gathers orders into as few frames as it can. Within a frame the agent takes them in by kind, in the order of
-// the message's members, which is the order in which any two of them may follow each other here.
+// encode gathers orders into as few frames as it can. Within a frame the agent takes them in by kind, so an order of an
+// earlier kind begins a new one: an acknowledgement that frees a task's id must not come after the Run that uses it again.
 func (l *agentLink) encode(dst []byte, items []any) []byte {
 	down := &link.Down{}
-	size := 0
+	size, last := 0, 0
 	flush := func() {
 		if size == 0 {
 			return
@@ -263,13 +263,17 @@ func (l *agentLink) encode(dst []byte, items []any) []byte {
 		}
 		dst = out
 		binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
-		down, size = &link.Down{}, 0
+		down, size, last = &link.Down{}, 0, 0
 	}
 	for _, it := range items {
 		if raw, ok := it.(rawBytes); ok {
 			dst = append(dst, raw...)
 			continue
 		}
+		if turn(it) < last {
+			flush()
+		}
+		last = turn(it)
 		size += l.add(down, it)
 		if size > frameGoal {
 			flush()
@@ -277,6 +281,25 @@ func (l *agentLink) encode(dst []byte, items []any) []byte {
 	}
 	flush()
 	return dst
+}
+
+// turn is the place of an order's kind in the order in which an agent takes a frame in.
+func turn(it any) int {
+	switch it.(type) {
+	case *link.Welcome, cluster.Registered:
+		return 0
+	case cluster.FrameworkChanged:
+		return 1
+	case cluster.Run:
+		return 2
+	case cluster.KillTask:
+		return 3
+	case cluster.Ack:
+		return 4
+	case cluster.ShutdownFramework:
+		return 5
+	}
+	return 6
 }
 
 // add puts an order into a frame and says about how large it is.
