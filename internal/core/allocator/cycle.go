@@ -58,7 +58,7 @@ func (a *Allocator) Cycle(now time.Duration, busy func(agent, framework string) 
 func (a *Allocator) pick(g *agent, now time.Duration) (*client, resource.List) {
 	var who *client
 	var what resource.List
-	a.root.each(func(c *client) bool {
+	a.each(a.root, func(c *client) bool {
 		if what = a.try(g, c, now); what != nil {
 			who = c
 			return false
