@@ -403,7 +403,7 @@ func (c *checks) unmet() string {
 			return f.name + " has not launched its last task"
 		}
 		for _, i := range f.insts {
-			if i.owner == f.id && !i.done() {
+			if i.owner == f.id && !i.done() && !(i.state == mesosv1.TaskState_TASK_UNREACHABLE && !c.exists(i.agent)) {
 				return fmt.Sprintf("%s has not heard of the end of %s, only of %s", f.name, i.key, i.state)
 			}
 		}
@@ -414,6 +414,12 @@ func (c *checks) unmet() string {
 		return false
 	})
 	return what
+}
+
+// exists says whether a machine has the id. One that never heard which id it got comes back with another, and the first
+// stays unreachable for ever.
+func (c *checks) exists(id string) bool {
+	return slices.ContainsFunc(c.w.agents, func(a *agent) bool { return a.book.Identity().Agent == id })
 }
 
 // final looks once more when everything has settled.
