@@ -151,7 +151,9 @@ func (b *Book) replay(r *Record) {
 	case r.Kill != nil:
 		if _, s := b.find(r.Kill.Ref); s != nil {
 			s.cause, s.grace = r.Kill.Cause, r.Kill.Grace
-			s.silent = s.silent || r.Kill.Cause == KillFrameworkGone
+			if r.Kill.Cause == KillFrameworkGone {
+				s.silent, s.owed = true, nil // nobody is left to be told
+			}
 		}
 	case r.Check != nil:
 		if _, s := b.find(r.Check.Ref); s != nil {
@@ -287,15 +289,15 @@ func (b *Book) register(in *Registered, out *Out) {
 	}
 	b.registered = true
 	out.Tell = append(out.Tell, Fact{Kind: kind, Text: in.Agent})
+	b.tasks.Scan(func(v *TaskView) bool { // whatever is owed is sent at once
+		b.sendFirst(v, b.states[v.ref()], out)
+		return true
+	})
 	for _, u := range in.Unknown {
 		if v, _ := b.find(u.Ref); v == nil {
 			b.owe(u, out)
 		}
 	}
-	b.tasks.Scan(func(v *TaskView) bool { // whatever is owed is sent at once
-		b.sendFirst(v, b.states[v.ref()], out)
-		return true
-	})
 }
 
 // owe answers for a task that the master sent and that never came: it is booked as dropped.
