@@ -165,7 +165,7 @@ func (b *Book) streamClosed(in *StreamClosed, out *Out) {
 // dropOffers takes every offer of a framework back without a word.
 func (b *Book) dropOffers(id string) {
 	x := b.extras[id]
-	for _, o := range slices.Sorted(maps.Keys(x.offers)) {
+	for _, o := range slices.Sorted(maps.Keys(x.offers)) { // order: sorted
 		b.forgetOffer(x.offers[o])
 		b.alloc.Release(x.offers[o].Agent, id, x.offers[o].Role, x.offers[o].Resources, 0)
 		delete(x.offers, o)
@@ -185,7 +185,7 @@ func (b *Book) removeFramework(f *Framework, why string, out *Out) {
 	for _, conn := range b.connsOf(id) {
 		out.Send = append(out.Send, Msg{Conn: conn, Body: ShutdownFramework{id}})
 	}
-	for _, agent := range slices.Sorted(maps.Keys(b.states)) {
+	for _, agent := range slices.Sorted(maps.Keys(b.states)) { // order: sorted
 		s := b.states[agent]
 		for _, key := range sortedTasks(s.twins) {
 			if key.Framework == id {
@@ -285,7 +285,7 @@ func (b *Book) updateFramework(in *UpdateFramework, out *Out) {
 	n.Spec, n.Suppressed, n.Constraints, n.ConstraintsInfo = in.Spec, in.Suppressed, in.Constraints, in.ConstraintsInfo
 	b.frameworks.Set(&n)
 	x := b.extras[in.Spec.ID]
-	for _, id := range slices.Sorted(maps.Keys(x.offers)) {
+	for _, id := range slices.Sorted(maps.Keys(x.offers)) { // order: sorted
 		if o := x.offers[id]; !slices.Contains(in.Spec.Roles, o.Role) {
 			b.rescind(o, out)
 		}
