@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pando-os/pando/internal/fault"
 )
@@ -69,11 +70,15 @@ func newMasters(addresses []string, hc *http.Client) (*masters, error) {
 	return m, nil
 }
 
+// patience is how long a server may think before it begins to answer; one that takes longer counts as frozen.
+const patience = 30 * time.Second
+
 // shared is the client of everybody who brings none: more connections per host stay open than net/http keeps, since a
 // scheduler sends many small calls at once to one master.
 var shared = sync.OnceValue(func() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 64
+	transport.ResponseHeaderTimeout = patience
 	return &http.Client{Transport: transport}
 })
 

@@ -249,7 +249,7 @@ func TestTailEndsWhenItsWriterFails(t *testing.T) {
 func TestBytesOfAFileSurviveTheJSON(t *testing.T) {
 	for answer, want := range map[string]string{
 		`{"data":"a\n\"\\\/\u0041\ud83d\ude00` + "\xff" + `","offset":7}`: "a\n\"\\/A\U0001f600\xff",
-		`{"offset": 7, "data" : ""}`:                                   "",
+		`{"offset": 7, "data" : ""}`:                                      "",
 	} {
 		got, offset, err := parseRead([]byte(answer))
 		if err != nil || string(got) != want || offset != 7 {

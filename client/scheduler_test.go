@@ -182,7 +182,7 @@ func TestABrokenStreamIsSubscribedAgainUnderTheSameID(t *testing.T) {
 		}
 		s.subscribed("f-1", 15)
 	})
-	down := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
+	down := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }))
 	t.Cleanup(down.Close)
 	var reasons []error
 	s := newScheduler(t, SchedulerOptions{

@@ -67,3 +67,23 @@ func attributeNumber(value string) (float64, bool) {
 	f, err := strconv.ParseFloat(value, 64)
 	return f, err == nil && !math.IsInf(f, 0)
 }
+
+// FormatAttributes is the inverse of ParseAttributes.
+func FormatAttributes(list []*mesosv1.Attribute) string {
+	parts := make([]string, len(list))
+	for i, a := range list {
+		value := a.GetText().GetValue()
+		switch a.GetType() {
+		case mesosv1.Value_SCALAR:
+			value = strconv.FormatFloat(a.GetScalar().GetValue(), 'f', -1, 64)
+		case mesosv1.Value_RANGES:
+			spans := make([]string, len(a.GetRanges().GetRange()))
+			for k, r := range a.GetRanges().GetRange() {
+				spans[k] = fmt.Sprintf("%d-%d", r.GetBegin(), r.GetEnd())
+			}
+			value = "[" + strings.Join(spans, ",") + "]"
+		}
+		parts[i] = a.GetName() + ":" + value
+	}
+	return strings.Join(parts, ";")
+}

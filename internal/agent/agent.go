@@ -14,10 +14,12 @@ import (
 
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/journal"
+	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/loop"
 	"github.com/pando-os/pando/internal/machine"
 	"github.com/pando-os/pando/internal/sandbox"
+	"github.com/pando-os/pando/internal/serve"
 )
 
 // compactAt is the size from which a journal is written anew when most of it is about the past.
@@ -25,10 +27,15 @@ const compactAt = 4 << 20
 
 // Agent is one agent.
 type Agent struct {
-	cfg     Config
-	deps    Deps
-	started machine.Now
-	counts  *counters
+	cfg      Config
+	deps     Deps
+	started  machine.Now
+	counts   *counters
+	wire     agentlink.Agent
+	build    []byte       // members of /version, encoded
+	flags    []byte       // what /flags shows, encoded
+	recovery atomic.Int64 // nanoseconds that finding the containers took
+	maxAge   atomic.Int64 // of ended sandboxes, in nanoseconds, as it was found last
 
 	journal *journal.Journal
 	book    *workload.Book
@@ -62,6 +69,7 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 		launches: make(chan struct{}, max(cfg.Launches, 1)),
 		cancels:  map[string]context.CancelFunc{}, watchers: map[string]context.CancelFunc{},
 	}
+	a.wire = agentlink.Agent{Info: a.info, IP: cfg.IP, Version: cfg.Version, Unsupported: unsupported}
 	dir := filepath.Join(cfg.WorkDir, "meta")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("the agent's work directory cannot be made: %w", err)
@@ -95,6 +103,9 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 	a.loop = loop.New[workload.In, workload.Record, workload.Msg, workload.Work, workload.Fact](
 		a.book, a, deps.Clock, func() any { return a.book.View() }, loop.Config{})
 	a.counts = newCounters(a)
+	a.build, a.flags = serve.Build(cfg.Version), a.settings()
+	a.maxAge.Store(int64(cfg.GCDelay))
+	a.attachAll()
 	return a, nil
 }
 
@@ -102,10 +113,12 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 func (a *Agent) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	looking := a.deps.Clock.Now().Mono
 	found, err := a.deps.Runtime.Recover(ctx)
 	if err != nil {
 		return fmt.Errorf("finding the containers of earlier runs: %w", err)
 	}
+	a.recovery.Store(int64(a.deps.Clock.Now().Mono - looking))
 	a.mu.Lock()
 	a.base = ctx
 	a.mu.Unlock()
@@ -123,6 +136,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	a.work.Go(func() { a.exits(ctx) })
 	a.work.Go(func() { a.connect(ctx) })
+	a.work.Go(func() { a.collect(ctx) })
 	err = a.loop.Run(ctx)
 	cancel()
 	a.mu.Lock()

@@ -38,6 +38,12 @@ type Config struct {
 	SwitchUser bool
 	// Environment is added to every task's, before its own.
 	Environment map[string]string
+	// GCDelay is how long the sandbox of an ended task stays on an empty disk; GCHeadroom is the share of the disk, 0 to 1,
+	// that is to stay free.
+	GCDelay    time.Duration
+	GCHeadroom float64
+	// Isolation names what holds containers, for showing.
+	Isolation string
 	// Flags are shown by /flags and /state.
 	Flags   map[string]string
 	Version string
@@ -51,4 +57,6 @@ type Deps struct {
 	Clock   clock.Clock
 	Log     *slog.Logger
 	Meter   *meter.Meter
+	// Level is what Log's handler looks at, for /logging/toggle; nil: it cannot be changed.
+	Level *slog.LevelVar
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"strings"
+	"time"
 
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/meter"
@@ -10,6 +11,7 @@ import (
 // counters are what the shell counts by itself; what can be read off the book is computed when it is asked for.
 type counters struct {
 	launchErrors, updates *meter.Counter
+	fetched, unfetched    *meter.Counter
 	states                map[string]*meter.Counter
 }
 
@@ -17,6 +19,7 @@ func newCounters(a *Agent) *counters {
 	m := a.deps.Meter
 	c := &counters{
 		launchErrors: m.Counter("slave/container_launch_errors"), updates: m.Counter("slave/valid_status_updates"),
+		fetched: m.Counter("containerizer/fetcher/task_fetches_succeeded"), unfetched: m.Counter("containerizer/fetcher/task_fetches_failed"),
 		states: map[string]*meter.Counter{},
 	}
 	for _, s := range []string{"finished", "failed", "killed", "lost", "gone"} {
@@ -29,6 +32,8 @@ func newCounters(a *Agent) *counters {
 		return 0
 	})
 	m.GaugeFunc("slave/uptime_secs", func() float64 { return float64(a.deps.Clock.Now().Wall-a.started.Wall) / 1e9 })
+	m.GaugeFunc("slave/recovery_time_secs", func() float64 { return time.Duration(a.recovery.Load()).Seconds() })
+	m.Source(a.emit)
 	return c
 }
 

@@ -92,8 +92,10 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 			})
 		}
 		if err := a.deps.Fetcher.Fetch(ctx, job); err != nil {
+			a.counts.unfetched.Inc()
 			return fail(workload.LaunchRefused, "The task's files cannot be fetched: "+err.Error())
 		}
+		a.counts.fetched.Inc()
 	}
 	select {
 	case a.launches <- struct{}{}:
@@ -109,6 +111,8 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 	case container.KindExec:
 		a.say(dir, err)
 		return fail(workload.ExecFailed, err.Error())
+	case container.KindKilled:
+		return &workload.Launched{Container: w.Container, Failure: workload.LaunchCanceled}
 	case container.KindUser:
 		return fail(workload.UserUnknown, "The task cannot run as user "+strconv.Quote(w.Task.User)+" on this machine: "+err.Error())
 	}

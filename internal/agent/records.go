@@ -8,10 +8,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/pando-os/pando/gen/journal"
-	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/mesos"
-	"github.com/pando-os/pando/mesos/resource"
 )
 
 // encodeRecord makes bytes of one record of the book.
@@ -64,6 +63,7 @@ func encodeRecord(r *workload.Record) ([]byte, error) {
 
 // decodeRecord is encodeRecord's inverse.
 func decodeRecord(b []byte) (workload.Record, error) {
+	wire := agentlink.Agent{Unsupported: unsupported}
 	var j journal.AgentRecord
 	var r workload.Record
 	if err := proto.Unmarshal(b, &j); err != nil {
@@ -76,7 +76,7 @@ func decodeRecord(b []byte) (workload.Record, error) {
 			Links: x.Identity.GetLinks(),
 		}
 	case *journal.AgentRecord_Framework:
-		f, err := framework(x.Framework.GetFrameworkInfo())
+		f, err := agentlink.Framework(x.Framework.GetFrameworkInfo())
 		if err != nil {
 			return r, err
 		}
@@ -85,7 +85,7 @@ func decodeRecord(b []byte) (workload.Record, error) {
 		r.FrameworkGone = x.FrameworkGone.GetFrameworkId()
 	case *journal.AgentRecord_TaskAccepted:
 		a := x.TaskAccepted
-		t, err := task(a.GetTaskInfo(), a.GetFrameworkId(), a.GetTaskId(), a.GetRole(), a.GetUser())
+		t, err := wire.Task(a.GetTaskInfo(), a.GetFrameworkId(), a.GetTaskId(), a.GetRole(), a.GetUser())
 		if err != nil {
 			return r, err
 		}
@@ -93,92 +93,26 @@ func decodeRecord(b []byte) (workload.Record, error) {
 		r.Accepted = &workload.Accepted{Task: t, Container: a.GetContainerId()}
 	case *journal.AgentRecord_TaskContainer:
 		c := x.TaskContainer
-		r.Container = &workload.Container{Ref: ref(c), PID: c.GetPid(), Ticks: c.GetStartTicks(), Wall: c.GetStartedWall()}
+		r.Container = &workload.Container{Ref: agentlink.Ref(c), PID: c.GetPid(), Ticks: c.GetStartTicks(), Wall: c.GetStartedWall()}
 	case *journal.AgentRecord_TaskStatus:
 		s, err := mesos.ParseStatus(x.TaskStatus.GetStatus())
 		if err != nil {
 			return r, err
 		}
-		r.Status = &workload.StatusRecord{Ref: ref(x.TaskStatus), Status: &s}
+		r.Status = &workload.StatusRecord{Ref: agentlink.Ref(x.TaskStatus), Status: &s}
 	case *journal.AgentRecord_TaskAcked:
-		r.Acked = &workload.AckedRecord{Ref: ref(x.TaskAcked), UUID: string(x.TaskAcked.GetUuid())}
+		r.Acked = &workload.AckedRecord{Ref: agentlink.Ref(x.TaskAcked), UUID: string(x.TaskAcked.GetUuid())}
 	case *journal.AgentRecord_TaskKill:
 		k := x.TaskKill
-		r.Kill = &workload.KillRecord{Ref: ref(k), Grace: time.Duration(k.GetGraceNs()), Cause: workload.KillCause(k.GetCause())}
+		r.Kill = &workload.KillRecord{Ref: agentlink.Ref(k), Grace: time.Duration(k.GetGraceNs()), Cause: workload.KillCause(k.GetCause())}
 	case *journal.AgentRecord_TaskCheck:
 		c := x.TaskCheck
-		r.Check = &workload.CheckRecord{Ref: ref(c), Failures: c.GetConsecutiveFailures(), EverHealthy: c.GetEverHealthy()}
+		r.Check = &workload.CheckRecord{Ref: agentlink.Ref(c), Failures: c.GetConsecutiveFailures(), EverHealthy: c.GetEverHealthy()}
 	case *journal.AgentRecord_TaskGone:
-		g := ref(x.TaskGone)
+		g := agentlink.Ref(x.TaskGone)
 		r.Gone = &g
 	default:
 		return r, errors.New("a record of an unknown kind; was it written by a newer version?")
 	}
 	return r, nil
-}
-
-func ref(x interface {
-	GetFrameworkId() string
-	GetTaskId() string
-},
-) workload.Ref {
-	return workload.Ref{Framework: x.GetFrameworkId(), Task: x.GetTaskId()}
-}
-
-// framework makes the book's value of an encoded FrameworkInfo.
-func framework(info []byte) (*workload.Framework, error) {
-	var f mesosv1.FrameworkInfo
-	if err := proto.Unmarshal(info, &f); err != nil {
-		return nil, fmt.Errorf("framework_info: %w", err)
-	}
-	return &workload.Framework{
-		ID: f.GetId().GetValue(), Name: f.GetName(), User: f.GetUser(), Info: info,
-		PartitionAware: mesos.Has(&f, mesosv1.FrameworkInfo_Capability_PARTITION_AWARE),
-		TaskKilling:    mesos.Has(&f, mesosv1.FrameworkInfo_Capability_TASK_KILLING_STATE),
-	}, nil
-}
-
-// defaultGrace is between SIGTERM and SIGKILL, for tasks that say nothing.
-const defaultGrace = 3 * time.Second
-
-// task makes the book's value of an encoded TaskInfo; an empty one is of a task that never arrived.
-func task(info []byte, frameworkID, id, role, user string) (*workload.Task, error) {
-	t := &workload.Task{Framework: frameworkID, ID: id, Name: id, Role: role, User: user, Info: info, Grace: defaultGrace}
-	if len(info) == 0 {
-		return t, nil
-	}
-	var p mesosv1.TaskInfo
-	if err := proto.Unmarshal(info, &p); err != nil {
-		return nil, fmt.Errorf("task_info: %w", err)
-	}
-	var err error
-	if t.Resources, _, err = resource.FromProto(p.GetResources()); err != nil {
-		return nil, fmt.Errorf("task %s: resources: %w", id, err)
-	}
-	t.Name = p.GetName()
-	if g := p.GetKillPolicy().GetGracePeriod(); g != nil {
-		t.Grace = time.Duration(g.GetNanoseconds())
-	}
-	t.Completion = time.Duration(p.GetMaxCompletionTime().GetNanoseconds())
-	t.Refused = unsupported(&p)
-	if c := p.GetCheck(); c != nil {
-		if t.Check, err = emptyCheck(c.GetType()); err != nil {
-			return nil, err
-		}
-	}
-	return t, nil
-}
-
-// emptyCheck is what the first RUNNING update of a task with a check carries: no result yet.
-func emptyCheck(kind mesosv1.CheckInfo_Type) ([]byte, error) {
-	s := &mesosv1.CheckStatusInfo{Type: kind.Enum()}
-	switch kind {
-	case mesosv1.CheckInfo_COMMAND:
-		s.Command = &mesosv1.CheckStatusInfo_Command{}
-	case mesosv1.CheckInfo_HTTP:
-		s.Http = &mesosv1.CheckStatusInfo_Http{}
-	case mesosv1.CheckInfo_TCP:
-		s.Tcp = &mesosv1.CheckStatusInfo_Tcp{}
-	}
-	return proto.MarshalOptions{AllowPartial: true, Deterministic: true}.Marshal(&mesosv1.TaskStatus{CheckStatus: s})
 }

@@ -146,7 +146,7 @@ func Order(files []*File) []string {
 			out = append(out, fmt.Sprintf("%s: a package named %s is about nothing: name it after what it gives", dir, name))
 		}
 		if !described[dir] {
-			out = append(out, fmt.Sprintf("%s: no file has a package comment that says in a sentence what the package is", dir))
+			out = append(out, dir+": no file has a package comment that says in a sentence what the package is")
 		}
 		if lines[dir] > maxPackageLines {
 			out = append(out, fmt.Sprintf("%s: %d lines, %d at most: find the second package in it", dir, lines[dir], maxPackageLines))

@@ -27,7 +27,9 @@ type Config struct {
 	Alone bool
 	// Flags are shown by /flags and /state.
 	Flags map[string]string
-	// WorkDir is shown by /state; nothing is kept there but what the store keeps.
+	// WorkDir is shown by /flags and /state; nothing is kept there but what the store keeps.
+	WorkDir string
+	// Version is of this build.
 	Version string
 	// TrustLoopback lets every local user do everything.
 	TrustLoopback bool
@@ -43,4 +45,6 @@ type Deps struct {
 	Clock clock.Clock
 	Log   *slog.Logger
 	Meter *meter.Meter
+	// Level is what Log's handler looks at, for /logging/toggle; nil: it cannot be changed.
+	Level *slog.LevelVar
 }

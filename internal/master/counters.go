@@ -3,6 +3,7 @@ package master
 import (
 	"strings"
 
+	"github.com/pando-os/pando/gen/mesosv1/scheduler"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/meter"
 )
@@ -13,6 +14,9 @@ type counters struct {
 	facts                       map[cluster.FactKind]*meter.Counter
 	states                      map[string]*meter.Counter
 	dropped                     *meter.Counter
+	byCall                      map[scheduler.Call_Type]*meter.Counter
+	runs, stores                *meter.Timer
+	unheard                     []string
 }
 
 func newCounters(m *meter.Meter, master *Master) *counters {
@@ -35,7 +39,11 @@ func newCounters(m *meter.Meter, master *Master) *counters {
 			cluster.FactTaskRefused:         m.Counter("master/tasks_error"),
 			cluster.FactAllocated:           m.Counter("allocator/mesos/allocation_runs"),
 		},
-		states: map[string]*meter.Counter{},
+		states: map[string]*meter.Counter{}, byCall: map[scheduler.Call_Type]*meter.Counter{}, unheard: unheard(),
+		runs: m.Timer("allocator/mesos/allocation_run_ms"), stores: m.Timer("registrar/state_store_ms"),
+	}
+	for call, name := range callNames {
+		c.byCall[call] = m.Counter(name)
 	}
 	for _, s := range []string{"finished", "failed", "killed", "lost", "dropped", "gone", "gone_by_operator"} {
 		c.states[s] = m.Counter("master/tasks_" + s)
@@ -46,10 +54,20 @@ func newCounters(m *meter.Meter, master *Master) *counters {
 		}
 		return 0
 	})
+	m.GaugeFunc("registrar/state_fetch_ms", func() float64 { return float64(master.fetched.Load()) / 1e6 })
 	m.GaugeFunc("master/uptime_secs", func() float64 {
 		return float64(master.deps.Clock.Now().Wall-master.started.Wall) / 1e9
 	})
+	m.Source(master.emit)
 	return c
+}
+
+// call counts a scheduler's call.
+func (c *counters) call(t scheduler.Call_Type) {
+	c.calls.Inc()
+	if n := c.byCall[t]; n != nil {
+		n.Inc()
+	}
 }
 
 // count is called by the loop's releases alone.

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/serve"
 )
@@ -16,8 +17,9 @@ import (
 func (m *Master) Handler() http.Handler {
 	mux := &serve.Mux{Prefixes: []string{"master"}}
 	mux.Exact("/api/v1/scheduler", m.serveScheduler)
-	mux.Exact(LinkPath, m.serveLink)
+	mux.Exact(agentlink.Path, m.serveLink)
 	mux.Exact("/pando/v1/kill", m.serveKill)
+	mux.Exact("/pando/v1/task", m.serveTask)
 	mux.Exact("/teardown", m.serveTeardown)
 	mux.Exact("/redirect", m.serveRedirect)
 	m.reads(mux)

@@ -3,7 +3,6 @@ package master
 import (
 	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -15,21 +14,11 @@ import (
 
 	"github.com/pando-os/pando/gen/link"
 	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/loop"
 	"github.com/pando-os/pando/internal/serve"
 	"github.com/pando-os/pando/mesos"
-)
-
-const (
-	// LinkPath is where agents ask for the link, and LinkProtocol what they ask to upgrade to.
-	LinkPath     = "/pando/v1/agent"
-	LinkProtocol = "pando-agent"
-	// maxFrame bounds one frame of the link.
-	maxFrame = 64 << 20
-	// frameGoal is about how large a frame grows before another is begun.
-	frameGoal   = 1 << 20
-	linkVersion = 1
 )
 
 // agentLink is one agent's connection.
@@ -47,9 +36,9 @@ func (m *Master) serveLink(w http.ResponseWriter, r *http.Request) {
 		m.redirect(w, r)
 		return
 	}
-	if !strings.EqualFold(r.Header.Get("Upgrade"), LinkProtocol) {
-		w.Header().Set("Upgrade", LinkProtocol)
-		serve.Fail(w, http.StatusUpgradeRequired, "Agents connect here, with Upgrade: "+LinkProtocol+".")
+	if !strings.EqualFold(r.Header.Get("Upgrade"), agentlink.Protocol) {
+		w.Header().Set("Upgrade", agentlink.Protocol)
+		serve.Fail(w, http.StatusUpgradeRequired, "Agents connect here, with Upgrade: "+agentlink.Protocol+".")
 		return
 	}
 	if who := serve.Who(r); !who.Root {
@@ -70,7 +59,7 @@ func (m *Master) serveLink(w http.ResponseWriter, r *http.Request) {
 		m.deps.Log.Warn("agent's link cut off", "why", why)
 		m.counts.linksCut.Inc()
 	})
-	const head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + LinkProtocol + "\r\n\r\n"
+	const head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + agentlink.Protocol + "\r\n\r\n"
 	l.out.Send(rawBytes(head), len(head))
 	t.mu.Lock()
 	if t.ended {
@@ -96,18 +85,10 @@ func (l *agentLink) read(r *bufio.Reader) error {
 	var buf []byte
 	greeted := false
 	for {
-		b, err := readFrame(r, buf)
-		if err != nil {
-			return err
-		}
 		var up link.Up
-		if err := proto.Unmarshal(b, &up); err != nil {
-			return fmt.Errorf("frame: %w", err)
-		}
-		if cap(b) <= 64<<10 {
-			buf = b
-		} else {
-			buf = nil
+		var err error
+		if buf, err = agentlink.ReadFrame(r, buf, &up); err != nil {
+			return err
 		}
 		if !greeted {
 			if err := l.greet(up.GetHello()); err != nil {
@@ -122,23 +103,6 @@ func (l *agentLink) read(r *bufio.Reader) error {
 	}
 }
 
-func readFrame(r *bufio.Reader, buf []byte) ([]byte, error) {
-	var head [4]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return nil, err
-	}
-	n := binary.BigEndian.Uint32(head[:])
-	if n > maxFrame {
-		return nil, fmt.Errorf("a frame of %d bytes is larger than the %d allowed", n, maxFrame)
-	}
-	if cap(buf) < int(n) {
-		buf = make([]byte, n)
-	}
-	buf = buf[:n]
-	_, err := io.ReadFull(r, buf)
-	return buf, err
-}
-
 // greet answers an agent's hello.
 func (l *agentLink) greet(h *link.Hello) error {
 	if h == nil {
@@ -146,16 +110,16 @@ func (l *agentLink) greet(h *link.Hello) error {
 	}
 	ok := false
 	for _, v := range h.GetVersions() {
-		ok = ok || v == linkVersion
+		ok = ok || v == agentlink.Version
 	}
 	if !ok {
-		l.send(cluster.Shutdown{Why: fmt.Sprintf("this master speaks version %d of the link and the agent speaks %v; upgrade the older one", linkVersion, h.GetVersions())})
+		l.send(cluster.Shutdown{Why: fmt.Sprintf("this master speaks version %d of the link and the agent speaks %v; upgrade the older one", agentlink.Version, h.GetVersions())})
 		l.out.Finish()
 		return errors.New("no common version of the link")
 	}
 	cfg := l.term.m.cfg
 	l.send(&link.Welcome{
-		Version: linkVersion, MasterId: l.term.id, MasterHostname: cfg.Hostname,
+		Version: agentlink.Version, MasterId: l.term.id, MasterHostname: cfg.Hostname,
 		PingIntervalMs: uint32(cfg.Book.PingInterval.Milliseconds()), PingMisses: uint32(cfg.Book.PingMisses),
 	})
 	return nil
@@ -253,16 +217,11 @@ func (l *agentLink) encode(dst []byte, items []any) []byte {
 		}
 		l.seq++
 		down.Seq, down.Epoch = l.seq, uint64(l.term.leadership.Epoch())
-		at := len(dst)
-		dst = append(dst, 0, 0, 0, 0)
-		out, err := proto.MarshalOptions{}.MarshalAppend(dst, down)
+		out, err := agentlink.AppendFrame(dst, down)
 		if err != nil {
-			l.term.m.deps.Log.Error("a frame cannot be encoded", "error", err)
-			dst = dst[:at]
-			return
+			l.term.m.deps.Log.Error("orders to an agent are dropped", "error", err)
 		}
 		dst = out
-		binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
 		down, size, last = &link.Down{}, 0, 0
 	}
 	for _, it := range items {
@@ -275,7 +234,7 @@ func (l *agentLink) encode(dst []byte, items []any) []byte {
 		}
 		last = turn(it)
 		size += l.add(down, it)
-		if size > frameGoal {
+		if size > agentlink.FrameGoal {
 			flush()
 		}
 	}

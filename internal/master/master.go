@@ -21,6 +21,7 @@ import (
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/loop"
 	"github.com/pando-os/pando/internal/machine"
+	"github.com/pando-os/pando/internal/serve"
 	"github.com/pando-os/pando/internal/store"
 )
 
@@ -40,6 +41,10 @@ type Master struct {
 
 	term   atomic.Pointer[term]   // while leading
 	leader atomic.Pointer[Leader] // as far as is known
+
+	shared  serve.Shared  // answers that equal readers share
+	nothing *cluster.View // of a master that does not lead
+	fetched atomic.Int64  // nanoseconds that the last loading of the book took
 
 	ids atomic.Uint64 // of connections, streams and calls, over all terms
 }
@@ -79,6 +84,7 @@ func New(cfg Config, deps Deps) *Master {
 		cfg.Heartbeat = 15 * time.Second
 	}
 	m := &Master{cfg: cfg, deps: deps, started: deps.Clock.Now()}
+	m.nothing = cluster.New(cfg.Book, nil, m.started, rand.New(rand.NewPCG(0, 0))).View()
 	m.counts = newCounters(deps.Meter, m)
 	return m
 }
@@ -126,10 +132,12 @@ func (m *Master) lead(ctx context.Context) error {
 		defer cancel()
 		_ = won.Resign(rctx) // the lease runs out by itself
 	}()
+	loading := m.deps.Clock.Now().Mono
 	records, err := m.load(ctx)
 	if err != nil {
 		return err
 	}
+	m.fetched.Store(int64(m.deps.Clock.Now().Mono - loading))
 	var seed [32]byte
 	if _, err := crand.Read(seed[:]); err != nil {
 		return fmt.Errorf("seed: %w", err)
@@ -144,7 +152,7 @@ func (m *Master) lead(ctx context.Context) error {
 	}
 	t.view.Store(book.View())
 	t.loop = loop.New[cluster.In, cluster.Record, cluster.Msg, cluster.Work, cluster.Fact](
-		book, t, m.deps.Clock, func() any { return book.View() }, loop.Config{})
+		timedBook{book, m.deps.Clock, m.counts.runs}, t, m.deps.Clock, func() any { return book.View() }, loop.Config{})
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {

@@ -127,6 +127,8 @@ func (t *term) Save(ctx context.Context, records []cluster.Record) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
 	defer cancel()
+	start := t.m.deps.Clock.Now().Mono
+	defer func() { t.m.counts.stores.Observe(t.m.deps.Clock.Now().Mono - start) }()
 	limits := t.m.deps.Store.Limits()
 	for len(ops) > 0 {
 		n, size := 0, 0

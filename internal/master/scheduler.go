@@ -62,7 +62,7 @@ func (m *Master) serveScheduler(w http.ResponseWriter, r *http.Request) {
 		serve.Fail(w, http.StatusBadRequest, "The call cannot be read: "+err.Error())
 		return
 	}
-	m.counts.calls.Inc()
+	m.counts.call(call.GetType())
 	if call.GetType() == scheduler.Call_SUBSCRIBE {
 		t.serveSubscribe(w, r, call.GetSubscribe())
 		return

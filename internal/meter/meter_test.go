@@ -3,6 +3,7 @@ package meter
 import (
 	"encoding/json"
 	"math"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -44,8 +45,8 @@ func TestSnapshotHasTheFlatNamesOfTheOriginal(t *testing.T) {
 		"registrar/state_store_ms/p95": 96, "registrar/state_store_ms/p99": 100, "registrar/state_store_ms/p999": 100.9,
 		"registrar/state_store_ms/p9999": 100.99,
 	}
-	close := cmp.Comparer(func(a, b float64) bool { return math.Abs(a-b) < 1e-9 })
-	if diff := cmp.Diff(want, got, close); diff != "" {
+	near := cmp.Comparer(func(a, b float64) bool { return math.Abs(a-b) < 1e-9 })
+	if diff := cmp.Diff(want, got, near); diff != "" {
 		t.Errorf("snapshot (-want +got):\n%s", diff)
 	}
 }
@@ -67,7 +68,7 @@ func TestPrometheusShowsTheSameNumbers(t *testing.T) {
 	m.Timer("registrar/state_store_ms").Observe(time.Second)
 	m.Source(func(emit func(string, float64)) { emit("master/tasks_running", 7) })
 	w := httptest.NewRecorder()
-	m.Prometheus().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	m.Prometheus().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	for _, line := range []string{
 		"pando_master_slave_registrations_total 1", "pando_master_a_b 4", "pando_master_tasks_running 7",
 		`pando_registrar_state_store_seconds{quantile="0.5"} 1`, "pando_registrar_state_store_seconds_count 1",

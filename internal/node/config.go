@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -59,6 +60,8 @@ type Config struct {
 	// Version is of this build, Flags what was set, for showing.
 	Version string
 	Flags   map[string]string
+	// LogLevel is what the log's handler looks at; /logging/toggle raises it for a while. nil: it cannot be changed.
+	LogLevel *slog.LevelVar
 }
 
 // Defaults are what a node has that is told nothing.

@@ -193,7 +193,11 @@ func (n *Node) run(ctx context.Context, name string, part func(context.Context) 
 func (n *Node) openStore(ctx context.Context) error {
 	switch {
 	case n.cfg.Store == "" || n.cfg.Store == "embedded":
-		s, err := etcd.Open(ctx, etcd.Options{Dir: filepath.Join(n.cfg.DataDir, "etcd"), Log: n.log})
+		log, err := n.storeLog()
+		if err != nil {
+			return err
+		}
+		s, err := etcd.Open(ctx, etcd.Options{Dir: filepath.Join(n.cfg.DataDir, "etcd"), Log: log})
 		if err != nil {
 			return err
 		}
@@ -219,6 +223,24 @@ func (n *Node) openStore(ctx context.Context) error {
 	return nil
 }
 
+// storeLogMax is the size at which the store's log is begun anew when a node starts.
+const storeLogMax = 10 << 20
+
+// storeLog is where the embedded store's own warnings go: a file beside it, since they are no news to people.
+func (n *Node) storeLog() (*slog.Logger, error) {
+	path := filepath.Join(n.cfg.DataDir, "etcd.log")
+	mode := os.O_CREATE | os.O_WRONLY | os.O_APPEND
+	if st, err := os.Stat(path); err == nil && st.Size() > storeLogMax {
+		mode |= os.O_TRUNC
+	}
+	f, err := os.OpenFile(path, mode, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("the store's log: %w", err)
+	}
+	n.stops = append(n.stops, func() { _ = f.Close() }) // it was only appended to
+	return slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelWarn})), nil
+}
+
 func (n *Node) startMaster(ctx context.Context, l net.Listener) error {
 	if err := n.openStore(ctx); err != nil {
 		return err
@@ -234,7 +256,8 @@ func (n *Node) startMaster(ctx context.Context, l net.Listener) error {
 	n.master = master.New(master.Config{
 		Hostname: n.cfg.Hostname, IP: n.cfg.IP, Port: n.cfg.MasterPort, Cluster: n.cfg.Cluster, Book: book,
 		LeaseTTL: n.cfg.LeaseTTL, Alone: n.cfg.Store == "" || n.cfg.Store == "embedded", Flags: n.cfg.Flags, Version: n.cfg.Version,
-	}, master.Deps{Store: n.store, Clock: n.clock, Log: n.log.With("part", "master"), Meter: m})
+		WorkDir: n.cfg.DataDir,
+	}, master.Deps{Store: n.store, Clock: n.clock, Log: n.log.With("part", "master"), Meter: m, Level: n.cfg.LogLevel})
 	n.serve(l, n.master.Handler())
 	n.run(ctx, "master", n.master.Run)
 	return n.awaitLeading(ctx, n.cfg.Store == "" || n.cfg.Store == "embedded")
@@ -293,8 +316,9 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 		Masters: n.cfg.Masters, Hostname: n.cfg.Hostname, IP: n.cfg.IP, Port: n.cfg.AgentPort, WorkDir: work,
 		Resources: resources, Attributes: attributes, Strict: n.cfg.Strict, Boot: boot, Launches: 2 * runtime.NumCPU(),
 		Quota: n.cfg.CPUQuota, ShutdownGrace: n.cfg.ShutdownGrace, RecoveryTimeout: n.cfg.RecoveryTimeout,
+		GCDelay: n.cfg.GCDelay, GCHeadroom: n.cfg.GCHeadroom, Isolation: isolation(lacks),
 		SwitchUser: n.cfg.SwitchUser, Flags: n.cfg.Flags, Version: master.MesosVersion, Book: workload.Defaults(),
-	}, agent.Deps{Runtime: n.native, Fetcher: &fetch.Fetcher{}, Clock: n.clock, Log: n.log.With("part", "agent"), Meter: m})
+	}, agent.Deps{Runtime: n.native, Fetcher: &fetch.Fetcher{}, Clock: n.clock, Log: n.log.With("part", "agent"), Meter: m, Level: n.cfg.LogLevel})
 	if err != nil {
 		return err
 	}
@@ -302,6 +326,14 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 	n.serve(l, n.agent.Handler())
 	n.run(ctx, "agent", n.agent.Run)
 	return nil
+}
+
+// isolation names what holds containers, in the original's words.
+func isolation(lacks []string) string {
+	if len(lacks) > 0 {
+		return "posix/cpu,posix/mem"
+	}
+	return "cgroups/cpu,cgroups/mem"
 }
 
 // describe makes the machine's resources and attributes of what was set and what is detected.

@@ -15,7 +15,7 @@ func (f *Files) Handler(allow func(r *http.Request, attached string) bool) http.
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
 		p := q.Get("path")
-		what := path.Base(r.URL.Path)
+		what := strings.TrimSuffix(path.Base(r.URL.Path), ".json") // as clients from before 1.0 ask
 		if allow != nil {
 			attached := ""
 			if what != "debug" {

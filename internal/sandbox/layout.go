@@ -65,6 +65,9 @@ func Create(workDir string, r Run, uid, gid int) (string, error) {
 	if err := os.MkdirAll(runs, 0o755); err != nil {
 		return "", fmt.Errorf("make the sandbox's parent: %w; see that --work-dir can be written", err)
 	}
+	if err := letThrough(workDir, runs); err != nil {
+		return "", fmt.Errorf("make the sandbox's parent: %w", err)
+	}
 	path := filepath.Join(runs, r.Container)
 	err := os.Mkdir(path, 0o750)
 	if err == nil {
@@ -87,6 +90,21 @@ func Create(workDir string, r Run, uid, gid int) (string, error) {
 		return "", fmt.Errorf("link the latest run: %w", err)
 	}
 	return path, nil
+}
+
+// letThrough makes the directories between the work directory and the sandbox passable for all users, whatever the agent's
+// umask took: a task must be able to find out where it is. The sandbox itself stays closed.
+func letThrough(workDir, runs string) error {
+	st, err := os.Stat(runs)
+	if err != nil || st.Mode().Perm()&0o755 == 0o755 {
+		return err
+	}
+	for d := runs; d != filepath.Clean(workDir); d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Runs lists the sandboxes below a work directory, of all agent ids it has seen.

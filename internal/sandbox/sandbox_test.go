@@ -30,6 +30,11 @@ func TestASandboxIsWhereClientsLookForIt(t *testing.T) {
 	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o750 {
 		t.Errorf("mode %v, %v", st.Mode(), err)
 	}
+	for d := filepath.Dir(path); d != work; d = filepath.Dir(d) {
+		if st, err := os.Stat(d); err != nil || st.Mode().Perm() != 0o755 {
+			t.Errorf("%s has mode %v, %v", d, st.Mode(), err)
+		}
+	}
 	if _, err := Create(work, run, -1, -1); err != nil {
 		t.Errorf("again: %v", err)
 	}

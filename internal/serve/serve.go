@@ -192,7 +192,7 @@ func JSON(w http.ResponseWriter, r *http.Request, body []byte) {
 
 // Write answers with a body, gzipped when the client takes that and it is worth it.
 func Write(w http.ResponseWriter, r *http.Request, body []byte) {
-	if len(body) < 1024 || !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+	if !packs(r, body) {
 		_, _ = w.Write(body) // a client that is gone needs no answer
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pando-os/pando/internal/fault"
@@ -144,10 +145,8 @@ func (e *Election) hold(s Store, lease Lease, epoch int64) *Leadership {
 						return
 					}
 				}
-				for _, key := range c.Deletes {
-					if key == e.Key {
-						return
-					}
+				if slices.Contains(c.Deletes, e.Key) {
+					return
 				}
 			}
 		}

@@ -131,6 +131,9 @@ func (l List) appendV0Sum(dst []byte, like *Resource, keep func(*Resource) bool)
 	return append(dst, '}', '"')
 }
 
+// AppendV0Spans appends spans as v0 endpoints show ranges, without quotes: [1-5, 7-9].
+func AppendV0Spans(dst []byte, spans []Span) []byte { return appendSpans(dst, spans, ", ") }
+
 func appendSpans(dst []byte, spans []Span, between string) []byte {
 	dst = append(dst, '[')
 	for i, s := range spans {

@@ -5,6 +5,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -18,19 +19,19 @@ import (
 
 // event is one line of go test -json.
 type event struct {
-	Action  string
-	Package string
-	// ImportPath names the package of build output, which has no Package.
-	ImportPath string
-	Test       string
-	Output     string
-	Elapsed    float64
-	// FailedBuild is set on the fail of a package that did not compile.
-	FailedBuild string
+	Action  string  `json:"Action"`
+	Package string  `json:"Package"` // empty for build output
+	Test    string  `json:"Test"`    // empty for what is told of a package
+	Output  string  `json:"Output"`
+	Elapsed float64 `json:"Elapsed"` // seconds
 }
 
 // counts are the tests, subtests among them. A package that failed without a failed test of its own counts as one.
-type counts struct{ Passed, Failed, Skipped int }
+type counts struct {
+	Passed  int `json:"passed"`
+	Failed  int `json:"failed"`
+	Skipped int `json:"skipped"`
+}
 
 func (c counts) String() string {
 	return fmt.Sprintf("%d passed, %d failed, %d skipped", c.Passed, c.Failed, c.Skipped)
@@ -173,7 +174,7 @@ func run() error {
 	if flag.NArg() == 0 {
 		return errors.New("usage: tally [-into FILE] go test -json …")
 	}
-	cmd := exec.Command(flag.Arg(0), flag.Args()[1:]...)
+	cmd := exec.CommandContext(context.Background(), flag.Arg(0), flag.Args()[1:]...)
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {

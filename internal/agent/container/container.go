@@ -117,7 +117,8 @@ type Runtime interface {
 	// Exits delivers every exit at least once until Forget. The channel is closed by Close.
 	Exits() <-chan Exit
 	// Recover finds all containers, running or exited, that earlier processes left. It is called once, before Launch. What
-	// it reports as exited is not delivered by Exits again.
+	// it reports as exited is not delivered by Exits again. Among them may be containers whose Launch never returned; who
+	// does not know them kills them.
 	Recover(ctx context.Context) ([]State, error)
 	// Forget drops the record of a container that has exited. Forgetting what is unknown is no error.
 	Forget(id string) error

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -196,6 +197,25 @@ func TestWithoutCgroupsATaskLeavesNoProcessOfItsSession(t *testing.T) {
 	}
 	if _, err := n.Stats("c1"); container.KindOf(err) != container.KindGone {
 		t.Error(err)
+	}
+}
+
+func TestAProcessThatEscapedDoesNotHoldUpTheExit(t *testing.T) {
+	c, n := started(t)
+	// As root it can leave the cgroup; it keeps the output open.
+	script := "sleep 1000 & echo $!; for d in " + strings.Join(c.parent.Dirs(), " ") + "; do echo $! > $d/../../cgroup.procs; done"
+	s := c.spec("sh", "-c", script)
+	launch(t, n, s)
+	e := await(t, n)
+	if e.WaitStatus != 0 {
+		t.Errorf("exit %+v, stderr %q", e, read(t, s.Sandbox, "stderr"))
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(read(t, s.Sandbox, "stdout")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Errorf("it did not escape: %v", err)
 	}
 }
 
@@ -545,6 +565,35 @@ func TestTasksOutliveAKilledAgentAndTellTheirEndToTheNext(t *testing.T) {
 	await(t, n)
 	n.Forget("sleep")
 	n.Forget("sh")
+}
+
+func TestWhatTheAgentInheritedIsNotPassedOn(t *testing.T) {
+	c := newCage(t)
+	var pipe [2]int
+	if err := unix.Pipe(pipe[:]); err != nil { // without close-on-exec, as a careless parent leaves it
+		t.Fatal(err)
+	}
+	r := os.NewFile(uintptr(pipe[0]), "pipe")
+	defer r.Close()
+	n := c.open()
+	s := c.spec("sleep", "1000")
+	launch(t, n, s)
+	unix.Close(pipe[1])
+	got := make(chan error, 1)
+	go func() {
+		_, err := r.Read(make([]byte, 1))
+		got <- err
+	}()
+	select {
+	case err := <-got:
+		if err != io.EOF {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("somebody holds the pipe")
+	}
+	n.Kill(s.ID, 0)
+	await(t, n)
 }
 
 func TestTwoAgentsCannotShareADirectory(t *testing.T) {

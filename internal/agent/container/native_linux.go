@@ -74,6 +74,9 @@ func Open(cfg Config) (*Native, error) {
 		lock.Close()
 		return nil, fmt.Errorf("the runtime directory %s is in use by another agent; stop it, or name another with --runtime-dir", cfg.Dir)
 	}
+	// What whoever started us left open must not live on in shims: a pipe held by one would keep its reader waiting for as
+	// long as tasks run. All that Go opens is marked so already.
+	unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
 	n := &Native{
 		cfg:   cfg,
 		log:   cfg.Log,

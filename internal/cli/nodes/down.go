@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pando-os/pando/client"
+	"github.com/pando-os/pando/internal/cli/where"
 )
 
 // stopWithin is how long a node has to stop.
@@ -22,9 +23,10 @@ func down() *cobra.Command {
 --kill-tasks ends them first.`,
 		Example: "  pando down\n  pando down --kill-tasks --data-dir /tmp/pando",
 	}
-	dir := cmd.Flags().String("data-dir", defaultDataDir(), "data directory of the node")
+	dir := cmd.Flags().String("data-dir", defaultDataDir(), "data directory of the node (default: of the last up)")
 	kill := cmd.Flags().Bool("kill-tasks", false, "end every task first")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		lastUp(cmd, dir)
 		r, ok := read(*dir)
 		if !ok {
 			return fmt.Errorf("no node runs on %s; if another data directory is meant, name it with --data-dir", *dir)
@@ -46,6 +48,16 @@ func down() *cobra.Command {
 		return fmt.Errorf("pid %d did not stop within %s; its log may say why", r.PID, stopWithin)
 	}
 	return cmd
+}
+
+// lastUp takes the data directory of the last up when the command names none.
+func lastUp(cmd *cobra.Command, dir *string) {
+	if cmd.Flags().Changed("data-dir") {
+		return
+	}
+	if up, err := (where.Place{}).Last(); err == nil && up.DataDir != "" {
+		*dir = up.DataDir
+	}
 }
 
 // killAll ends every task and waits until all have ended.
@@ -95,9 +107,10 @@ func status() *cobra.Command {
 		Long:    `Says whether "pando up" runs on the data directory and what the cluster has. Exit code 3: nothing runs.`,
 		Example: "  pando status\n  pando status -o json",
 	}
-	dir := cmd.Flags().String("data-dir", defaultDataDir(), "data directory of the node")
+	dir := cmd.Flags().String("data-dir", defaultDataDir(), "data directory of the node (default: of the last up)")
 	output := cmd.Flags().StringP("output", "o", "text", "text or json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		lastUp(cmd, dir)
 		r, ok := read(*dir)
 		s := summary{Running: ok, DataDir: *dir, PID: r.PID, Master: r.Master, Agent: r.Agent}
 		if ok && r.Master != "" {
@@ -127,9 +140,6 @@ type ExitError struct{ Code int }
 
 // Error is never shown.
 func (e *ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) }
-
-// ExitCode is what the program ends with.
-func (e *ExitError) ExitCode() int { return e.Code }
 
 // summary is what status says.
 type summary struct {

@@ -22,7 +22,7 @@ import (
 
 // Commands are the commands of nodes. version is of this build.
 func Commands(version string) []*cobra.Command {
-	return []*cobra.Command{up(version), down(), status(), master(version), agent(version)}
+	return []*cobra.Command{up(version), down(), status(), master(version), agent(version), simulate(version)}
 }
 
 // defaultDataDir is where a node keeps its state when nobody says otherwise.
@@ -112,7 +112,9 @@ func run(cmd *cobra.Command, cfg node.Config, level string, withMaster, withAgen
 	if err := min.UnmarshalText([]byte(level)); err != nil {
 		return fmt.Errorf("--log: %q is not debug, info, warn or error", level)
 	}
-	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: min}))
+	cfg.LogLevel = new(slog.LevelVar)
+	cfg.LogLevel.Set(min)
+	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: cfg.LogLevel}))
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	pid, err := claim(cfg.DataDir)
@@ -131,6 +133,11 @@ func run(cmd *cobra.Command, cfg node.Config, level string, withMaster, withAgen
 		if err := place.Remember(note); err != nil {
 			log.Warn("later commands must be told --master", "error", err)
 		}
+		defer func() {
+			if err := place.Forget(os.Getpid()); err != nil {
+				log.Warn("the note of where the cluster is stays", "error", err)
+			}
+		}()
 	}
 	if err := pid.ready(ready); err != nil {
 		n.Stop()

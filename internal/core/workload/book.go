@@ -55,7 +55,8 @@ type Book struct {
 	states     map[Ref]*taskState
 	containers map[string]Ref
 	completed  []*TaskView
-	retries    []retry // by time
+	former     []*Framework // of completed tasks, the latest last
+	retries    []retry      // by time
 }
 
 // TaskView is one task as it is shown. Values are replaced, never changed.
@@ -111,9 +112,9 @@ func New(cfg Config, journal []Record, now machine.Now, rng *rand.Rand) *Book {
 	for i := range journal {
 		b.replay(&journal[i])
 	}
-	for id := range b.frameworks { // order: each by itself
-		if !b.has(id) { // a crash came between the record of its last task and its own
-			delete(b.frameworks, id)
+	for _, f := range b.sortedFrameworks() {
+		if !b.has(f.ID) { // a crash came between the record of its last task and its own
+			b.retire(f.ID)
 		}
 	}
 	return b
@@ -128,7 +129,7 @@ func (b *Book) replay(r *Record) {
 	case r.Framework != nil:
 		b.frameworks[r.Framework.ID] = r.Framework
 	case r.FrameworkGone != "":
-		delete(b.frameworks, r.FrameworkGone)
+		b.retire(r.FrameworkGone)
 	case r.Accepted != nil:
 		b.admit(r.Accepted)
 	case r.Gone != nil:
@@ -371,7 +372,7 @@ func (b *Book) forget(ref Ref, out *Out) {
 	out.Save = append(out.Save, Record{Gone: &ref})
 	out.Tell = append(out.Tell, Fact{Kind: FactTaskForgotten, Framework: ref.Framework, Task: ref.Task})
 	if _, ok := b.frameworks[ref.Framework]; ok && !b.has(ref.Framework) {
-		delete(b.frameworks, ref.Framework)
+		b.retire(ref.Framework)
 		out.Save = append(out.Save, Record{FrameworkGone: ref.Framework})
 	}
 }
@@ -383,6 +384,22 @@ func (b *Book) has(framework string) (any bool) {
 		return false
 	})
 	return any
+}
+
+// maxFormer bounds how many frameworks without tasks are remembered; the original's setting.
+const maxFormer = 50
+
+// retire remembers a framework of which nothing is left here, for as long as its past is shown.
+func (b *Book) retire(id string) {
+	f := b.frameworks[id]
+	if f == nil {
+		return
+	}
+	delete(b.frameworks, id)
+	b.former = append(slices.DeleteFunc(slices.Clone(b.former), func(x *Framework) bool { return x.ID == id }), f)
+	if n := len(b.former) - maxFormer; n > 0 {
+		b.former = b.former[n:]
+	}
 }
 
 // lost is a state as a framework may be told it: those that know nothing of partitions hear TASK_LOST.

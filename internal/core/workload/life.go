@@ -367,6 +367,8 @@ type View struct {
 	Agent      string
 	Registered bool
 	Frameworks []*Framework
+	// Former are frameworks of which nothing is left here but completed tasks, the latest last.
+	Former []*Framework
 	// Tasks are those that are not forgotten, by framework and id; Completed the last of those that are, oldest first.
 	Tasks     []*TaskView
 	Completed []*TaskView
@@ -376,6 +378,6 @@ type View struct {
 func (b *Book) View() *View {
 	return &View{
 		Agent: b.identity.Agent, Registered: b.registered, Frameworks: b.sortedFrameworks(),
-		Tasks: b.tasks.Items(), Completed: b.completed,
+		Former: b.former, Tasks: b.tasks.Items(), Completed: b.completed,
 	}
 }

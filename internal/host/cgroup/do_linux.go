@@ -49,7 +49,7 @@ func (s *System) Prepare(name string) *Parent {
 			err = delegate(c.dir, name, w.name)
 		}
 		if err != nil {
-			p.Lacks = append(p.Lacks, Lack{w.loss, err.Error(), "run the agent as root; in a container, give it a writable cgroup file system"})
+			p.Lacks = append(p.Lacks, Lack{w.loss, err.Error(), "run the agent as root; in a container, give it a writable cgroup file system whose root holds no process (move them into a child first)"})
 			continue
 		}
 		p.places[w.name] = place{dir, c.v2}

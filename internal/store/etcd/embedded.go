@@ -6,13 +6,17 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"path/filepath"
 	"time"
 
+	"go.etcd.io/bbolt"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.etcd.io/raft/v3/raftpb"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/pando-os/pando/internal/clock"
 	"github.com/pando-os/pando/internal/fault"
@@ -20,8 +24,9 @@ import (
 )
 
 // What one transaction of the embedded etcd may hold. etcd itself takes 128 operations and 1.5 MiB unless told otherwise;
-// a master gathers the changes of many messages into one transaction, so that they share one fsync.
-var embeddedLimits = store.Limits{Ops: 1 << 16, Bytes: 8 << 20}
+// a master gathers the changes of many messages into one transaction, so that they share one fsync. Beyond this a
+// transaction takes so long that those behind it notice, and etcd gives up on one after six seconds.
+var embeddedLimits = store.Limits{Ops: 1 << 13, Bytes: 8 << 20}
 
 // quota is how large the database may grow. The memory it takes follows what is used, not this.
 const quota = 4 << 30
@@ -33,7 +38,7 @@ type Options struct {
 	// ClientURL, when set, is where etcd also serves clients of other processes, such as "http://127.0.0.1:2379". Nobody is
 	// asked for credentials there. Empty: no socket is opened at all.
 	ClientURL string
-	// Log receives etcd's warnings and errors; nil drops them.
+	// Log receives etcd's warnings and errors; nil: slog.Default.
 	Log *slog.Logger
 }
 
@@ -63,17 +68,24 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 }
 
 func start(ctx context.Context, o Options) (*embed.Etcd, error) {
-	config, err := configure(o)
+	if err := checkDatabase(o.Dir); err != nil {
+		return nil, err
+	}
+	// While it starts, etcd warns of what is meant: no listener, no tokens, an election asked for early. Later warnings are
+	// for the operator. Its infos tell the life of raft, which nobody asks for.
+	level := zap.NewAtomicLevelAt(zapcore.ErrorLevel)
+	config, err := configure(o, zapTo(o.Log, level))
 	if err != nil {
 		return nil, err
 	}
-	server, err := embed.StartEtcd(config)
+	server, err := startEtcd(config)
 	if err != nil {
-		return nil, fault.Wrap(fault.Unavailable, err)
+		return nil, err
 	}
 	go elect(server.Server)
 	select {
 	case <-server.Server.ReadyNotify():
+		level.SetLevel(zapcore.WarnLevel)
 		return server, nil
 	case err := <-server.Err():
 		server.Close()
@@ -86,6 +98,32 @@ func start(ctx context.Context, o Options) (*embed.Etcd, error) {
 		server.Close()
 		return nil, ctx.Err()
 	}
+}
+
+// checkDatabase opens the database file once before etcd does, which panics in a goroutine of its own when it cannot.
+func checkDatabase(dir string) error {
+	name := filepath.Join(dir, "member", "snap", "db")
+	if _, err := os.Stat(name); err != nil {
+		return nil //nolint:nilerr // a missing file is a fresh directory, and any other trouble is etcd's to tell
+	}
+	db, err := bbolt.Open(name, 0o600, &bbolt.Options{ReadOnly: true, Timeout: time.Second})
+	if err != nil {
+		return fault.New(fault.Internal, "the database %s cannot be read (%w): put a copy back, or start on an empty directory", name, err)
+	}
+	return db.Close()
+}
+
+// startEtcd starts etcd and turns its panics into errors: it panics where its files cannot be read.
+func startEtcd(config *embed.Config) (server *embed.Etcd, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			server, err = nil, fault.New(fault.Internal, "its files cannot be read (%v): put a copy back, or start on an empty directory", p)
+		}
+	}()
+	if server, err = embed.StartEtcd(config); err != nil {
+		return nil, fault.New(fault.Unavailable, "etcd does not start: %w", err)
+	}
+	return server, nil
 }
 
 // elect makes the only member of a cluster its leader at once. Left alone it would wait half a second or more for a leader
@@ -108,7 +146,7 @@ func elect(s *etcdserver.EtcdServer) {
 
 // configure sets etcd up as the only member of its cluster. It talks to nobody, so it has no peer listener; the peer URL is
 // a name in its database that nothing ever connects to.
-func configure(o Options) (*embed.Config, error) {
+func configure(o Options, log *zap.Logger) (*embed.Config, error) {
 	c := embed.NewConfig()
 	c.Dir = o.Dir
 	c.Name = "pando"
@@ -136,8 +174,10 @@ func configure(o Options) (*embed.Config, error) {
 	c.SnapshotCount, c.SnapshotCatchUpEntries = 1000, 1
 	// Old revisions serve watchers that lag; nobody lags for minutes.
 	c.AutoCompactionMode, c.AutoCompactionRetention = embed.CompactorModePeriodic, (5 * time.Minute).String()
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(o.Log))
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log)
 	c.EnableGRPCGateway = false
+	// A slow commit is no news to people, and etcd would print every key of it.
+	c.WarningApplyDuration, c.WarningUnaryRequestDuration = time.Minute, time.Minute
 	return c, nil
 }
 
@@ -151,7 +191,7 @@ func Dial(ctx context.Context, endpoints []string, limits store.Limits, log *slo
 		limits.Bytes = 1 << 20 // etcd counts 1.5 MiB over the whole request, with its frame
 	}
 	client, err := clientv3.New(clientv3.Config{
-		Endpoints: endpoints, DialTimeout: 5 * time.Second, Logger: zapTo(log),
+		Endpoints: endpoints, DialTimeout: 5 * time.Second, Logger: zapTo(log, zapcore.WarnLevel),
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 5 * time.Second,
 	})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/pando-os/pando/internal/fault"
 	"github.com/pando-os/pando/internal/store"
@@ -68,6 +69,7 @@ func TestExistingEtcdPassesTheSuite(t *testing.T) {
 	}
 	storetest.Run(t, storetest.Subject{
 		Open: func(t *testing.T) store.Store {
+			t.Helper()
 			s, err := Dial(t.Context(), endpoints, store.Limits{}, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -216,6 +218,40 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestFilesThatCannotBeReadAreAnError(t *testing.T) {
+	for _, damaged := range []string{"member/snap/db", "member/wal"} {
+		t.Run(damaged, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := open(t, dir).Close(); err != nil {
+				t.Fatal(err)
+			}
+			name := filepath.Join(dir, damaged)
+			if damaged == "member/wal" {
+				logs, err := filepath.Glob(filepath.Join(name, "*-*.wal"))
+				if err != nil || len(logs) != 1 {
+					t.Fatal(logs, err)
+				}
+				name = logs[0]
+			}
+			if err := os.WriteFile(name, bytes.Repeat([]byte("damaged "), 10000), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			quiet := slog.New(slog.DiscardHandler)
+			s, err := Open(t.Context(), Options{Dir: dir, Log: quiet})
+			if err == nil {
+				_ = s.Close()
+				t.Fatal("opened")
+			}
+			if !strings.Contains(err.Error(), dir) {
+				t.Errorf("the directory is not named: %v", err)
+			}
+			if _, err := Open(t.Context(), Options{Dir: dir, Log: quiet}); fault.Is(err, fault.Conflict) {
+				t.Errorf("the failed start kept the lock: %v", err)
+			}
+		})
+	}
+}
+
 func TestEndpointsOfAnAddress(t *testing.T) {
 	for address, want := range map[string][]string{
 		"etcd://a:1":            {"a:1"},
@@ -235,7 +271,7 @@ func TestEndpointsOfAnAddress(t *testing.T) {
 
 func TestEtcdWarnsIntoOurLogAlone(t *testing.T) {
 	var out bytes.Buffer
-	log := zapTo(slog.New(slog.NewJSONHandler(&out, nil)))
+	log := zapTo(slog.New(slog.NewJSONHandler(&out, nil)), zapcore.WarnLevel)
 	log.Info("raft gossip")
 	log.With().Warn("slow disk")
 	if got := out.String(); strings.Contains(got, "gossip") || !strings.Contains(got, `"level":"WARN","msg":"slow disk"`) {

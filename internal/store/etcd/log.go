@@ -8,16 +8,20 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// zapTo makes the logger that etcd wants write warnings and worse to ours. A nil log drops everything.
-func zapTo(log *slog.Logger) *zap.Logger {
+// zapTo makes the logger that etcd wants write to ours what is at least of the lowest level. A nil log is the process' default
+// one, never silence: where etcd cannot go on, on a full disk say, it logs why and ends the process.
+func zapTo(log *slog.Logger, lowest zapcore.LevelEnabler) *zap.Logger {
 	if log == nil {
-		return zap.NewNop()
+		log = slog.Default()
 	}
-	return zap.New(slogCore{log.Handler()})
+	return zap.New(slogCore{log.Handler(), lowest})
 }
 
 // slogCore hands zap's entries to a slog handler.
-type slogCore struct{ handler slog.Handler }
+type slogCore struct {
+	handler slog.Handler
+	lowest  zapcore.LevelEnabler
+}
 
 func level(l zapcore.Level) slog.Level {
 	switch {
@@ -31,9 +35,8 @@ func level(l zapcore.Level) slog.Level {
 	return slog.LevelDebug
 }
 
-// Enabled leaves etcd's infos out: they tell the life of raft, which no operator of ours asks for.
 func (c slogCore) Enabled(l zapcore.Level) bool {
-	return l >= zapcore.WarnLevel && c.handler.Enabled(context.Background(), level(l))
+	return c.lowest.Enabled(l) && c.handler.Enabled(context.Background(), level(l))
 }
 
 func attrs(fields []zapcore.Field) []slog.Attr {
@@ -49,11 +52,17 @@ func attrs(fields []zapcore.Field) []slog.Attr {
 }
 
 func (c slogCore) With(fields []zapcore.Field) zapcore.Core {
-	return slogCore{c.handler.WithAttrs(attrs(fields))}
+	return slogCore{c.handler.WithAttrs(attrs(fields)), c.lowest}
+}
+
+// early says whether a message is what etcd says when it looks for the version of its files before the first batch was
+// written. It looks again a little later; ours starts faster than it expects.
+func early(message string) bool {
+	return message == "failed to update storage version" || message == "Failed to detect schema version"
 }
 
 func (c slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if c.Enabled(e.Level) {
+	if c.Enabled(e.Level) && !early(e.Message) {
 		return ce.AddCore(e, c)
 	}
 	return ce

@@ -104,7 +104,7 @@ func (s *Store) Commit(ctx context.Context, txn store.Txn) (int64, error) {
 }
 
 // Limits are etcd's, as the embedded one is set.
-func (s *Store) Limits() store.Limits { return store.Limits{Ops: 1 << 16, Bytes: 8 << 20} }
+func (s *Store) Limits() store.Limits { return store.Limits{Ops: 1 << 13, Bytes: 8 << 20} }
 
 // Close ends the client's watches and leaves its leases to run out.
 func (s *Store) Close() error {

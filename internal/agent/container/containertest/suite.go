@@ -42,6 +42,7 @@ func Suite(t *testing.T, machine func(*testing.T) Rig) {
 		{"a command that takes too long is ended and says so", tooLong},
 		{"a restarted agent finds what runs and what has ended", recovery},
 		{"a kill outlives the agent", killOutlives},
+		{"a completion time outlives the agent", completionOutlives},
 		{"a command beside a container gives its exit code", beside},
 		{"a command beside a container ends with its context", besideCancelled},
 		{"there is no command or statistic beside what does not run", besideNothing},
@@ -329,6 +330,28 @@ func killOutlives(r *rig) {
 	}
 	if st[0].Exit.WaitStatus != uint32(syscall.SIGKILL) {
 		r.Errorf("unexpected exit %+v", st[0].Exit)
+	}
+	r.Forget(s.ID)
+}
+
+func completionOutlives(r *rig) {
+	s := r.spec("sleep", "1000")
+	s.MaxCompletion, s.KillGrace = 200*time.Millisecond, time.Minute
+	r.launch(s)
+	r.Close()
+	time.Sleep(300 * time.Millisecond)
+	r.Runtime = r.Open()
+	st, err := r.Recover(r.Context())
+	if err != nil || len(st) != 1 {
+		r.Fatalf("recovered %+v, %v", st, err)
+	}
+	e := st[0].Exit
+	if e == nil { // a slow machine: it comes
+		got := r.exit(s.ID)
+		e = &got
+	}
+	if !e.TimedOut || e.WaitStatus != uint32(syscall.SIGTERM) {
+		r.Errorf("unexpected exit %+v", e)
 	}
 	r.Forget(s.ID)
 }

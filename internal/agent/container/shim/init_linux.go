@@ -2,6 +2,7 @@ package shim
 
 import (
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -70,7 +71,8 @@ func become(s *wire.Spec, up *os.File) *failure {
 	for _, r := range s.Rlimits {
 		// By syscall and not unix, since the runtime restores RLIMIT_NOFILE on exec unless syscall saw it set.
 		if err := syscall.Setrlimit(int(r.Type), &syscall.Rlimit{Cur: r.Soft, Max: r.Hard}); err != nil {
-			return fail(wire.KindRlimit, "set resource limit "+number(uint64(r.Type))+" to "+number(r.Soft)+"/"+number(r.Hard), err)
+			return fail(wire.KindRlimit, "set resource limit "+number(uint64(r.Type))+" to "+number(r.Soft)+" soft, "+number(r.Hard)+
+				" hard (no hard limit can be above the agent's own unless it has CAP_SYS_RESOURCE)", err)
 		}
 	}
 	if f := takeIdentity(s); f != nil {
@@ -87,8 +89,21 @@ func become(s *wire.Spec, up *os.File) *failure {
 	if os.Getppid() != parent {
 		return &failure{wire.KindSystem, "the shim died"}
 	}
-	unix.CloseRange(upFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
+	closeAllOnExec()
 	return fail(wire.KindExec, "execute "+path, syscall.Exec(path, s.Args, s.Env))
+}
+
+// closeAllOnExec keeps the command from getting descriptors that somebody left open before us.
+func closeAllOnExec() {
+	if unix.CloseRange(upFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return
+	}
+	entries, _ := os.ReadDir("/proc/self/fd") // Linux before 5.11
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd >= upFD {
+			unix.CloseOnExec(fd)
+		}
+	}
 }
 
 // lookPath finds the command as execvp would, along the container's own PATH.
@@ -232,14 +247,4 @@ func resetSignals() error {
 	return unix.PthreadSigmask(unix.SIG_SETMASK, new(unix.Sigset_t), nil)
 }
 
-func number(v uint64) string {
-	var b [20]byte
-	i := len(b)
-	for {
-		i--
-		b[i] = byte('0' + v%10)
-		if v /= 10; v == 0 {
-			return string(b[i:])
-		}
-	}
-}
+func number(v uint64) string { return strconv.FormatUint(v, 10) }

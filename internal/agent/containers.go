@@ -1,0 +1,102 @@
+package agent
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/pando-os/pando/internal/agent/container"
+	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/internal/serve"
+	"github.com/pando-os/pando/mesos/v0"
+)
+
+// running visits the tasks that have a process and that the reader may see, with what each uses. One that ends meanwhile
+// is passed over.
+func (r *reader) running(keep func(*workload.TaskView) bool, visit func(*workload.TaskView, *container.Stats)) {
+	live, _ := r.groups()
+	for _, g := range live {
+		for _, t := range g.tasks {
+			if t.PID == 0 || t.Ended || !keep(t) {
+				continue
+			}
+			if s, err := r.agent.deps.Runtime.Stats(t.Container); err == nil {
+				visit(t, &s)
+			}
+		}
+	}
+}
+
+// serveContainers lists containers: all, one by its id, or those of a framework or of one of its executors.
+func (a *Agent) serveContainers(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	id, framework, executor := q.Get("container_id"), q.Get("framework_id"), q.Get("executor_id")
+	if id != "" && (framework != "" || executor != "") || executor != "" && framework == "" {
+		serve.Fail(w, http.StatusBadRequest, "The query may name container_id alone, framework_id alone, or framework_id and executor_id.")
+		return
+	}
+	rd, _ := a.reader(r)
+	dst, n := []byte{'['}, 0
+	rd.running(func(t *workload.TaskView) bool {
+		return (id == "" || id == t.Container) && (framework == "" || framework == t.Task.Framework) && (executor == "" || executor == t.Task.ID)
+	}, func(t *workload.TaskView, s *container.Stats) {
+		dst = v0.Text(append(v0.Comma(dst, n), `{"container_id":`...), t.Container)
+		dst = appendUse(append(dst, ','), t, s)
+		dst = v0.Text(append(dst, `,"status":{"container_id":{"value":`...), t.Container)
+		dst = strconv.AppendUint(append(dst, `},"executor_pid":`...), uint64(t.PID), 10)
+		dst = append(dst, "}}"...)
+		n++
+	})
+	serve.JSON(w, r, append(dst, ']'))
+}
+
+// serveStatistics lists what executors use.
+func (a *Agent) serveStatistics(w http.ResponseWriter, r *http.Request) {
+	rd, _ := a.reader(r)
+	dst, n := []byte{'['}, 0
+	rd.running(func(*workload.TaskView) bool { return true }, func(t *workload.TaskView, s *container.Stats) {
+		dst = append(appendUse(append(v0.Comma(dst, n), '{'), t, s), '}')
+		n++
+	})
+	serve.JSON(w, r, append(dst, ']'))
+}
+
+// appendUse appends the members that name an executor and say what it uses.
+func appendUse(dst []byte, t *workload.TaskView, s *container.Stats) []byte {
+	dst = v0.Text(append(dst, `"executor_id":`...), t.Task.ID)
+	dst = v0.Text(append(dst, `,"executor_name":`...), executorName(t.Task))
+	dst = v0.Text(append(dst, `,"framework_id":`...), t.Task.Framework)
+	dst = v0.Text(append(dst, `,"source":`...), t.Task.ID)
+	dst = appendStats(append(dst, `,"statistics":`...), s)
+	return dst
+}
+
+// appendStats appends a ResourceStatistics. A limit that is not set is left out, and with it what is counted against it.
+func appendStats(dst []byte, s *container.Stats) []byte {
+	dst = v0.Number(append(dst, `{"timestamp":`...), s.Timestamp)
+	dst = v0.Number(append(dst, `,"cpus_user_time_secs":`...), s.CPUsUserSecs)
+	dst = v0.Number(append(dst, `,"cpus_system_time_secs":`...), s.CPUsSystemSecs)
+	if s.CPUsLimit > 0 {
+		dst = v0.Number(append(dst, `,"cpus_limit":`...), s.CPUsLimit)
+		dst = strconv.AppendUint(append(dst, `,"cpus_nr_periods":`...), s.Periods, 10)
+		dst = strconv.AppendUint(append(dst, `,"cpus_nr_throttled":`...), s.Throttled, 10)
+		dst = v0.Number(append(dst, `,"cpus_throttled_time_secs":`...), s.ThrottledSecs)
+	}
+	dst = v0.Number(append(dst, `,"cpus_soft_limit":`...), s.CPUsSoftLimit)
+	for _, m := range []struct {
+		name  string
+		value uint64
+		limit bool
+	}{
+		{`,"mem_total_bytes":`, s.MemTotal, false}, {`,"mem_limit_bytes":`, s.MemLimit, true}, {`,"mem_soft_limit_bytes":`, s.MemSoftLimit, true},
+		{`,"mem_rss_bytes":`, s.MemRSS, false}, {`,"mem_anon_bytes":`, s.MemAnon, false}, {`,"mem_cache_bytes":`, s.MemCache, false},
+		{`,"mem_file_bytes":`, s.MemFile, false}, {`,"mem_mapped_file_bytes":`, s.MemMapped, false}, {`,"mem_swap_bytes":`, s.MemSwap, false},
+		{`,"mem_unevictable_bytes":`, s.MemUnevictable, false}, {`,"mem_kmem_usage_bytes":`, s.MemKernel, false},
+		{`,"mem_kmem_tcp_usage_bytes":`, s.MemKernelTCP, false},
+	} {
+		if !m.limit || m.value > 0 {
+			dst = strconv.AppendUint(append(dst, m.name...), m.value, 10)
+		}
+	}
+	// Nobody listens for memory pressure here; readers of these expect them to be there.
+	return append(dst, `,"mem_low_pressure_counter":0,"mem_medium_pressure_counter":0,"mem_critical_pressure_counter":0}`...)
+}

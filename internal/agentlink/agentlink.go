@@ -1,0 +1,63 @@
+// Package agentlink is the wire between agents and the leading master (proto/pando/link): its frames, and on the agent's
+// side how they become inputs of the agent's book and how its messages become frames.
+package agentlink
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	// Path is where agents ask a master for the link, and Protocol what they ask to upgrade to.
+	Path     = "/pando/v1/agent"
+	Protocol = "pando-agent"
+	// Version is the only one there is.
+	Version = 1
+	// MaxFrame bounds one frame.
+	MaxFrame = 64 << 20
+	// FrameGoal is about how large a frame grows before another is begun.
+	FrameGoal = 1 << 20
+	// keep is the largest buffer that is used again for the next frame.
+	keep = 64 << 10
+)
+
+// ReadFrame reads one frame into m. It gives back a buffer for the next call; nothing of m refers to it.
+func ReadFrame(r *bufio.Reader, buf []byte, m proto.Message) ([]byte, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return buf, err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n > MaxFrame {
+		return buf, fmt.Errorf("a frame of %d bytes is larger than the %d allowed", n, MaxFrame)
+	}
+	if cap(buf) < int(n) {
+		buf = make([]byte, n)
+	}
+	buf = buf[:n]
+	if _, err := io.ReadFull(r, buf); err != nil {
+		return buf, err
+	}
+	if err := proto.Unmarshal(buf, m); err != nil {
+		return buf, fmt.Errorf("frame: %w", err)
+	}
+	if cap(buf) > keep {
+		buf = nil
+	}
+	return buf, nil
+}
+
+// AppendFrame appends a message as a frame.
+func AppendFrame(dst []byte, m proto.Message) ([]byte, error) {
+	at := len(dst)
+	out, err := proto.MarshalOptions{}.MarshalAppend(append(dst, 0, 0, 0, 0), m)
+	if err != nil {
+		return dst[:at], fmt.Errorf("a frame cannot be encoded: %w", err)
+	}
+	binary.BigEndian.PutUint32(out[at:], uint32(len(out)-at-4))
+	return out, nil
+}

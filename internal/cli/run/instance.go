@@ -1,0 +1,253 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+
+	"github.com/pando-os/pando/client"
+	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/gen/mesosv1/scheduler"
+	"github.com/pando-os/pando/internal/cli/fate"
+)
+
+// maxAttempts is how often an instance is launched anew when its launch is known to have come to nothing.
+const maxAttempts = 5
+
+// instance is one of the command's runs. A launch that came to nothing is tried again as a task with another id.
+//
+//	waiting --offer--> launched --RUNNING--> started --terminal--> over
+//	   ^                  |
+//	   +--- never ran ----+
+type instance struct {
+	number   int
+	attempt  int
+	id       string // the task's, of this attempt
+	launched bool
+	started  bool
+	over     bool
+	code     int // when over
+	last     *mesosv1.TaskStatus
+
+	agent   *mesosv1.AgentID
+	host    string
+	address string        // "ip:port" of the agent
+	ended   chan struct{} // closed with the terminal status, for those who copy its output
+	copying int           // streams that are not complete; zero before they are looked at
+}
+
+func (r *run) newInstance(number int) *instance {
+	i := &instance{number: number}
+	r.reset(i)
+	return i
+}
+
+func (r *run) reset(i *instance) {
+	i.attempt++
+	i.launched, i.last, i.ended = false, nil, make(chan struct{})
+	i.id = fmt.Sprintf("%s-%s.%d", r.Name, r.suffix, i.number)
+	if i.attempt > 1 {
+		i.id += "." + strconv.Itoa(i.attempt)
+	}
+}
+
+func (i *instance) taskID() *mesosv1.TaskID { return &mesosv1.TaskID{Value: &i.id} }
+
+// title names the instance to people.
+func (r *run) title(i *instance) string {
+	if len(r.instances) == 1 {
+		return "the task"
+	}
+	return fmt.Sprintf("instance %d", i.number)
+}
+
+// The times for which an offer that was not used is not made again, in seconds.
+const (
+	soon = 1.0
+	late = 3600.0
+)
+
+// offer puts as many waiting instances on an offer as it holds and declines it otherwise.
+func (r *run) offer(ctx context.Context, offer *mesosv1.Offer) {
+	address := agentAddress(offer)
+	rest := offer.GetResources()
+	var placed []*instance
+	var tasks []*mesosv1.TaskInfo
+	for _, i := range r.instances {
+		if i.launched || i.over || r.Here && !local(address) {
+			continue
+		}
+		part, left, ok := r.Need.take(rest)
+		if !ok {
+			break
+		}
+		rest = left
+		i.launched, i.agent, i.host, i.address = true, offer.GetAgentId(), offer.GetHostname(), address
+		placed = append(placed, i)
+		tasks = append(tasks, r.task(i, part))
+	}
+	if len(placed) == 0 {
+		refuse := soon
+		if !r.waiting() {
+			refuse = late
+		}
+		_ = r.call(ctx, &scheduler.Call{Type: scheduler.Call_DECLINE.Enum(), Decline: &scheduler.Call_Decline{
+			OfferIds: []*mesosv1.OfferID{offer.GetId()}, Filters: &mesosv1.Filters{RefuseSeconds: new(refuse)},
+		}})
+		return
+	}
+	err := r.call(ctx, &scheduler.Call{Type: scheduler.Call_ACCEPT.Enum(), Accept: &scheduler.Call_Accept{
+		OfferIds: []*mesosv1.OfferID{offer.GetId()},
+		Operations: []*mesosv1.Offer_Operation{{
+			Type: mesosv1.Offer_Operation_LAUNCH.Enum(), Launch: &mesosv1.Offer_Operation_Launch{TaskInfos: tasks},
+		}},
+		Filters: &mesosv1.Filters{RefuseSeconds: new(soon)},
+	}})
+	// Unless the master refused it, the launch may have happened; the next subscription's reconciliation tells.
+	if refused(err) {
+		for _, i := range placed {
+			r.again(i, &mesosv1.TaskStatus{State: mesosv1.TaskState_TASK_DROPPED.Enum(), Message: new(err.Error())})
+		}
+	}
+}
+
+func agentAddress(offer *mesosv1.Offer) string {
+	a := offer.GetUrl().GetAddress()
+	switch {
+	case a.GetIp() != "":
+		return net.JoinHostPort(a.GetIp(), strconv.Itoa(int(a.GetPort())))
+	case a.GetHostname() != "":
+		return net.JoinHostPort(a.GetHostname(), strconv.Itoa(int(a.GetPort())))
+	}
+	return net.JoinHostPort(offer.GetHostname(), "5051")
+}
+
+func (r *run) task(i *instance, resources []*mesosv1.Resource) *mesosv1.TaskInfo {
+	env := append([]*mesosv1.Environment_Variable{
+		{Name: new("PANDO_INSTANCE"), Value: new(strconv.Itoa(i.number))},
+	}, r.Env...)
+	return &mesosv1.TaskInfo{
+		Name: &r.Name, TaskId: i.taskID(), AgentId: i.agent, Resources: resources,
+		Command: &mesosv1.CommandInfo{
+			Shell: new(false), Value: &r.Argv[0], Arguments: r.Argv, User: &r.User, Uris: r.URIs,
+			Environment: &mesosv1.Environment{Variables: env},
+		},
+	}
+}
+
+// update takes note of one status. One of another attempt, or after the end, says nothing new.
+func (r *run) update(ctx context.Context, s *mesosv1.TaskStatus) {
+	var i *instance
+	for _, candidate := range r.instances {
+		if candidate.id == s.GetTaskId().GetValue() {
+			i = candidate
+		}
+	}
+	if i == nil || i.over {
+		return
+	}
+	state := s.GetState()
+	switch {
+	case state == mesosv1.TaskState_TASK_UNREACHABLE:
+		r.Say("%s: its node %s cannot be reached; waiting for it", r.title(i), i.host)
+		return
+	case state == mesosv1.TaskState_TASK_UNKNOWN || state == mesosv1.TaskState_TASK_DROPPED, i.last == nil && absent(s):
+		if i.last == nil {
+			r.again(i, s)
+			return
+		}
+	}
+	i.last = s
+	r.told = ""
+	if state == mesosv1.TaskState_TASK_RUNNING && !i.started {
+		i.started = true
+		r.copy(ctx, i)
+	}
+	if client.Terminal(state.String()) || state == mesosv1.TaskState_TASK_UNKNOWN {
+		r.end(ctx, i)
+	}
+}
+
+// absent says that the cluster looked for the task and found nothing.
+func absent(s *mesosv1.TaskStatus) bool {
+	switch s.GetState() {
+	case mesosv1.TaskState_TASK_GONE, mesosv1.TaskState_TASK_LOST:
+		return s.GetReason() == mesosv1.TaskStatus_REASON_RECONCILIATION || s.GetReason() == mesosv1.TaskStatus_REASON_INVALID_OFFERS
+	}
+	return false
+}
+
+// again launches an instance that is known not to have run, unless that was tried too often or is not wanted any more.
+func (r *run) again(i *instance, s *mesosv1.TaskStatus) {
+	if r.stopCode == 0 && i.attempt < maxAttempts {
+		r.reset(i)
+		return
+	}
+	i.last, i.over, i.code = s, true, fate.NeverStarted
+	r.Say("%s: %s", r.title(i), fate.Words(s))
+}
+
+func (r *run) end(ctx context.Context, i *instance) {
+	i.over, i.code = true, fate.Code(i.last, i.started)
+	if !i.started && wrote(i.last) {
+		r.copy(ctx, i) // it was too quick for us to see it run
+	}
+	close(i.ended)
+	if i.code != 0 && r.stopCode == 0 {
+		r.Say("%s on %s: %s", r.title(i), i.host, fate.Words(i.last))
+	}
+}
+
+// wrote says whether a task that ended like this may have had a sandbox.
+func wrote(s *mesosv1.TaskStatus) bool {
+	switch s.GetState() {
+	case mesosv1.TaskState_TASK_FINISHED, mesosv1.TaskState_TASK_FAILED, mesosv1.TaskState_TASK_KILLED:
+		return true
+	}
+	return false
+}
+
+// copyEnd says that a stream of an instance is complete, or why it is not.
+type copyEnd struct {
+	instance *instance
+	name     string
+	err      error
+}
+
+// copy starts to copy what the instance writes.
+func (r *run) copy(ctx context.Context, i *instance) {
+	if r.Detach {
+		return
+	}
+	agent, err := client.NewAgent(i.address, nil)
+	if err != nil {
+		r.Say("%s: its output cannot be read: %v", r.title(i), err)
+		return
+	}
+	sandbox := (&client.Task{ID: i.id, FrameworkID: r.scheduler.FrameworkID()}).Sandbox()
+	for name, to := range map[string]*gate{"stdout": r.out, "stderr": r.err} {
+		var w io.Writer = through{to}
+		flush := func() error { return nil }
+		if len(r.instances) > 1 {
+			l := &lines{gate: to, prefix: fmt.Sprintf("[%*d] ", len(strconv.Itoa(len(r.instances)-1)), i.number)}
+			w, flush = l, l.flush
+		}
+		i.copying++
+		go func() {
+			err := agent.Tail(ctx, r.Clock, sandbox+"/"+name, 0, w, i.ended)
+			if err == nil {
+				err = flush()
+			}
+			give(ctx, r.copied, copyEnd{i, name, err})
+		}()
+	}
+}
+
+func (r *run) complete(end copyEnd) {
+	end.instance.copying--
+	if end.err != nil {
+		r.Say("%s: its %s is not complete: %v", r.title(end.instance), end.name, end.err)
+	}
+}

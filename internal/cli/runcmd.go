@@ -1,0 +1,193 @@
+package cli
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"os/user"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/cli/run"
+	"github.com/pando-os/pando/internal/fault"
+)
+
+// runFlags are what people give to pando run.
+type runFlags struct {
+	cpus             float64
+	mem              string
+	env, uris, files []string
+	user, role, name string
+	instances        int
+	timeout          time.Duration
+	detach           bool
+}
+
+func (a *App) runCommand() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run [flags] -- COMMAND [ARGUMENT]...",
+		Short: "Run a command on the cluster, with its output here",
+		Long: `Run a command on the cluster, and end as it ends.
+
+What it writes to standard output and error is written to ours, complete when run returns. The exit code is the
+command's own, or 128 and the signal's number; 123 says that it was lost, 124 that the time limit ended it, 125 that
+it never started, 130 that Ctrl-C did. With several instances every line has its number before it, and the code is
+that of the lowest-numbered instance that did not end with 0.
+
+While there is no room, run waits and says what is short. When the master goes away, run waits for it; the command
+goes on. Ctrl-C kills the command. With --detach, run prints FRAMEWORK/TASK once the command is launched, and leaves.`,
+		Example: `  pando run -- sh -c 'echo hello from $(hostname)'
+  pando run --cpus 2 --mem 1GB --uri https://example.org/data.tar.gz -- ./data/work
+  pando run --instances 3 -- sh -c 'echo I am $PANDO_INSTANCE'
+  pando run --detach --name web -- python3 -m http.server 8000`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			found, err := a.find()
+			if err != nil {
+				return err
+			}
+			options, err := f.options(args, a.Getenv)
+			if err != nil {
+				return err
+			}
+			interrupt, stop := a.Interrupts()
+			defer stop()
+			options.Masters, options.Interrupt, options.Clock = found.Masters, interrupt, a.Clock
+			options.Stdout, options.Stderr = a.Out, a.Err
+			options.Say = func(format string, args ...any) {
+				fmt.Fprintf(a.Err, "pando run: "+format+"\n", args...)
+			}
+			result, err := run.Run(cmd.Context(), options)
+			if err != nil {
+				return err
+			}
+			if f.detach {
+				for _, t := range result.Tasks {
+					fmt.Fprintln(a.Out, t)
+				}
+			}
+			if result.Code != 0 {
+				return exit{result.Code}
+			}
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.SetInterspersed(false) // what follows the command's name is the command's
+	flags.Float64Var(&f.cpus, "cpus", 0.1, "processors for each instance")
+	flags.StringVar(&f.mem, "mem", "128MB", "memory for each instance, as 512, 512MB or 2GB")
+	flags.StringArrayVar(&f.env, "env", nil, "set a variable, `NAME=VALUE`; NAME alone takes the value from here")
+	flags.StringArrayVar(&f.uris, "uri", nil, "fetch this `URI` into the sandbox; archives are unpacked")
+	flags.StringArrayVar(&f.files, "file", nil, "copy this `FILE` of this machine into the sandbox; runs on a node of this machine only")
+	flags.StringVar(&f.user, "user", "", "run as this user (default: who you are)")
+	flags.StringVar(&f.role, "role", "*", "take resources of this role")
+	flags.StringVar(&f.name, "name", "", "name of the task (default: the command's)")
+	flags.IntVar(&f.instances, "instances", 1, "how many to run at the same time")
+	flags.DurationVar(&f.timeout, "timeout", 0, "kill the command after this time, waiting included; 0: never")
+	flags.BoolVar(&f.detach, "detach", false, "leave once the command is launched")
+	return cmd
+}
+
+// options checks what was given and makes it what package run takes.
+func (f *runFlags) options(argv []string, getenv func(string) string) (run.Options, error) {
+	mem, err := parseMem(f.mem)
+	if err != nil {
+		return run.Options{}, err
+	}
+	o := run.Options{
+		Argv: argv, Need: run.NewNeed(f.cpus, mem), Name: f.name, User: f.user, Role: f.role, Instances: f.instances,
+		Timeout: f.timeout, Detach: f.detach, Here: len(f.files) > 0,
+	}
+	switch {
+	case f.cpus < 0.001 || f.cpus > 1e6 || math.IsNaN(f.cpus):
+		return o, fault.New(fault.Invalid, "--cpus is %v: give it 0.001 or more", f.cpus)
+	case f.instances < 1 || f.instances > 10000:
+		return o, fault.New(fault.Invalid, "--instances is %d: give it 1 to 10000", f.instances)
+	case f.timeout < 0:
+		return o, fault.New(fault.Invalid, "--timeout is %v: give it a time like 30s, or 0 for none", f.timeout)
+	case f.timeout > 0 && f.detach:
+		return o, fault.New(fault.Invalid, "--timeout needs somebody who waits: leave out --detach")
+	}
+	if o.Name == "" {
+		o.Name = nameOf(argv[0])
+	} else if o.Name != nameOf(o.Name) {
+		return o, fault.New(fault.Invalid, "--name is %q: give it letters, digits, dots, dashes and underscores", o.Name)
+	}
+	if o.User == "" {
+		u, err := user.Current()
+		if err != nil {
+			return o, fault.New(fault.Invalid, "who you are is not known: give --user: %w", err)
+		}
+		o.User = u.Username
+	}
+	for _, e := range f.env {
+		name, value, given := strings.Cut(e, "=")
+		if !given {
+			value = getenv(name)
+		}
+		if name == "" {
+			return o, fault.New(fault.Invalid, "--env is %q: give it NAME=VALUE", e)
+		}
+		o.Env = append(o.Env, &mesosv1.Environment_Variable{Name: &name, Value: &value})
+	}
+	for _, uri := range f.uris {
+		o.URIs = append(o.URIs, &mesosv1.CommandInfo_URI{Value: &uri})
+	}
+	for _, file := range f.files {
+		uri, err := localFile(file)
+		if err != nil {
+			return o, err
+		}
+		o.URIs = append(o.URIs, uri)
+	}
+	return o, nil
+}
+
+// localFile makes the URI of a file of this machine, which keeps its name and whether it can be run.
+func localFile(name string) (*mesosv1.CommandInfo_URI, error) {
+	full, err := filepath.Abs(name)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "--file %s: %w", name, err)
+	}
+	info, err := os.Stat(full)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "--file %s: %w", name, err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fault.New(fault.Invalid, "--file %s is no plain file: pack a directory with tar and use --uri", name)
+	}
+	return &mesosv1.CommandInfo_URI{
+		Value: new("file://" + filepath.ToSlash(full)), Extract: new(false), Executable: new(info.Mode()&0o111 != 0),
+	}, nil
+}
+
+var unnamed = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+
+// nameOf makes a task's name of a command: its last part, without what ids may not hold.
+func nameOf(command string) string {
+	name := strings.Trim(unnamed.ReplaceAllString(path.Base(filepath.ToSlash(command)), "-"), "-.")
+	if name == "" {
+		return "task"
+	}
+	return name
+}
+
+// parseMem reads an amount of memory in MB: a number, or one with its unit.
+func parseMem(text string) (float64, error) {
+	digits := strings.TrimRight(text, "BKMGTikmgtb ")
+	n, err := strconv.ParseFloat(digits, 64)
+	units := map[string]float64{"": 1, "mb": 1, "m": 1, "mib": 1, "gb": 1024, "g": 1024, "gib": 1024, "kb": 1. / 1024, "k": 1. / 1024, "tb": 1 << 20, "t": 1 << 20}
+	factor, known := units[strings.ToLower(strings.TrimSpace(text[len(digits):]))]
+	if err != nil || !known || !(n > 0) || math.IsInf(n, 0) || n*factor < 0.001 || n*factor > 1e12 {
+		return 0, fault.New(fault.Invalid, "--mem is %q: give it an amount like 512, 512MB or 2GB", text)
+	}
+	return n * factor, nil
+}

@@ -1,0 +1,122 @@
+package reads
+
+import (
+	"strings"
+
+	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/mesos/resource"
+)
+
+// use is what there is of a resource and what tasks hold, revocable and not; offered is what lies in offers.
+type use struct{ total, used, revocableTotal, revocableUsed, offered resource.Quantity }
+
+// measured are the resources that metrics show; only the first three are the allocator's too, as in the original.
+var measured = [...]string{"cpus", "mem", "disk", "gpus"}
+
+// Emit gives the numbers that can be read off a view, under the original's names.
+func Emit(v *cluster.View, emit func(name string, value float64)) {
+	var uses [len(measured)]use
+	each := func(l resource.List, add func(u *use, q resource.Quantity, revocable bool)) {
+		for i := range l {
+			for k, name := range measured {
+				if l[i].Name == name && l[i].Kind == resource.Scalar {
+					add(&uses[k], l[i].Scalar, l[i].Revocable())
+				}
+			}
+		}
+	}
+	registry := 0
+	for a := range v.Agents {
+		registry += len(a.Spec.ID) + len(a.Spec.Info)
+		if a.Mark != cluster.Admitted || a.Recovered {
+			continue
+		}
+		each(a.Spec.Total, func(u *use, q resource.Quantity, revocable bool) {
+			if revocable {
+				u.revocableTotal += q
+			} else {
+				u.total += q
+			}
+		})
+	}
+	connected, disconnected := 0, 0
+	for f := range v.Frameworks {
+		registry += len(f.Spec.ID) + len(f.Spec.Info)
+		if f.Connected {
+			connected++
+		} else {
+			disconnected++
+		}
+	}
+	for f := range v.CompletedFrameworks {
+		registry += len(f.Spec.ID) + len(f.Spec.Info)
+	}
+	var tasks counts
+	for t := range v.Tasks {
+		if t.Unreachable {
+			tasks.add(mesosv1.TaskState_TASK_UNREACHABLE)
+			continue
+		}
+		tasks.add(t.State)
+		if t.Released {
+			continue
+		}
+		each(t.Spec.Resources, func(u *use, q resource.Quantity, revocable bool) {
+			if revocable {
+				u.revocableUsed += q
+			} else {
+				u.used += q
+			}
+		})
+	}
+	offers := 0
+	for o := range v.Offers {
+		offers++
+		each(o.Resources, func(u *use, q resource.Quantity, _ bool) { u.offered += q })
+	}
+
+	for k, name := range measured {
+		emitUse("master/"+name, &uses[k], emit)
+		if name == "gpus" {
+			continue
+		}
+		u := &uses[k]
+		emit("allocator/mesos/resources/"+name+"/total", (u.total + u.revocableTotal).Float())
+		emit("allocator/mesos/resources/"+name+"/offered_or_allocated", (u.used + u.revocableUsed + u.offered).Float())
+	}
+	n := Agents(v)
+	emit("master/slaves_active", float64(n.Active))
+	emit("master/slaves_inactive", float64(n.Inactive))
+	emit("master/slaves_connected", float64(n.Connected))
+	emit("master/slaves_disconnected", float64(n.Disconnected))
+	emit("master/slaves_unreachable", float64(n.Unreachable))
+	emit("master/frameworks_active", float64(connected))
+	emit("master/frameworks_connected", float64(connected))
+	emit("master/frameworks_inactive", float64(disconnected))
+	emit("master/frameworks_disconnected", float64(disconnected))
+	for _, s := range []mesosv1.TaskState{
+		mesosv1.TaskState_TASK_STAGING, mesosv1.TaskState_TASK_STARTING, mesosv1.TaskState_TASK_RUNNING,
+		mesosv1.TaskState_TASK_KILLING, mesosv1.TaskState_TASK_UNREACHABLE,
+	} {
+		emit("master/tasks_"+strings.ToLower(strings.TrimPrefix(s.String(), "TASK_")), float64(tasks[s]))
+	}
+	emit("master/outstanding_offers", float64(offers))
+	emit("registrar/registry_size_bytes", float64(registry))
+}
+
+func emitUse(name string, u *use, emit func(string, float64)) {
+	emit(name+"_total", u.total.Float())
+	emit(name+"_used", u.used.Float())
+	emit(name+"_percent", share(u.used, u.total))
+	emit(name+"_revocable_total", u.revocableTotal.Float())
+	emit(name+"_revocable_used", u.revocableUsed.Float())
+	emit(name+"_revocable_percent", share(u.revocableUsed, u.revocableTotal))
+}
+
+func share(part, whole resource.Quantity) float64 {
+	if whole <= 0 {
+		return 0
+	}
+	return float64(part) / float64(whole)
+}

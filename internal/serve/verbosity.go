@@ -1,0 +1,92 @@
+package serve
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Verbosity answers /logging/toggle: without parameters with how much more than usual is logged now, 0 for nothing; with
+// level and duration it logs that much more for so long. From 1 on everything is logged.
+type Verbosity struct {
+	// Level is what the log's handler looks at; nil when nothing can be changed.
+	Level *slog.LevelVar
+	// Duration reads words such as "10mins".
+	Duration func(string) (time.Duration, error)
+
+	mu    sync.Mutex
+	usual slog.Level  // while raised
+	back  *time.Timer // to the usual level; nil while not raised
+}
+
+// ServeHTTP answers. Only root may change the level, and only with POST: a link on a web page must not.
+func (v *Verbosity) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	level, duration := r.FormValue("level"), r.FormValue("duration")
+	if level == "" && duration == "" {
+		v.show(w)
+		return
+	}
+	if !Post(w, r) {
+		return
+	}
+	n, err := strconv.Atoi(level)
+	if err != nil || n < 0 {
+		Fail(w, http.StatusBadRequest, "level must be a whole number of at least 0; it is "+strconv.Quote(clip(level))+".")
+		return
+	}
+	d, err := v.Duration(duration)
+	if err != nil || d <= 0 {
+		Fail(w, http.StatusBadRequest, "duration must be a time such as 10mins; it is "+strconv.Quote(clip(duration))+".")
+		return
+	}
+	if !Who(r).Root {
+		Fail(w, http.StatusForbidden, "Only root may change what is logged.")
+		return
+	}
+	if v.Level == nil {
+		Fail(w, http.StatusConflict, "The level of this log cannot be changed while it runs.")
+		return
+	}
+	v.set(n, d)
+	w.WriteHeader(http.StatusOK)
+}
+
+func (v *Verbosity) show(w http.ResponseWriter) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n := "0\n"
+	if v.back != nil && v.Level.Level() != v.usual {
+		n = "1\n"
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, n) // a client that is gone needs no words
+}
+
+// set raises the level for d, or goes back to the usual one.
+func (v *Verbosity) set(n int, d time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.back != nil {
+		v.back.Stop()
+		v.back = nil
+		v.Level.Set(v.usual)
+	}
+	if n == 0 {
+		return
+	}
+	v.usual = v.Level.Level()
+	v.Level.Set(min(v.usual, slog.LevelDebug))
+	var t *time.Timer
+	t = time.AfterFunc(d, func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if v.back == t { // not one that was replaced as it fired
+			v.back = nil
+			v.Level.Set(v.usual)
+		}
+	})
+	v.back = t
+}
