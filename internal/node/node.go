@@ -345,11 +345,11 @@ func (n *Node) cgroups() (*cgroup.Parent, []string) {
 	var lacks []string
 	system, err := cgroup.Detect()
 	if err != nil {
-		return nil, []string{"no limits are enforced: " + err.Error()}
+		return nil, []string{"limits of cpus and memory: " + err.Error()}
 	}
 	parent := system.Prepare(container.CgroupName(n.cfg.RuntimeDir))
 	for _, l := range parent.Lacks {
-		lacks = append(lacks, fmt.Sprintf("%s are not enforced: %s; %s", l.What, l.Why, l.How))
+		lacks = append(lacks, fmt.Sprintf("%s: %s; %s", l.What, l.Why, l.How))
 	}
 	return parent, lacks
 }
