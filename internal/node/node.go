@@ -295,7 +295,7 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 		Resources: resources, Attributes: attributes, Strict: n.cfg.Strict, Boot: boot, Launches: 2 * runtime.NumCPU(),
 		Quota: n.cfg.CPUQuota, ShutdownGrace: n.cfg.ShutdownGrace, RecoveryTimeout: n.cfg.RecoveryTimeout,
 		GCDelay: n.cfg.GCDelay, GCHeadroom: n.cfg.GCHeadroom, Isolation: isolation(lacks),
-		SwitchUser: n.cfg.SwitchUser, Flags: n.cfg.Flags, Version: master.MesosVersion, Book: workload.Defaults(),
+		SwitchUser: n.cfg.SwitchUser, AnyUser: n.cfg.TrustLoopback || n.cfg.Insecure, Flags: n.cfg.Flags, Version: master.MesosVersion, Book: workload.Defaults(),
 	}, agent.Deps{Runtime: n.native, Fetcher: &fetch.Fetcher{}, Clock: n.clock, Log: n.log.With("part", "agent"), Meter: m, Level: n.cfg.LogLevel})
 	if err != nil {
 		return err
