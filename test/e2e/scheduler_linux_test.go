@@ -29,6 +29,7 @@ type framework struct {
 
 	mu       sync.Mutex
 	err      error
+	want     bool // offers; others are declined, and none are made where nobody wants one
 	offers   map[string]*mesosv1.Offer
 	statuses map[string][]*mesosv1.TaskStatus // by task, as they came
 	times    int                              // of having subscribed
@@ -69,7 +70,7 @@ func connect(t *testing.T, master string, opts ...options) *framework {
 		t: t, done: make(chan struct{}), offers: map[string]*mesosv1.Offer{}, statuses: map[string][]*mesosv1.TaskStatus{},
 		news: make(chan struct{}),
 	}
-	o := client.SchedulerOptions{Masters: []string{master}, HTTP: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}, Framework: &mesosv1.FrameworkInfo{
+	o := client.SchedulerOptions{Masters: []string{master}, SuppressedRoles: []string{"test"}, HTTP: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}, Framework: &mesosv1.FrameworkInfo{
 		Name: proto.String(t.Name()), User: proto.String(me(t)), Roles: []string{"test"}, FailoverTimeout: proto.Float64(3600),
 		Capabilities: []*mesosv1.FrameworkInfo_Capability{{Type: mesosv1.FrameworkInfo_Capability_MULTI_ROLE.Enum()}},
 	}}
@@ -119,6 +120,7 @@ func (f *framework) tell() {
 }
 
 func (f *framework) take(ctx context.Context, e *scheduler.Event) error {
+	var unwanted []*mesosv1.OfferID
 	f.mu.Lock()
 	switch e.GetType() {
 	case scheduler.Event_SUBSCRIBED:
@@ -126,7 +128,11 @@ func (f *framework) take(ctx context.Context, e *scheduler.Event) error {
 		clear(f.offers)
 	case scheduler.Event_OFFERS:
 		for _, o := range e.GetOffers().GetOffers() {
-			f.offers[o.GetId().GetValue()] = o
+			if f.want {
+				f.offers[o.GetId().GetValue()] = o
+			} else {
+				unwanted = append(unwanted, o.GetId())
+			}
 		}
 	case scheduler.Event_RESCIND:
 		delete(f.offers, e.GetRescind().GetOfferId().GetValue())
@@ -137,6 +143,9 @@ func (f *framework) take(ctx context.Context, e *scheduler.Event) error {
 	}
 	f.tell()
 	f.mu.Unlock()
+	if len(unwanted) > 0 {
+		_ = f.s.Call(ctx, &scheduler.Call{Type: scheduler.Call_DECLINE.Enum(), Decline: &scheduler.Call_Decline{OfferIds: unwanted}}) // a master that is gone takes them back itself
+	}
 	if e.GetType() == scheduler.Event_UPDATE {
 		_ = f.s.Acknowledge(ctx, e.GetUpdate().GetStatus()) // one that is lost is asked for again by the update's repetition
 	}
@@ -197,10 +206,32 @@ func task(id, shell string) *mesosv1.TaskInfo {
 // mark is the variable by which a task's processes are known.
 const mark = "PANDO_E2E_TASK"
 
-// accept answers the present offers with tasks.
+// offered asks for offers and waits until there are some.
+func (f *framework) offered() {
+	f.t.Helper()
+	f.mu.Lock()
+	f.want = true
+	f.mu.Unlock()
+	for asked := -1; ; {
+		n := f.subscriptions()
+		if n != asked && f.s.Call(f.t.Context(), &scheduler.Call{Type: scheduler.Call_REVIVE.Enum()}) == nil {
+			asked = n
+		}
+		f.until("an offer", func() bool { return len(f.offers) > 0 || f.times > asked })
+		f.mu.Lock()
+		done := len(f.offers) > 0
+		f.mu.Unlock()
+		if done {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// accept answers the present offers with tasks, and leaves what remains to others.
 func (f *framework) accept(tasks ...*mesosv1.TaskInfo) error {
 	f.t.Helper()
-	f.until("an offer", func() bool { return len(f.offers) > 0 })
+	f.offered()
 	f.mu.Lock()
 	a := &scheduler.Call_Accept{Filters: &mesosv1.Filters{RefuseSeconds: proto.Float64(0)}}
 	var agent *mesosv1.AgentID
@@ -209,12 +240,15 @@ func (f *framework) accept(tasks ...*mesosv1.TaskInfo) error {
 		agent = o.GetAgentId()
 		delete(f.offers, id)
 	}
+	f.want = false
 	f.mu.Unlock()
 	for _, x := range tasks {
 		x.AgentId = agent
 	}
 	a.Operations = []*mesosv1.Offer_Operation{{Type: mesosv1.Offer_Operation_LAUNCH.Enum(), Launch: &mesosv1.Offer_Operation_Launch{TaskInfos: tasks}}}
-	return f.s.Call(f.t.Context(), &scheduler.Call{Type: scheduler.Call_ACCEPT.Enum(), Accept: a})
+	err := f.s.Call(f.t.Context(), &scheduler.Call{Type: scheduler.Call_ACCEPT.Enum(), Accept: a})
+	_ = f.s.Call(f.t.Context(), &scheduler.Call{Type: scheduler.Call_SUPPRESS.Enum()}) // the same subscription's
+	return err
 }
 
 // launch starts tasks and waits until they run.
