@@ -56,12 +56,18 @@ func (cfg Config) guard(h http.Handler) http.Handler {
 			Fail(w, http.StatusForbidden, "The request comes from a web page of "+clip(o)+"; pages of other origins have no access.")
 			return
 		}
-		if s := r.Header.Get("Sec-Fetch-Site"); (s == "cross-site" || s == "same-site") && r.Header.Get("Sec-Fetch-Mode") != "navigate" {
+		if s := r.Header.Get("Sec-Fetch-Site"); (s == "cross-site" || s == "same-site") && !followsLink(r) {
 			Fail(w, http.StatusForbidden, "The request comes from a web page of another site; such pages have no access.")
 			return
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// followsLink says whether a browser goes to a page, as from a link: its user sees the answer, the page he came from does
+// not. A form that is sent is not that.
+func followsLink(r *http.Request) bool {
+	return r.Header.Get("Sec-Fetch-Mode") == "navigate" && (r.Method == http.MethodGet || r.Method == http.MethodHead)
 }
 
 func (cfg Config) ours(host string) bool {
