@@ -4,6 +4,7 @@
 package serve
 
 import (
+	"cmp"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -27,7 +28,9 @@ type Config struct {
 	Any   bool
 	// TrustLoopback lifts the check of who owns the other end of a loopback connection.
 	TrustLoopback bool
-	Log           *slog.Logger
+	// Stall is how long a client may make no progress within a request; zero: 30 s.
+	Stall time.Duration
+	Log   *slog.Logger
 }
 
 // Server makes an http.Server that answers with h and keeps strangers out.
@@ -60,7 +63,7 @@ func (cfg Config) guard(h http.Handler) http.Handler {
 			Fail(w, http.StatusForbidden, "The request comes from a web page of another site; such pages have no access.")
 			return
 		}
-		h.ServeHTTP(w, r)
+		h.ServeHTTP(unstalled(w, r, cmp.Or(cfg.Stall, stall)), r)
 	})
 }
 
