@@ -63,7 +63,8 @@ func (cfg Config) guard(h http.Handler) http.Handler {
 			Fail(w, http.StatusForbidden, "The request comes from a web page of another site; such pages have no access.")
 			return
 		}
-		h.ServeHTTP(unstalled(w, r, cmp.Or(cfg.Stall, stall)), r)
+		w, r = unstalled(w, r, cmp.Or(cfg.Stall, stall))
+		h.ServeHTTP(w, r)
 	})
 }
 

@@ -11,18 +11,19 @@ import (
 const stall = 30 * time.Second
 
 // unstalled bounds the standing still of a request and its answer. Who takes the connection over sets deadlines of his own.
-func unstalled(w http.ResponseWriter, r *http.Request, stall time.Duration) http.ResponseWriter {
+func unstalled(w http.ResponseWriter, r *http.Request, stall time.Duration) (http.ResponseWriter, *http.Request) {
 	rc := http.NewResponseController(w)
 	_ = rc.SetWriteDeadline(time.Now().Add(stall)) // of a connection that is broken the next write tells
 	if r.ContentLength != 0 {
 		b := &body{ReadCloser: r.Body, conn: rc, stall: stall}
 		b.extend(time.Now())
+		r = r.WithContext(r.Context()) // the server looks at its own request's body to know what to do with the rest
 		r.Body = b
 	}
 	if r.Method != http.MethodGet {
-		return w // the answers to the others are short
+		return w, r // the answers to the others are short
 	}
-	return &patient{ResponseWriter: w, conn: rc, stall: stall, set: time.Now()}
+	return &patient{ResponseWriter: w, conn: rc, stall: stall, set: time.Now()}, r
 }
 
 // body moves the deadline on with each piece that comes, and takes it away at the end.
