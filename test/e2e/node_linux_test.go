@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,8 +35,10 @@ type node struct {
 	bin           string
 	dir           string
 	args          []string
-	user          string // whom it runs as; empty: this process's user
-	master, agent string // addresses; empty when it has none
+	place         string          // of its data, when that is not below dir
+	user          string          // whom it runs as; empty: this process's user
+	wrap          func(*exec.Cmd) // changes how it is started; nil: nothing
+	master, agent string          // addresses; empty when it has none
 
 	cmd  *exec.Cmd
 	out  *record
@@ -110,8 +113,14 @@ func freeAddr(t *testing.T) string {
 
 var ports atomic.Int32
 
-func (n *node) data() string { return filepath.Join(n.dir, "data") }
-func (n *node) run() string  { return filepath.Join(n.dir, "run") }
+func (n *node) data() string {
+	if n.place != "" {
+		return n.place
+	}
+	return filepath.Join(n.dir, "data")
+}
+
+func (n *node) run() string { return filepath.Join(n.dir, "run") }
 
 func portOf(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }
 
@@ -149,14 +158,18 @@ func group(user string) string {
 // start starts the node and waits until it works.
 func (n *node) start() {
 	n.t.Helper()
-	n.launch()
+	n.launchNow()
 	n.await()
 }
 
-func (n *node) launch() {
+// launchNow starts the node and waits for nothing.
+func (n *node) launchNow() {
 	n.t.Helper()
 	n.cmd, n.out, n.gone = n.command(), &record{}, make(chan struct{})
 	n.cmd.Stdout, n.cmd.Stderr = n.out, n.out
+	if n.wrap != nil {
+		n.wrap(n.cmd)
+	}
 	must(n.t, n.cmd.Start())
 	gone := n.gone
 	go func() { _ = n.cmd.Wait(); close(gone) }() // how it ended is looked at where it matters
@@ -231,12 +244,12 @@ func (n *node) clean() {
 	}
 	// Containers die with the launchers that hold them.
 	for pid := range processes() {
-		if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && strings.HasPrefix(exe, n.dir+"/") {
+		if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && (strings.HasPrefix(exe, n.dir+"/") || strings.HasPrefix(exe, n.data()+"/")) {
 			_ = unix.Kill(pid, unix.SIGKILL) // it may have ended meanwhile
 		}
 	}
 	deadline := time.Now().Add(patience)
-	for left := leftovers(n.dir); len(left) > 0; left = leftovers(n.dir) {
+	for left := leftovers(n.dir, n.data()); len(left) > 0; left = leftovers(n.dir, n.data()) {
 		if time.Now().After(deadline) {
 			n.t.Errorf("left running: %s", strings.Join(left, "; "))
 			break
@@ -262,19 +275,33 @@ func (n *node) cleanCgroups() {
 			return nil
 		})
 		for i := len(all) - 1; i >= 0; i-- {
-			if err := os.Remove(all[i]); err != nil && !errors.Is(err, os.ErrNotExist) {
+			if err := removeSoon(all[i]); err != nil {
 				n.t.Errorf("a cgroup stays: %v", err)
 			}
 		}
 	}
 }
 
-// leftovers are the processes that run from below a directory, or in it.
-func leftovers(dir string) []string {
+// removeSoon removes a cgroup as soon as the last process in it is buried.
+func removeSoon(dir string) error {
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		err := os.Remove(dir)
+		if err == nil || errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+// leftovers are the processes that run from below one of the directories, or in it.
+func leftovers(dirs ...string) []string {
 	var out []string
 	for pid := range processes() {
 		for _, link := range []string{"exe", "cwd"} {
-			if to, err := os.Readlink(fmt.Sprintf("/proc/%d/%s", pid, link)); err == nil && strings.HasPrefix(to, dir+"/") {
+			to, err := os.Readlink(fmt.Sprintf("/proc/%d/%s", pid, link))
+			if err == nil && slices.ContainsFunc(dirs, func(dir string) bool { return strings.HasPrefix(to, dir+"/") }) {
 				line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // it is for showing
 				out = append(out, fmt.Sprintf("%d: %s", pid, bytes.ReplaceAll(line, []byte{0}, []byte{' '})))
 				break
