@@ -46,7 +46,8 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	n, err := b.ReadCloser.Read(p)
 	if err != nil {
-		_ = b.conn.SetReadDeadline(time.Time{}) // the server listens on for the client's leaving
+		_ = b.conn.SetReadDeadline(time.Time{})              // the server listens on for the client's leaving
+		_ = b.conn.SetWriteDeadline(time.Now().Add(b.stall)) // the answer's time begins now
 	}
 	return n, err
 }
