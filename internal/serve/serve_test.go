@@ -138,6 +138,8 @@ func TestABodyIsReadWholeOrRefused(t *testing.T) {
 		}
 		fmt.Fprintf(w, "%d", len(b))
 	})
+	hc := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Minute}} // hears the refusal before it sends
+	defer hc.CloseIdleConnections()
 	full := make([]byte, serve.MaxBody)
 	for name, c := range map[string]struct {
 		body     []byte
@@ -174,7 +176,7 @@ func TestABodyIsReadWholeOrRefused(t *testing.T) {
 			if c.encoding != "" {
 				r.Header.Set("Content-Encoding", c.encoding)
 			}
-			resp, err := s.Client().Do(r)
+			resp, err := hc.Do(r)
 			if err != nil {
 				t.Fatal(err)
 			}
