@@ -141,7 +141,7 @@ func freePorts(t *testing.T, n int) []int {
 
 func TestPandoBearsFaultsAsTheOriginalWasRecorded(t *testing.T) {
 	golden(t)
-	for _, name := range []string{"faults/agent_changed","faults/agent_unreachable","faults/agent_killed_without_checkpoint","faults/master_killed_framework_stays_away"} {
+	for _, name := range []string{"faults/agent_changed", "faults/agent_unreachable", "faults/agent_killed_without_checkpoint", "faults/master_killed_framework_stays_away"} {
 		t.Run(name, func(t *testing.T) {
 			c, env := apart(t)
 			probe(t, c, name, env...)
