@@ -31,15 +31,11 @@ case $deed in
 kill) p=$(pid); kill -9 "$p"; while [ -e "/proc/$p" ] && ! grep -q '^State:.Z' "/proc/$p/status" 2>/dev/null; do sleep 0.02; done ;;
 stop) kill -STOP "$(pid)" ;;
 cont) kill -CONT "$(pid)" ;;
-start*)
+start)
   rm -f "$dir/$part/pando.pid"
   case $part in
   master) args=(--master-port %[3]d --agent-ping-timeout 1s --max-agent-ping-timeouts 5 --hostname localhost --allocation-interval 500ms) ;;
   agent) args=(--master 127.0.0.1:%[3]d --agent-port %[4]d --runtime-dir "$dir/run" --resources 'cpus:4;mem:4096;disk:10000;ports:[31000-32000]' --attributes 'rack:r1;zone:z1;level:10' --hostname localhost) ;;
-  esac
-  case $deed in
-  start_other) args+=(--attributes 'rack:r2;zone:z1;level:10') ;;
-  start_more) args+=(--resources 'cpus:6;mem:4096;disk:10000;ports:[31000-32000]' --attributes 'rack:r1;zone:z1;level:10;extra:yes') ;;
   esac
   setsid %[2]q "$part" --data-dir "$dir/$part" "${args[@]}" >>"$dir/$part.log" 2>&1 </dev/null &
   for _ in $(seq 400); do grep -q '"ready": *true' "$dir/$part/pando.pid" 2>/dev/null && exit 0; sleep 0.05; done
@@ -62,7 +58,7 @@ func apart(t *testing.T) (cluster, []string) {
 		if out, err := exec.CommandContext(t.Context(), script, part, "start").CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
-		for _, deed := range []string{"kill", "stop", "cont", "start", "start_other", "start_more"} {
+		for _, deed := range []string{"kill", "stop", "cont", "start"} {
 			env = append(env, fmt.Sprintf("PROBE_%s_%s=%s %s %s", strings.ToUpper(part), strings.ToUpper(deed), script, part, deed))
 		}
 	}
@@ -141,7 +137,7 @@ func freePorts(t *testing.T, n int) []int {
 
 func TestPandoBearsFaultsAsTheOriginalWasRecorded(t *testing.T) {
 	golden(t)
-	for _, name := range []string{"faults/agent_changed", "faults/agent_unreachable", "faults/agent_killed_without_checkpoint", "faults/master_killed_framework_stays_away"} {
+	for _, name := range faulty {
 		t.Run(name, func(t *testing.T) {
 			c, env := apart(t)
 			probe(t, c, name, env...)
