@@ -9,8 +9,7 @@ OURS         = git ls-files '*.go' | grep -v '^gen/'
 TALLY       := $(GO) run ./tools/tally $(if $(COUNTS),-into $(COUNTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help up build test check lint race sim plant host host-vm interop golden bench fuzz generate fmt
-.PHONY: help up build test check lint race sim host host-vm e2e interop golden bench fuzz generate fmt
+.PHONY: help up build test check lint race sim plant host host-vm e2e interop golden bench fuzz generate fmt
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
