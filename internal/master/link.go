@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -20,6 +21,9 @@ import (
 	"github.com/pando-os/pando/internal/serve"
 	"github.com/pando-os/pando/mesos"
 )
+
+// greetWithin is how long an agent may take to say hello.
+const greetWithin = 10 * time.Second
 
 // agentLink is one agent's connection.
 type agentLink struct {
@@ -50,7 +54,7 @@ func (m *Master) serveLink(w http.ResponseWriter, r *http.Request) {
 		serve.Fail(w, http.StatusInternalServerError, "The connection cannot be taken over: "+err.Error())
 		return
 	}
-	if err := conn.SetDeadline(time.Time{}); err != nil {
+	if err := errors.Join(conn.SetDeadline(time.Time{}), conn.SetReadDeadline(time.Now().Add(greetWithin))); err != nil {
 		_ = conn.Close() // it is broken already
 		return
 	}
@@ -69,7 +73,7 @@ func (m *Master) serveLink(w http.ResponseWriter, r *http.Request) {
 	}
 	t.links[l.id] = l
 	t.mu.Unlock()
-	err = l.read(rw.Reader)
+	err = l.read(conn, rw.Reader)
 	l.out.Close()
 	t.mu.Lock()
 	delete(t.links, l.id)
@@ -80,8 +84,8 @@ func (m *Master) serveLink(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// read takes frames in until the connection ends.
-func (l *agentLink) read(r *bufio.Reader) error {
+// read takes frames in until the connection ends. Once the agent has said hello, the book's pings find out whether it lives.
+func (l *agentLink) read(conn net.Conn, r *bufio.Reader) error {
 	var buf []byte
 	greeted := false
 	for {
@@ -92,6 +96,9 @@ func (l *agentLink) read(r *bufio.Reader) error {
 		}
 		if !greeted {
 			if err := l.greet(up.GetHello()); err != nil {
+				return err
+			}
+			if err := conn.SetReadDeadline(time.Time{}); err != nil {
 				return err
 			}
 			greeted = true
