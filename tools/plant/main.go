@@ -93,7 +93,7 @@ func (b bug) find(ctx context.Context, dir string, seeds int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	apply := exec.CommandContext(ctx, "git", "apply", patch)
+	apply := exec.CommandContext(ctx, "git", "apply", "-C1", patch) // what stands around it may change
 	apply.Dir = dir
 	apply.Env = append(os.Environ(), "GIT_CEILING_DIRECTORIES="+filepath.Dir(dir))
 	if text, err := apply.CombinedOutput(); err != nil {
