@@ -75,13 +75,9 @@ func CompileConstraints(c *scheduler.OfferConstraints, roles []string) (*Constra
 
 func compile(a *scheduler.AttributeConstraint) (c constraint, err error) {
 	s, p := a.GetSelector(), a.GetPredicate()
-	switch {
-	case s.GetAttributeName() != "" && s.PseudoattributeType == nil:
-		c.attribute = s.GetAttributeName()
-	case s.AttributeName == nil && s.GetPseudoattributeType() != scheduler.AttributeConstraint_Selector_UNKNOWN:
-		c.pseudo = s.GetPseudoattributeType()
-	default:
-		return c, errors.New("selector: needs an attribute_name or a known pseudoattribute_type, and one only; correct it")
+	c.attribute, c.pseudo = s.GetAttributeName(), s.GetPseudoattributeType()
+	if c.attribute == "" && c.pseudo == scheduler.AttributeConstraint_Selector_UNKNOWN {
+		return c, errors.New("selector: needs an attribute_name or a known pseudoattribute_type; correct it")
 	}
 	c.notText = true
 	switch {

@@ -432,7 +432,9 @@ type Register struct {
 	// mesos.v1.FrameworkInfo of every framework that has something here.
 	FrameworkInfos [][]byte `protobuf:"bytes,5,rep,name=framework_infos,json=frameworkInfos,proto3" json:"framework_infos,omitempty"`
 	// Where the agent's API listens, when the host name alone does not tell.
-	Ip            string `protobuf:"bytes,6,opt,name=ip,proto3" json:"ip,omitempty"`
+	Ip string `protobuf:"bytes,6,opt,name=ip,proto3" json:"ip,omitempty"`
+	// Grows with every registration that the agent sends: what a slow connection brings late is told from what holds.
+	Links         uint64 `protobuf:"varint,7,opt,name=links,proto3" json:"links,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -509,6 +511,13 @@ func (x *Register) GetIp() string {
 	return ""
 }
 
+func (x *Register) GetLinks() uint64 {
+	if x != nil {
+		return x.Links
+	}
+	return 0
+}
+
 type Registered struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	AgentId string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
@@ -568,8 +577,10 @@ type TaskRef struct {
 	TaskId      string                 `protobuf:"bytes,2,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
 	// Whether the framework is told TASK_DROPPED rather than TASK_LOST.
 	PartitionAware bool `protobuf:"varint,3,opt,name=partition_aware,json=partitionAware,proto3" json:"partition_aware,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The number of the task's launch.
+	Launch        uint64 `protobuf:"fixed64,4,opt,name=launch,proto3" json:"launch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TaskRef) Reset() {
@@ -623,6 +634,13 @@ func (x *TaskRef) GetPartitionAware() bool {
 	return false
 }
 
+func (x *TaskRef) GetLaunch() uint64 {
+	if x != nil {
+		return x.Launch
+	}
+	return 0
+}
+
 // A task as its agent knows it. Terminal ones are reported until their last update is acknowledged.
 type TaskReport struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -639,8 +657,10 @@ type TaskReport struct {
 	// The role whose resources the task holds.
 	Role string `protobuf:"bytes,7,opt,name=role,proto3" json:"role,omitempty"`
 	// The user it runs as.
-	User          string `protobuf:"bytes,8,opt,name=user,proto3" json:"user,omitempty"`
-	ExecutorId    string `protobuf:"bytes,9,opt,name=executor_id,json=executorId,proto3" json:"executor_id,omitempty"`
+	User       string `protobuf:"bytes,8,opt,name=user,proto3" json:"user,omitempty"`
+	ExecutorId string `protobuf:"bytes,9,opt,name=executor_id,json=executorId,proto3" json:"executor_id,omitempty"`
+	// The number of its launch, as the Run gave it; 0 for a task that never arrived.
+	Launch        uint64 `protobuf:"fixed64,10,opt,name=launch,proto3" json:"launch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -738,6 +758,13 @@ func (x *TaskReport) GetExecutorId() string {
 	return ""
 }
 
+func (x *TaskReport) GetLaunch() uint64 {
+	if x != nil {
+		return x.Launch
+	}
+	return 0
+}
+
 type Run struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	FrameworkInfo []byte                 `protobuf:"bytes,1,opt,name=framework_info,json=frameworkInfo,proto3" json:"framework_info,omitempty"`
@@ -745,7 +772,9 @@ type Run struct {
 	// The role whose resources the task holds.
 	Role string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
 	// The user it runs as.
-	User          string `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`
+	User string `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`
+	// Tells this launch from others of the same task id.
+	Launch        uint64 `protobuf:"fixed64,5,opt,name=launch,proto3" json:"launch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -806,6 +835,13 @@ func (x *Run) GetUser() string {
 		return x.User
 	}
 	return ""
+}
+
+func (x *Run) GetLaunch() uint64 {
+	if x != nil {
+		return x.Launch
+	}
+	return 0
 }
 
 type Kill struct {
@@ -876,7 +912,9 @@ type Update struct {
 	// mesos.v1.TaskStatus.
 	Status []byte `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
 	// mesos.v1.TaskState: the latest that the agent knows, which may be ahead of the status.
-	LatestState   uint32 `protobuf:"varint,3,opt,name=latest_state,json=latestState,proto3" json:"latest_state,omitempty"`
+	LatestState uint32 `protobuf:"varint,3,opt,name=latest_state,json=latestState,proto3" json:"latest_state,omitempty"`
+	// The number of the task's launch.
+	Launch        uint64 `protobuf:"fixed64,4,opt,name=launch,proto3" json:"launch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -928,6 +966,13 @@ func (x *Update) GetStatus() []byte {
 func (x *Update) GetLatestState() uint32 {
 	if x != nil {
 		return x.LatestState
+	}
+	return 0
+}
+
+func (x *Update) GetLaunch() uint64 {
+	if x != nil {
+		return x.Launch
 	}
 	return 0
 }
@@ -1095,7 +1140,7 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"\x0fmaster_hostname\x18\x03 \x01(\tR\x0emasterHostname\x12(\n" +
 	"\x10ping_interval_ms\x18\x04 \x01(\rR\x0epingIntervalMs\x12\x1f\n" +
 	"\vping_misses\x18\x05 \x01(\rR\n" +
-	"pingMisses\"\xd1\x01\n" +
+	"pingMisses\"\xe7\x01\n" +
 	"\bRegister\x12\x1d\n" +
 	"\n" +
 	"agent_info\x18\x01 \x01(\fR\tagentInfo\x12\x18\n" +
@@ -1103,15 +1148,17 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"\fcapabilities\x18\x03 \x03(\rR\fcapabilities\x12/\n" +
 	"\x05tasks\x18\x04 \x03(\v2\x19.pando.link.v1.TaskReportR\x05tasks\x12'\n" +
 	"\x0fframework_infos\x18\x05 \x03(\fR\x0eframeworkInfos\x12\x0e\n" +
-	"\x02ip\x18\x06 \x01(\tR\x02ip\"d\n" +
+	"\x02ip\x18\x06 \x01(\tR\x02ip\x12\x14\n" +
+	"\x05links\x18\a \x01(\x04R\x05links\"d\n" +
 	"\n" +
 	"Registered\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12;\n" +
-	"\runknown_tasks\x18\x02 \x03(\v2\x16.pando.link.v1.TaskRefR\funknownTasks\"n\n" +
+	"\runknown_tasks\x18\x02 \x03(\v2\x16.pando.link.v1.TaskRefR\funknownTasks\"\x86\x01\n" +
 	"\aTaskRef\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12'\n" +
-	"\x0fpartition_aware\x18\x03 \x01(\bR\x0epartitionAware\"\xa5\x02\n" +
+	"\x0fpartition_aware\x18\x03 \x01(\bR\x0epartitionAware\x12\x16\n" +
+	"\x06launch\x18\x04 \x01(\x06R\x06launch\"\xbd\x02\n" +
 	"\n" +
 	"TaskReport\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x1b\n" +
@@ -1123,20 +1170,24 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"\x04role\x18\a \x01(\tR\x04role\x12\x12\n" +
 	"\x04user\x18\b \x01(\tR\x04user\x12\x1f\n" +
 	"\vexecutor_id\x18\t \x01(\tR\n" +
-	"executorId\"q\n" +
+	"executorId\x12\x16\n" +
+	"\x06launch\x18\n" +
+	" \x01(\x06R\x06launch\"\x89\x01\n" +
 	"\x03Run\x12%\n" +
 	"\x0eframework_info\x18\x01 \x01(\fR\rframeworkInfo\x12\x1b\n" +
 	"\ttask_info\x18\x02 \x01(\fR\btaskInfo\x12\x12\n" +
 	"\x04role\x18\x03 \x01(\tR\x04role\x12\x12\n" +
-	"\x04user\x18\x04 \x01(\tR\x04user\"]\n" +
+	"\x04user\x18\x04 \x01(\tR\x04user\x12\x16\n" +
+	"\x06launch\x18\x05 \x01(\x06R\x06launch\"]\n" +
 	"\x04Kill\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12\x19\n" +
-	"\bgrace_ns\x18\x03 \x01(\x03R\agraceNs\"f\n" +
+	"\bgrace_ns\x18\x03 \x01(\x03R\agraceNs\"~\n" +
 	"\x06Update\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\fR\x06status\x12!\n" +
-	"\flatest_state\x18\x03 \x01(\rR\vlatestState\"U\n" +
+	"\flatest_state\x18\x03 \x01(\rR\vlatestState\x12\x16\n" +
+	"\x06launch\x18\x04 \x01(\x06R\x06launch\"U\n" +
 	"\x03Ack\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12\x12\n" +

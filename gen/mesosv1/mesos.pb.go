@@ -13180,9 +13180,12 @@ func (x *Volume_Source_CSIVolume) GetStaticProvisioning() *Volume_Source_CSIVolu
 }
 
 type Volume_Source_CSIVolume_VolumeCapability struct {
-	state         protoimpl.MessageState                                `protogen:"open.v1"`
-	Block         *Volume_Source_CSIVolume_VolumeCapability_BlockVolume `protobuf:"bytes,1,opt,name=block" json:"block,omitempty"`
-	Mount         *Volume_Source_CSIVolume_VolumeCapability_MountVolume `protobuf:"bytes,2,opt,name=mount" json:"mount,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to AccessType:
+	//
+	//	*Volume_Source_CSIVolume_VolumeCapability_Block
+	//	*Volume_Source_CSIVolume_VolumeCapability_Mount
+	AccessType    isVolume_Source_CSIVolume_VolumeCapability_AccessType `protobuf_oneof:"access_type"`
 	AccessMode    *Volume_Source_CSIVolume_VolumeCapability_AccessMode  `protobuf:"bytes,3,req,name=access_mode,json=accessMode" json:"access_mode,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -13218,16 +13221,27 @@ func (*Volume_Source_CSIVolume_VolumeCapability) Descriptor() ([]byte, []int) {
 	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{65, 0, 3, 0}
 }
 
+func (x *Volume_Source_CSIVolume_VolumeCapability) GetAccessType() isVolume_Source_CSIVolume_VolumeCapability_AccessType {
+	if x != nil {
+		return x.AccessType
+	}
+	return nil
+}
+
 func (x *Volume_Source_CSIVolume_VolumeCapability) GetBlock() *Volume_Source_CSIVolume_VolumeCapability_BlockVolume {
 	if x != nil {
-		return x.Block
+		if x, ok := x.AccessType.(*Volume_Source_CSIVolume_VolumeCapability_Block); ok {
+			return x.Block
+		}
 	}
 	return nil
 }
 
 func (x *Volume_Source_CSIVolume_VolumeCapability) GetMount() *Volume_Source_CSIVolume_VolumeCapability_MountVolume {
 	if x != nil {
-		return x.Mount
+		if x, ok := x.AccessType.(*Volume_Source_CSIVolume_VolumeCapability_Mount); ok {
+			return x.Mount
+		}
 	}
 	return nil
 }
@@ -13237,6 +13251,24 @@ func (x *Volume_Source_CSIVolume_VolumeCapability) GetAccessMode() *Volume_Sourc
 		return x.AccessMode
 	}
 	return nil
+}
+
+type isVolume_Source_CSIVolume_VolumeCapability_AccessType interface {
+	isVolume_Source_CSIVolume_VolumeCapability_AccessType()
+}
+
+type Volume_Source_CSIVolume_VolumeCapability_Block struct {
+	Block *Volume_Source_CSIVolume_VolumeCapability_BlockVolume `protobuf:"bytes,1,opt,name=block,oneof"`
+}
+
+type Volume_Source_CSIVolume_VolumeCapability_Mount struct {
+	Mount *Volume_Source_CSIVolume_VolumeCapability_MountVolume `protobuf:"bytes,2,opt,name=mount,oneof"`
+}
+
+func (*Volume_Source_CSIVolume_VolumeCapability_Block) isVolume_Source_CSIVolume_VolumeCapability_AccessType() {
+}
+
+func (*Volume_Source_CSIVolume_VolumeCapability_Mount) isVolume_Source_CSIVolume_VolumeCapability_AccessType() {
 }
 
 type Volume_Source_CSIVolume_StaticProvisioning struct {
@@ -15362,13 +15394,13 @@ const file_mesos_v1_mesos_proto_rawDesc = "" +
 	"\x04Mode\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\x15\n" +
 	"\x11HOST_TO_CONTAINER\x10\x01\x12\x11\n" +
-	"\rBIDIRECTIONAL\x10\x02\"\xbf\x14\n" +
+	"\rBIDIRECTIONAL\x10\x02\"\xd2\x14\n" +
 	"\x06Volume\x12)\n" +
 	"\x04mode\x18\x03 \x02(\x0e2\x15.mesos.v1.Volume.ModeR\x04mode\x12%\n" +
 	"\x0econtainer_path\x18\x01 \x02(\tR\rcontainerPath\x12\x1b\n" +
 	"\thost_path\x18\x02 \x01(\tR\bhostPath\x12%\n" +
 	"\x05image\x18\x04 \x01(\v2\x0f.mesos.v1.ImageR\x05image\x12/\n" +
-	"\x06source\x18\x05 \x01(\v2\x17.mesos.v1.Volume.SourceR\x06source\x1a\xd5\x12\n" +
+	"\x06source\x18\x05 \x01(\v2\x17.mesos.v1.Volume.SourceR\x06source\x1a\xe8\x12\n" +
 	"\x06Source\x120\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x1c.mesos.v1.Volume.Source.TypeR\x04type\x12I\n" +
 	"\rdocker_volume\x18\x02 \x01(\v2$.mesos.v1.Volume.Source.DockerVolumeR\fdockerVolume\x12=\n" +
@@ -15391,14 +15423,14 @@ const file_mesos_v1_mesos_proto_rawDesc = "" +
 	"\aUNKNOWN\x10\x00\x12\b\n" +
 	"\x04SELF\x10\x01\x12\n" +
 	"\n" +
-	"\x06PARENT\x10\x02\x1a\x86\f\n" +
+	"\x06PARENT\x10\x02\x1a\x99\f\n" +
 	"\tCSIVolume\x12\x1f\n" +
 	"\vplugin_name\x18\x01 \x02(\tR\n" +
 	"pluginName\x12e\n" +
-	"\x13static_provisioning\x18\x02 \x01(\v24.mesos.v1.Volume.Source.CSIVolume.StaticProvisioningR\x12staticProvisioning\x1a\xff\x04\n" +
-	"\x10VolumeCapability\x12T\n" +
-	"\x05block\x18\x01 \x01(\v2>.mesos.v1.Volume.Source.CSIVolume.VolumeCapability.BlockVolumeR\x05block\x12T\n" +
-	"\x05mount\x18\x02 \x01(\v2>.mesos.v1.Volume.Source.CSIVolume.VolumeCapability.MountVolumeR\x05mount\x12^\n" +
+	"\x13static_provisioning\x18\x02 \x01(\v24.mesos.v1.Volume.Source.CSIVolume.StaticProvisioningR\x12staticProvisioning\x1a\x92\x05\n" +
+	"\x10VolumeCapability\x12V\n" +
+	"\x05block\x18\x01 \x01(\v2>.mesos.v1.Volume.Source.CSIVolume.VolumeCapability.BlockVolumeH\x00R\x05block\x12V\n" +
+	"\x05mount\x18\x02 \x01(\v2>.mesos.v1.Volume.Source.CSIVolume.VolumeCapability.MountVolumeH\x00R\x05mount\x12^\n" +
 	"\vaccess_mode\x18\x03 \x02(\v2=.mesos.v1.Volume.Source.CSIVolume.VolumeCapability.AccessModeR\n" +
 	"accessMode\x1a\r\n" +
 	"\vBlockVolume\x1aG\n" +
@@ -15415,7 +15447,8 @@ const file_mesos_v1_mesos_proto_rawDesc = "" +
 	"\x17SINGLE_NODE_READER_ONLY\x10\x02\x12\x1a\n" +
 	"\x16MULTI_NODE_READER_ONLY\x10\x03\x12\x1c\n" +
 	"\x18MULTI_NODE_SINGLE_WRITER\x10\x04\x12\x1b\n" +
-	"\x17MULTI_NODE_MULTI_WRITER\x10\x05\x1a\xee\x05\n" +
+	"\x17MULTI_NODE_MULTI_WRITER\x10\x05B\r\n" +
+	"\vaccess_type\x1a\xee\x05\n" +
 	"\x12StaticProvisioning\x12\x1b\n" +
 	"\tvolume_id\x18\x01 \x02(\tR\bvolumeId\x12_\n" +
 	"\x11volume_capability\x18\x02 \x02(\v22.mesos.v1.Volume.Source.CSIVolume.VolumeCapabilityR\x10volumeCapability\x12x\n" +
@@ -16358,6 +16391,10 @@ func init() { file_mesos_v1_mesos_proto_init() }
 func file_mesos_v1_mesos_proto_init() {
 	if File_mesos_v1_mesos_proto != nil {
 		return
+	}
+	file_mesos_v1_mesos_proto_msgTypes[152].OneofWrappers = []any{
+		(*Volume_Source_CSIVolume_VolumeCapability_Block)(nil),
+		(*Volume_Source_CSIVolume_VolumeCapability_Mount)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

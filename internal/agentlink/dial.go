@@ -22,7 +22,7 @@ func Dial(ctx context.Context, addr string) (conn net.Conn, r *bufio.Reader, els
 		return nil, nil, "", err
 	}
 	defer func() {
-		if conn == nil {
+		if err != nil || elsewhere != "" {
 			_ = c.Close() // it was not used
 		}
 	}()
@@ -45,10 +45,7 @@ func Dial(ctx context.Context, addr string) (conn net.Conn, r *bufio.Reader, els
 	}
 	switch resp.StatusCode {
 	case http.StatusSwitchingProtocols:
-		if err = c.SetDeadline(time.Time{}); err != nil {
-			return nil, nil, "", err
-		}
-		return c, r, "", nil
+		return c, r, "", c.SetDeadline(time.Time{})
 	case http.StatusTemporaryRedirect:
 		u, perr := url.Parse(resp.Header.Get("Location"))
 		if perr != nil || u.Host == "" {

@@ -31,8 +31,6 @@ type Config struct {
 	WorkDir string
 	// Version is of this build.
 	Version string
-	// TrustLoopback lets every local user do everything.
-	TrustLoopback bool
 	// Streams bound what waits for a scheduler that does not read, Links for an agent.
 	Streams, Links loop.OutboxLimits
 	// Heartbeat is the time between two HEARTBEAT events.

@@ -56,7 +56,8 @@ func (t *term) openStream(w http.ResponseWriter, token string, json bool, user s
 	if json {
 		contentType = "application/json"
 	}
-	head := "HTTP/1.1 200 OK\r\nContent-Type: " + contentType + "\r\nTransfer-Encoding: chunked\r\nMesos-Stream-Id: " + token +
+	// The connection ends with the stream. A client with a pool must know, or its next call fails on the dead connection.
+	head := "HTTP/1.1 200 OK\r\nContent-Type: " + contentType + "\r\nTransfer-Encoding: chunked\r\nConnection: close\r\nMesos-Stream-Id: " + token +
 		"\r\nDate: " + time.Now().UTC().Format(http.TimeFormat) + "\r\n\r\n"
 	s.out.Send(rawBytes(head), len(head))
 	return s, rw, nil

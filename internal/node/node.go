@@ -195,7 +195,11 @@ func (n *Node) run(ctx context.Context, name string, part func(context.Context) 
 func (n *Node) openStore(ctx context.Context) error {
 	switch {
 	case n.cfg.Store == "" || n.cfg.Store == "embedded":
-		s, err := etcd.Open(ctx, etcd.Options{Dir: filepath.Join(n.cfg.DataDir, "etcd"), Log: n.log})
+		log, err := n.storeLog()
+		if err != nil {
+			return err
+		}
+		s, err := etcd.Open(ctx, etcd.Options{Dir: filepath.Join(n.cfg.DataDir, "etcd"), Log: log})
 		if err != nil {
 			return err
 		}
@@ -219,6 +223,24 @@ func (n *Node) openStore(ctx context.Context) error {
 		}
 	})
 	return nil
+}
+
+// storeLogMax is the size at which the store's log is begun anew when a node starts.
+const storeLogMax = 10 << 20
+
+// storeLog is where the embedded store's own warnings go: a file beside it, since they are no news to people.
+func (n *Node) storeLog() (*slog.Logger, error) {
+	path := filepath.Join(n.cfg.DataDir, "etcd.log")
+	mode := os.O_CREATE | os.O_WRONLY | os.O_APPEND
+	if st, err := os.Stat(path); err == nil && st.Size() > storeLogMax {
+		mode |= os.O_TRUNC
+	}
+	f, err := os.OpenFile(path, mode, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("the store's log: %w", err)
+	}
+	n.stops = append(n.stops, func() { _ = f.Close() }) // it was only appended to
+	return slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelWarn})), nil
 }
 
 func (n *Node) startMaster(ctx context.Context, l net.Listener) error {

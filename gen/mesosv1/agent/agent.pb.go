@@ -28,26 +28,30 @@ const (
 type Call_Type int32
 
 const (
-	Call_UNKNOWN                         Call_Type = 0
-	Call_GET_HEALTH                      Call_Type = 1
-	Call_GET_FLAGS                       Call_Type = 2
-	Call_GET_VERSION                     Call_Type = 3
-	Call_GET_METRICS                     Call_Type = 4
-	Call_GET_LOGGING_LEVEL               Call_Type = 5
-	Call_SET_LOGGING_LEVEL               Call_Type = 6
-	Call_LIST_FILES                      Call_Type = 7
-	Call_READ_FILE                       Call_Type = 8
-	Call_GET_STATE                       Call_Type = 9
-	Call_GET_CONTAINERS                  Call_Type = 10
-	Call_GET_FRAMEWORKS                  Call_Type = 11
-	Call_GET_EXECUTORS                   Call_Type = 12
-	Call_GET_OPERATIONS                  Call_Type = 31
-	Call_GET_TASKS                       Call_Type = 13
-	Call_GET_AGENT                       Call_Type = 20
-	Call_GET_RESOURCE_PROVIDERS          Call_Type = 26
-	Call_LAUNCH_NESTED_CONTAINER         Call_Type = 14
-	Call_WAIT_NESTED_CONTAINER           Call_Type = 15
-	Call_KILL_NESTED_CONTAINER           Call_Type = 16
+	Call_UNKNOWN                Call_Type = 0
+	Call_GET_HEALTH             Call_Type = 1
+	Call_GET_FLAGS              Call_Type = 2
+	Call_GET_VERSION            Call_Type = 3
+	Call_GET_METRICS            Call_Type = 4
+	Call_GET_LOGGING_LEVEL      Call_Type = 5
+	Call_SET_LOGGING_LEVEL      Call_Type = 6
+	Call_LIST_FILES             Call_Type = 7
+	Call_READ_FILE              Call_Type = 8
+	Call_GET_STATE              Call_Type = 9
+	Call_GET_CONTAINERS         Call_Type = 10
+	Call_GET_FRAMEWORKS         Call_Type = 11
+	Call_GET_EXECUTORS          Call_Type = 12
+	Call_GET_OPERATIONS         Call_Type = 31
+	Call_GET_TASKS              Call_Type = 13
+	Call_GET_AGENT              Call_Type = 20
+	Call_GET_RESOURCE_PROVIDERS Call_Type = 26
+	// Deprecated: Marked as deprecated in mesos/v1/agent/agent.proto.
+	Call_LAUNCH_NESTED_CONTAINER Call_Type = 14
+	// Deprecated: Marked as deprecated in mesos/v1/agent/agent.proto.
+	Call_WAIT_NESTED_CONTAINER Call_Type = 15
+	// Deprecated: Marked as deprecated in mesos/v1/agent/agent.proto.
+	Call_KILL_NESTED_CONTAINER Call_Type = 16
+	// Deprecated: Marked as deprecated in mesos/v1/agent/agent.proto.
 	Call_REMOVE_NESTED_CONTAINER         Call_Type = 21
 	Call_LAUNCH_NESTED_CONTAINER_SESSION Call_Type = 17
 	Call_ATTACH_CONTAINER_INPUT          Call_Type = 18
@@ -252,8 +256,9 @@ const (
 	Response_GET_TASKS              Response_Type = 12
 	Response_GET_AGENT              Response_Type = 14
 	Response_GET_RESOURCE_PROVIDERS Response_Type = 16
-	Response_WAIT_NESTED_CONTAINER  Response_Type = 13
-	Response_WAIT_CONTAINER         Response_Type = 15
+	// Deprecated: Marked as deprecated in mesos/v1/agent/agent.proto.
+	Response_WAIT_NESTED_CONTAINER Response_Type = 13
+	Response_WAIT_CONTAINER        Response_Type = 15
 )
 
 // Enum value maps for Response_Type.
@@ -3321,7 +3326,7 @@ var File_mesos_v1_agent_agent_proto protoreflect.FileDescriptor
 
 const file_mesos_v1_agent_agent_proto_rawDesc = "" +
 	"\n" +
-	"\x1amesos/v1/agent/agent.proto\x12\x0emesos.v1.agent\x1a\x14mesos/v1/mesos.proto\"\xa1(\n" +
+	"\x1amesos/v1/agent/agent.proto\x12\x0emesos.v1.agent\x1a\x14mesos/v1/mesos.proto\"\xb1(\n" +
 	"\x04Call\x12-\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x19.mesos.v1.agent.Call.TypeR\x04type\x12@\n" +
 	"\vget_metrics\x18\x02 \x01(\v2\x1f.mesos.v1.agent.Call.GetMetricsR\n" +
@@ -3417,7 +3422,7 @@ const file_mesos_v1_agent_agent_proto_rawDesc = "" +
 	"\x18MarkResourceProviderGone\x12N\n" +
 	"\x14resource_provider_id\x18\x01 \x02(\v2\x1c.mesos.v1.ResourceProviderIDR\x12resourceProviderId\x1aG\n" +
 	"\vPruneImages\x128\n" +
-	"\x0fexcluded_images\x18\x01 \x03(\v2\x0f.mesos.v1.ImageR\x0eexcludedImages\"\xfa\x05\n" +
+	"\x0fexcluded_images\x18\x01 \x03(\v2\x0f.mesos.v1.ImageR\x0eexcludedImages\"\x8a\x06\n" +
 	"\x04Type\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -3438,11 +3443,11 @@ const file_mesos_v1_agent_agent_proto_rawDesc = "" +
 	"\x0eGET_OPERATIONS\x10\x1f\x12\r\n" +
 	"\tGET_TASKS\x10\r\x12\r\n" +
 	"\tGET_AGENT\x10\x14\x12\x1a\n" +
-	"\x16GET_RESOURCE_PROVIDERS\x10\x1a\x12\x1b\n" +
-	"\x17LAUNCH_NESTED_CONTAINER\x10\x0e\x12\x19\n" +
-	"\x15WAIT_NESTED_CONTAINER\x10\x0f\x12\x19\n" +
-	"\x15KILL_NESTED_CONTAINER\x10\x10\x12\x1b\n" +
-	"\x17REMOVE_NESTED_CONTAINER\x10\x15\x12#\n" +
+	"\x16GET_RESOURCE_PROVIDERS\x10\x1a\x12\x1f\n" +
+	"\x17LAUNCH_NESTED_CONTAINER\x10\x0e\x1a\x02\b\x01\x12\x1d\n" +
+	"\x15WAIT_NESTED_CONTAINER\x10\x0f\x1a\x02\b\x01\x12\x1d\n" +
+	"\x15KILL_NESTED_CONTAINER\x10\x10\x1a\x02\b\x01\x12\x1f\n" +
+	"\x17REMOVE_NESTED_CONTAINER\x10\x15\x1a\x02\b\x01\x12#\n" +
 	"\x1fLAUNCH_NESTED_CONTAINER_SESSION\x10\x11\x12\x1a\n" +
 	"\x16ATTACH_CONTAINER_INPUT\x10\x12\x12\x1b\n" +
 	"\x17ATTACH_CONTAINER_OUTPUT\x10\x13\x12\x14\n" +
@@ -3454,7 +3459,7 @@ const file_mesos_v1_agent_agent_proto_rawDesc = "" +
 	"\x1fUPDATE_RESOURCE_PROVIDER_CONFIG\x10\x1c\x12#\n" +
 	"\x1fREMOVE_RESOURCE_PROVIDER_CONFIG\x10\x1d\x12\x1f\n" +
 	"\x1bMARK_RESOURCE_PROVIDER_GONE\x10 \x12\x10\n" +
-	"\fPRUNE_IMAGES\x10\x1e\"\xa4$\n" +
+	"\fPRUNE_IMAGES\x10\x1e\"\xa8$\n" +
 	"\bResponse\x121\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x1d.mesos.v1.agent.Response.TypeR\x04type\x12A\n" +
 	"\n" +
@@ -3562,7 +3567,7 @@ const file_mesos_v1_agent_agent_proto_rawDesc = "" +
 	"\n" +
 	"limitation\x18\x04 \x01(\v2 .mesos.v1.TaskResourceLimitationR\n" +
 	"limitation\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage\"\xd1\x02\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\"\xd5\x02\n" +
 	"\x04Type\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -3582,8 +3587,8 @@ const file_mesos_v1_agent_agent_proto_rawDesc = "" +
 	"\x0eGET_OPERATIONS\x10\x11\x12\r\n" +
 	"\tGET_TASKS\x10\f\x12\r\n" +
 	"\tGET_AGENT\x10\x0e\x12\x1a\n" +
-	"\x16GET_RESOURCE_PROVIDERS\x10\x10\x12\x19\n" +
-	"\x15WAIT_NESTED_CONTAINER\x10\r\x12\x12\n" +
+	"\x16GET_RESOURCE_PROVIDERS\x10\x10\x12\x1d\n" +
+	"\x15WAIT_NESTED_CONTAINER\x10\r\x1a\x02\b\x01\x12\x12\n" +
 	"\x0eWAIT_CONTAINER\x10\x0f\"\x9e\x05\n" +
 	"\tProcessIO\x122\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x1e.mesos.v1.agent.ProcessIO.TypeR\x04type\x122\n" +

@@ -114,7 +114,8 @@ func (Event_Type) EnumDescriptor() ([]byte, []int) {
 type Response_Type int32
 
 const (
-	Response_UNKNOWN              Response_Type = 0
+	Response_UNKNOWN Response_Type = 0
+	// Deprecated: Marked as deprecated in mesos/v1/scheduler/scheduler.proto.
 	Response_RECONCILE_OPERATIONS Response_Type = 1
 )
 
@@ -1382,11 +1383,14 @@ func (x *Response_ReconcileOperations) GetOperationStatuses() []*mesosv1.Operati
 }
 
 type AttributeConstraint_Selector struct {
-	state               protoimpl.MessageState                            `protogen:"open.v1"`
-	PseudoattributeType *AttributeConstraint_Selector_PseudoattributeType `protobuf:"varint,1,opt,name=pseudoattribute_type,json=pseudoattributeType,enum=mesos.v1.scheduler.AttributeConstraint_Selector_PseudoattributeType" json:"pseudoattribute_type,omitempty"`
-	AttributeName       *string                                           `protobuf:"bytes,2,opt,name=attribute_name,json=attributeName" json:"attribute_name,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Selector:
+	//
+	//	*AttributeConstraint_Selector_PseudoattributeType_
+	//	*AttributeConstraint_Selector_AttributeName
+	Selector      isAttributeConstraint_Selector_Selector `protobuf_oneof:"selector"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AttributeConstraint_Selector) Reset() {
@@ -1419,30 +1423,60 @@ func (*AttributeConstraint_Selector) Descriptor() ([]byte, []int) {
 	return file_mesos_v1_scheduler_scheduler_proto_rawDescGZIP(), []int{2, 0}
 }
 
+func (x *AttributeConstraint_Selector) GetSelector() isAttributeConstraint_Selector_Selector {
+	if x != nil {
+		return x.Selector
+	}
+	return nil
+}
+
 func (x *AttributeConstraint_Selector) GetPseudoattributeType() AttributeConstraint_Selector_PseudoattributeType {
-	if x != nil && x.PseudoattributeType != nil {
-		return *x.PseudoattributeType
+	if x != nil {
+		if x, ok := x.Selector.(*AttributeConstraint_Selector_PseudoattributeType_); ok {
+			return x.PseudoattributeType
+		}
 	}
 	return AttributeConstraint_Selector_UNKNOWN
 }
 
 func (x *AttributeConstraint_Selector) GetAttributeName() string {
-	if x != nil && x.AttributeName != nil {
-		return *x.AttributeName
+	if x != nil {
+		if x, ok := x.Selector.(*AttributeConstraint_Selector_AttributeName); ok {
+			return x.AttributeName
+		}
 	}
 	return ""
 }
 
+type isAttributeConstraint_Selector_Selector interface {
+	isAttributeConstraint_Selector_Selector()
+}
+
+type AttributeConstraint_Selector_PseudoattributeType_ struct {
+	PseudoattributeType AttributeConstraint_Selector_PseudoattributeType `protobuf:"varint,1,opt,name=pseudoattribute_type,json=pseudoattributeType,enum=mesos.v1.scheduler.AttributeConstraint_Selector_PseudoattributeType,oneof"`
+}
+
+type AttributeConstraint_Selector_AttributeName struct {
+	AttributeName string `protobuf:"bytes,2,opt,name=attribute_name,json=attributeName,oneof"`
+}
+
+func (*AttributeConstraint_Selector_PseudoattributeType_) isAttributeConstraint_Selector_Selector() {}
+
+func (*AttributeConstraint_Selector_AttributeName) isAttributeConstraint_Selector_Selector() {}
+
 type AttributeConstraint_Predicate struct {
-	state          protoimpl.MessageState                        `protogen:"open.v1"`
-	Exists         *AttributeConstraint_Predicate_Exists         `protobuf:"bytes,1,opt,name=exists" json:"exists,omitempty"`
-	NotExists      *AttributeConstraint_Predicate_NotExists      `protobuf:"bytes,2,opt,name=not_exists,json=notExists" json:"not_exists,omitempty"`
-	TextEquals     *AttributeConstraint_Predicate_TextEquals     `protobuf:"bytes,3,opt,name=text_equals,json=textEquals" json:"text_equals,omitempty"`
-	TextNotEquals  *AttributeConstraint_Predicate_TextNotEquals  `protobuf:"bytes,4,opt,name=text_not_equals,json=textNotEquals" json:"text_not_equals,omitempty"`
-	TextMatches    *AttributeConstraint_Predicate_TextMatches    `protobuf:"bytes,5,opt,name=text_matches,json=textMatches" json:"text_matches,omitempty"`
-	TextNotMatches *AttributeConstraint_Predicate_TextNotMatches `protobuf:"bytes,6,opt,name=text_not_matches,json=textNotMatches" json:"text_not_matches,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Predicate:
+	//
+	//	*AttributeConstraint_Predicate_Exists_
+	//	*AttributeConstraint_Predicate_NotExists_
+	//	*AttributeConstraint_Predicate_TextEquals_
+	//	*AttributeConstraint_Predicate_TextNotEquals_
+	//	*AttributeConstraint_Predicate_TextMatches_
+	//	*AttributeConstraint_Predicate_TextNotMatches_
+	Predicate     isAttributeConstraint_Predicate_Predicate `protobuf_oneof:"predicate"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AttributeConstraint_Predicate) Reset() {
@@ -1475,47 +1509,106 @@ func (*AttributeConstraint_Predicate) Descriptor() ([]byte, []int) {
 	return file_mesos_v1_scheduler_scheduler_proto_rawDescGZIP(), []int{2, 1}
 }
 
+func (x *AttributeConstraint_Predicate) GetPredicate() isAttributeConstraint_Predicate_Predicate {
+	if x != nil {
+		return x.Predicate
+	}
+	return nil
+}
+
 func (x *AttributeConstraint_Predicate) GetExists() *AttributeConstraint_Predicate_Exists {
 	if x != nil {
-		return x.Exists
+		if x, ok := x.Predicate.(*AttributeConstraint_Predicate_Exists_); ok {
+			return x.Exists
+		}
 	}
 	return nil
 }
 
 func (x *AttributeConstraint_Predicate) GetNotExists() *AttributeConstraint_Predicate_NotExists {
 	if x != nil {
-		return x.NotExists
+		if x, ok := x.Predicate.(*AttributeConstraint_Predicate_NotExists_); ok {
+			return x.NotExists
+		}
 	}
 	return nil
 }
 
 func (x *AttributeConstraint_Predicate) GetTextEquals() *AttributeConstraint_Predicate_TextEquals {
 	if x != nil {
-		return x.TextEquals
+		if x, ok := x.Predicate.(*AttributeConstraint_Predicate_TextEquals_); ok {
+			return x.TextEquals
+		}
 	}
 	return nil
 }
 
 func (x *AttributeConstraint_Predicate) GetTextNotEquals() *AttributeConstraint_Predicate_TextNotEquals {
 	if x != nil {
-		return x.TextNotEquals
+		if x, ok := x.Predicate.(*AttributeConstraint_Predicate_TextNotEquals_); ok {
+			return x.TextNotEquals
+		}
 	}
 	return nil
 }
 
 func (x *AttributeConstraint_Predicate) GetTextMatches() *AttributeConstraint_Predicate_TextMatches {
 	if x != nil {
-		return x.TextMatches
+		if x, ok := x.Predicate.(*AttributeConstraint_Predicate_TextMatches_); ok {
+			return x.TextMatches
+		}
 	}
 	return nil
 }
 
 func (x *AttributeConstraint_Predicate) GetTextNotMatches() *AttributeConstraint_Predicate_TextNotMatches {
 	if x != nil {
-		return x.TextNotMatches
+		if x, ok := x.Predicate.(*AttributeConstraint_Predicate_TextNotMatches_); ok {
+			return x.TextNotMatches
+		}
 	}
 	return nil
 }
+
+type isAttributeConstraint_Predicate_Predicate interface {
+	isAttributeConstraint_Predicate_Predicate()
+}
+
+type AttributeConstraint_Predicate_Exists_ struct {
+	Exists *AttributeConstraint_Predicate_Exists `protobuf:"bytes,1,opt,name=exists,oneof"`
+}
+
+type AttributeConstraint_Predicate_NotExists_ struct {
+	NotExists *AttributeConstraint_Predicate_NotExists `protobuf:"bytes,2,opt,name=not_exists,json=notExists,oneof"`
+}
+
+type AttributeConstraint_Predicate_TextEquals_ struct {
+	TextEquals *AttributeConstraint_Predicate_TextEquals `protobuf:"bytes,3,opt,name=text_equals,json=textEquals,oneof"`
+}
+
+type AttributeConstraint_Predicate_TextNotEquals_ struct {
+	TextNotEquals *AttributeConstraint_Predicate_TextNotEquals `protobuf:"bytes,4,opt,name=text_not_equals,json=textNotEquals,oneof"`
+}
+
+type AttributeConstraint_Predicate_TextMatches_ struct {
+	TextMatches *AttributeConstraint_Predicate_TextMatches `protobuf:"bytes,5,opt,name=text_matches,json=textMatches,oneof"`
+}
+
+type AttributeConstraint_Predicate_TextNotMatches_ struct {
+	TextNotMatches *AttributeConstraint_Predicate_TextNotMatches `protobuf:"bytes,6,opt,name=text_not_matches,json=textNotMatches,oneof"`
+}
+
+func (*AttributeConstraint_Predicate_Exists_) isAttributeConstraint_Predicate_Predicate() {}
+
+func (*AttributeConstraint_Predicate_NotExists_) isAttributeConstraint_Predicate_Predicate() {}
+
+func (*AttributeConstraint_Predicate_TextEquals_) isAttributeConstraint_Predicate_Predicate() {}
+
+func (*AttributeConstraint_Predicate_TextNotEquals_) isAttributeConstraint_Predicate_Predicate() {}
+
+func (*AttributeConstraint_Predicate_TextMatches_) isAttributeConstraint_Predicate_Predicate() {}
+
+func (*AttributeConstraint_Predicate_TextNotMatches_) isAttributeConstraint_Predicate_Predicate() {}
 
 type AttributeConstraint_Predicate_Exists struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2887,36 +2980,38 @@ const file_mesos_v1_scheduler_scheduler_proto_rawDesc = "" +
 	"\aMESSAGE\x10\x05\x12\v\n" +
 	"\aFAILURE\x10\x06\x12\t\n" +
 	"\x05ERROR\x10\a\x12\r\n" +
-	"\tHEARTBEAT\x10\b\"\xbe\x02\n" +
+	"\tHEARTBEAT\x10\b\"\xc2\x02\n" +
 	"\bResponse\x125\n" +
 	"\x04type\x18\x01 \x01(\x0e2!.mesos.v1.scheduler.Response.TypeR\x04type\x12g\n" +
 	"\x14reconcile_operations\x18\x02 \x01(\v20.mesos.v1.scheduler.Response.ReconcileOperationsB\x02\x18\x01R\x13reconcileOperations\x1ac\n" +
 	"\x13ReconcileOperations\x12L\n" +
-	"\x12operation_statuses\x18\x01 \x03(\v2\x19.mesos.v1.OperationStatusB\x02\x18\x01R\x11operationStatuses\"-\n" +
+	"\x12operation_statuses\x18\x01 \x03(\v2\x19.mesos.v1.OperationStatusB\x02\x18\x01R\x11operationStatuses\"1\n" +
 	"\x04Type\x12\v\n" +
-	"\aUNKNOWN\x10\x00\x12\x18\n" +
-	"\x14RECONCILE_OPERATIONS\x10\x01\"\xaa\t\n" +
+	"\aUNKNOWN\x10\x00\x12\x1c\n" +
+	"\x14RECONCILE_OPERATIONS\x10\x01\x1a\x02\b\x01\"\xd3\t\n" +
 	"\x13AttributeConstraint\x12L\n" +
 	"\bselector\x18\x01 \x02(\v20.mesos.v1.scheduler.AttributeConstraint.SelectorR\bselector\x12O\n" +
-	"\tpredicate\x18\x02 \x02(\v21.mesos.v1.scheduler.AttributeConstraint.PredicateR\tpredicate\x1a\xf2\x01\n" +
-	"\bSelector\x12w\n" +
-	"\x14pseudoattribute_type\x18\x01 \x01(\x0e2D.mesos.v1.scheduler.AttributeConstraint.Selector.PseudoattributeTypeR\x13pseudoattributeType\x12%\n" +
-	"\x0eattribute_name\x18\x02 \x01(\tR\rattributeName\"F\n" +
+	"\tpredicate\x18\x02 \x02(\v21.mesos.v1.scheduler.AttributeConstraint.PredicateR\tpredicate\x1a\x82\x02\n" +
+	"\bSelector\x12y\n" +
+	"\x14pseudoattribute_type\x18\x01 \x01(\x0e2D.mesos.v1.scheduler.AttributeConstraint.Selector.PseudoattributeTypeH\x00R\x13pseudoattributeType\x12'\n" +
+	"\x0eattribute_name\x18\x02 \x01(\tH\x00R\rattributeName\"F\n" +
 	"\x13PseudoattributeType\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\f\n" +
 	"\bHOSTNAME\x10\x01\x12\n" +
 	"\n" +
 	"\x06REGION\x10\x02\x12\b\n" +
-	"\x04ZONE\x10\x03\x1a\xfe\x05\n" +
-	"\tPredicate\x12P\n" +
-	"\x06exists\x18\x01 \x01(\v28.mesos.v1.scheduler.AttributeConstraint.Predicate.ExistsR\x06exists\x12Z\n" +
+	"\x04ZONE\x10\x03B\n" +
 	"\n" +
-	"not_exists\x18\x02 \x01(\v2;.mesos.v1.scheduler.AttributeConstraint.Predicate.NotExistsR\tnotExists\x12]\n" +
-	"\vtext_equals\x18\x03 \x01(\v2<.mesos.v1.scheduler.AttributeConstraint.Predicate.TextEqualsR\n" +
-	"textEquals\x12g\n" +
-	"\x0ftext_not_equals\x18\x04 \x01(\v2?.mesos.v1.scheduler.AttributeConstraint.Predicate.TextNotEqualsR\rtextNotEquals\x12`\n" +
-	"\ftext_matches\x18\x05 \x01(\v2=.mesos.v1.scheduler.AttributeConstraint.Predicate.TextMatchesR\vtextMatches\x12j\n" +
-	"\x10text_not_matches\x18\x06 \x01(\v2@.mesos.v1.scheduler.AttributeConstraint.Predicate.TextNotMatchesR\x0etextNotMatches\x1a\b\n" +
+	"\bselector\x1a\x97\x06\n" +
+	"\tPredicate\x12R\n" +
+	"\x06exists\x18\x01 \x01(\v28.mesos.v1.scheduler.AttributeConstraint.Predicate.ExistsH\x00R\x06exists\x12\\\n" +
+	"\n" +
+	"not_exists\x18\x02 \x01(\v2;.mesos.v1.scheduler.AttributeConstraint.Predicate.NotExistsH\x00R\tnotExists\x12_\n" +
+	"\vtext_equals\x18\x03 \x01(\v2<.mesos.v1.scheduler.AttributeConstraint.Predicate.TextEqualsH\x00R\n" +
+	"textEquals\x12i\n" +
+	"\x0ftext_not_equals\x18\x04 \x01(\v2?.mesos.v1.scheduler.AttributeConstraint.Predicate.TextNotEqualsH\x00R\rtextNotEquals\x12b\n" +
+	"\ftext_matches\x18\x05 \x01(\v2=.mesos.v1.scheduler.AttributeConstraint.Predicate.TextMatchesH\x00R\vtextMatches\x12l\n" +
+	"\x10text_not_matches\x18\x06 \x01(\v2@.mesos.v1.scheduler.AttributeConstraint.Predicate.TextNotMatchesH\x00R\x0etextNotMatches\x1a\b\n" +
 	"\x06Exists\x1a\v\n" +
 	"\tNotExists\x1a\"\n" +
 	"\n" +
@@ -2927,7 +3022,8 @@ const file_mesos_v1_scheduler_scheduler_proto_rawDesc = "" +
 	"\vTextMatches\x12\x14\n" +
 	"\x05regex\x18\x01 \x02(\tR\x05regex\x1a&\n" +
 	"\x0eTextNotMatches\x12\x14\n" +
-	"\x05regex\x18\x01 \x02(\tR\x05regex\"\xc1\x03\n" +
+	"\x05regex\x18\x01 \x02(\tR\x05regexB\v\n" +
+	"\tpredicate\"\xc1\x03\n" +
 	"\x10OfferConstraints\x12d\n" +
 	"\x10role_constraints\x18\x01 \x03(\v29.mesos.v1.scheduler.OfferConstraints.RoleConstraintsEntryR\x0froleConstraints\x1a\xcc\x01\n" +
 	"\x0fRoleConstraints\x12R\n" +
@@ -3236,6 +3332,18 @@ func init() { file_mesos_v1_scheduler_scheduler_proto_init() }
 func file_mesos_v1_scheduler_scheduler_proto_init() {
 	if File_mesos_v1_scheduler_scheduler_proto != nil {
 		return
+	}
+	file_mesos_v1_scheduler_scheduler_proto_msgTypes[17].OneofWrappers = []any{
+		(*AttributeConstraint_Selector_PseudoattributeType_)(nil),
+		(*AttributeConstraint_Selector_AttributeName)(nil),
+	}
+	file_mesos_v1_scheduler_scheduler_proto_msgTypes[18].OneofWrappers = []any{
+		(*AttributeConstraint_Predicate_Exists_)(nil),
+		(*AttributeConstraint_Predicate_NotExists_)(nil),
+		(*AttributeConstraint_Predicate_TextEquals_)(nil),
+		(*AttributeConstraint_Predicate_TextNotEquals_)(nil),
+		(*AttributeConstraint_Predicate_TextMatches_)(nil),
+		(*AttributeConstraint_Predicate_TextNotMatches_)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -67,6 +67,8 @@ type TaskReport struct {
 	// UpdateState and UpdateUUID belong to the update that was last sent.
 	UpdateState mesosv1.TaskState
 	UpdateUUID  string
+	// Launch is the number that its Run had; 0 for a task that never arrived.
+	Launch uint64
 }
 
 // FrameworkSpec is a scheduler as it describes itself.
@@ -98,6 +100,8 @@ type (
 		Spec       *AgentSpec
 		Tasks      []TaskReport
 		Frameworks []*FrameworkSpec
+		// Links is higher in every registration of the agent.
+		Links uint64
 	}
 	// AgentClosed says that a connection is gone.
 	AgentClosed struct{ Conn ConnID }
@@ -112,6 +116,8 @@ type (
 		Status    *mesos.Status
 		// Latest is the newest state that the agent knows.
 		Latest mesosv1.TaskState
+		// Launch is the number of the task's launch.
+		Launch uint64
 	}
 	// AgentMessage goes from an executor to its scheduler.
 	AgentMessage struct {

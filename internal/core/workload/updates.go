@@ -66,7 +66,7 @@ func (b *Book) sendFirst(v *TaskView, state *taskState, out *Out) {
 	if !b.registered || len(state.owed) == 0 {
 		return
 	}
-	out.Send = append(out.Send, Msg{Update: &Update{v.Task.Framework, state.owed[0], v.State}})
+	out.Send = append(out.Send, Msg{Link: b.linkID, Update: &Update{v.Task.Framework, state.owed[0], v.State, v.Task.Launch}})
 	state.wait = b.cfg.RetryMin
 	b.setRetry(v.ref(), state)
 }
@@ -108,7 +108,7 @@ func (b *Book) retryDue(out *Out) {
 		ref := b.retries[0].ref
 		v, state := b.find(ref)
 		b.clearRetry(ref, state)
-		out.Send = append(out.Send, Msg{Update: &Update{ref.Framework, state.owed[0], v.State}})
+		out.Send = append(out.Send, Msg{Link: b.linkID, Update: &Update{ref.Framework, state.owed[0], v.State, v.Task.Launch}})
 		state.wait = min(state.wait*2, b.cfg.RetryMax)
 		b.setRetry(ref, state)
 	}
