@@ -224,6 +224,8 @@ func (a *agent) send(messages []workload.Msg) {
 		case m.Update != nil:
 			a.w.check.updateSent(a, m.Update)
 			a.link.send(near, &cluster.AgentUpdate{Framework: m.Update.Framework, Status: m.Update.Status, Latest: m.Update.Latest, Launch: m.Update.Launch})
+		case m.State != nil:
+			a.link.send(near, &cluster.AgentState{Framework: m.State.Framework, Task: m.State.Task, State: m.State.State, Launch: m.State.Launch})
 		}
 	}
 }

@@ -80,6 +80,8 @@ func (m *master) acceptAgent(c *conn) {
 			in.Conn = id
 		case *cluster.AgentUpdate:
 			in.Conn = id
+		case *cluster.AgentState:
+			in.Conn = id
 		case *cluster.AgentPong:
 			in.Conn = id
 		case *cluster.AgentLeave:

@@ -121,6 +121,14 @@ type (
 		// Launch is the number of the task's launch.
 		Launch uint64
 	}
+	// AgentState is a newer state of a task than its outstanding update says.
+	AgentState struct {
+		Conn            ConnID
+		Framework, Task string
+		State           mesosv1.TaskState
+		// Launch is the number of the Run.
+		Launch uint64
+	}
 	// AgentMessage goes from an executor to its scheduler.
 	AgentMessage struct {
 		Conn                ConnID

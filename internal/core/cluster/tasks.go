@@ -63,6 +63,24 @@ func (b *Book) agentUpdate(in *AgentUpdate, out *Out) {
 	b.tell(in.Framework, s, out)
 }
 
+// agentState notes what a task has come to while its update waits behind another. What an ended task held is free from now
+// on; its scheduler hears of it when it has acknowledged what is before.
+func (b *Book) agentState(in *AgentState, out *Out) {
+	state := b.conns[in.Conn]
+	t := findTask(b.tasks, in.Framework, in.Task)
+	if state == nil || t == nil || t.Agent != state.id || t.Unreachable || past(t, in.Launch) || Terminal(t.State) {
+		return
+	}
+	n := *t
+	n.State = in.State
+	if Terminal(in.State) && !t.Released {
+		b.release(t)
+		n.Released, n.KillGrace = true, nil
+	}
+	b.tasks.Set(&n)
+	out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: state.id, Framework: in.Framework, Task: in.Task, State: in.State})
+}
+
 // past says whether a launch of this number was over before the task was launched on the same agent. Its id was free by
 // then, so its last update is acknowledged, and the agent has not heard of that.
 func past(t *Task, launch uint64) bool { return launch != 0 && t.launch != 0 && t.launch != launch }
