@@ -27,7 +27,7 @@ func (e *echo) Step(now machine.Now, in string, out *machine.Out[string, string,
 			out.Tell = append(out.Tell, "woken")
 		}
 	}
-	for _, w := range strings.Fields(in) {
+	for w := range strings.FieldsSeq(in) {
 		switch w[0] {
 		case 's':
 			out.Save = append(out.Save, w)

@@ -132,7 +132,7 @@ func (w *World) fault() {
 		w.isolate(f.name, f.c)
 	case p < 0.9:
 		if f.c != nil && !f.left {
-			f.c.close(near)
+			f.c.close()
 			f.drop()
 		}
 	case p < 0.95:

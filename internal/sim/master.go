@@ -136,7 +136,7 @@ func (m *master) send(messages []cluster.Msg) {
 				continue
 			}
 			if _, ok := msg.Body.(cluster.Disconnect); ok {
-				c.finish(far)
+				c.finish()
 				delete(m.links, msg.Conn)
 				m.p.post(&cluster.AgentClosed{Conn: msg.Conn})
 				continue
@@ -152,7 +152,7 @@ func (m *master) send(messages []cluster.Msg) {
 				if _, ok := msg.Body.(cluster.Error); ok {
 					c.send(far, msg.Body)
 				}
-				c.finish(far)
+				c.finish()
 				delete(m.streams, msg.Stream)
 				m.p.post(&cluster.StreamClosed{Stream: msg.Stream})
 				continue

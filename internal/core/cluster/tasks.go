@@ -21,8 +21,9 @@ func Terminal(s mesosv1.TaskState) bool {
 		mesosv1.TaskState_TASK_ERROR, mesosv1.TaskState_TASK_LOST, mesosv1.TaskState_TASK_DROPPED,
 		mesosv1.TaskState_TASK_GONE, mesosv1.TaskState_TASK_GONE_BY_OPERATOR:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // agentUpdate takes a reliable update in and passes it on. The agent keeps it until it is acknowledged.

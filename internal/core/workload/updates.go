@@ -175,6 +175,7 @@ func terminal(s mesosv1.TaskState) bool {
 	case mesosv1.TaskState_TASK_FINISHED, mesosv1.TaskState_TASK_FAILED, mesosv1.TaskState_TASK_KILLED,
 		mesosv1.TaskState_TASK_ERROR, mesosv1.TaskState_TASK_LOST, mesosv1.TaskState_TASK_DROPPED, mesosv1.TaskState_TASK_GONE:
 		return true
+	default:
+		return false
 	}
-	return false
 }
