@@ -97,10 +97,10 @@ var verdicts = map[string]verdict{
 	"container.linux_info.capability_info": honoured(e2e), "container.linux_info.effective_capabilities": honoured(e2e),
 	"container.linux_info.bounding_capabilities": honoured("internal/agent/container TestCapabilitiesAreWhatTheSpecSays"),
 	"container.linux_info.share_pid_namespace": refusedWith("share_pid_namespace", mapped(mesosv1.ContainerInfo_MESOS, func(c *mesosv1.ContainerInfo) {
-		c.LinuxInfo = &mesosv1.LinuxInfo{SharePidNamespace: proto.Bool(false)} // true is what there is
+		c.LinuxInfo = &mesosv1.LinuxInfo{SharePidNamespace: new(false)} // true is what there is
 	})),
 	"container.linux_info.share_cgroups": refusedWith("share_cgroups", mapped(mesosv1.ContainerInfo_MESOS, func(c *mesosv1.ContainerInfo) {
-		c.LinuxInfo = &mesosv1.LinuxInfo{ShareCgroups: proto.Bool(false)} // of a task alone true means its own
+		c.LinuxInfo = &mesosv1.LinuxInfo{ShareCgroups: new(false)} // of a task alone true means its own
 	})),
 	"container.linux_info.ipc_mode": refusedWith("ipc_mode", mapped(mesosv1.ContainerInfo_MESOS, func(c *mesosv1.ContainerInfo) {
 		c.LinuxInfo = &mesosv1.LinuxInfo{IpcMode: mesosv1.LinuxInfo_PRIVATE.Enum()} // sharing the parent's is what there is
@@ -222,6 +222,7 @@ func TestEveryMemberOfATaskIsHonouredRefusedOrIgnoredForAReason(t *testing.T) {
 }
 
 func (v *verdict) prove(t *testing.T, path string) {
+	t.Helper()
 	switch {
 	case v.refused != "":
 		x := plain()

@@ -27,6 +27,7 @@ func encoded(tb testing.TB, m proto.Message) []byte {
 }
 
 func fuzzAgentInfo(tb testing.TB) []byte {
+	tb.Helper()
 	return encoded(tb, &mesosv1.AgentInfo{Hostname: proto.String("h"), Port: proto.Int32(5051), Resources: []*mesosv1.Resource{
 		{Name: proto.String("cpus"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: proto.Float64(4)}},
 	}})
@@ -34,6 +35,7 @@ func fuzzAgentInfo(tb testing.TB) []byte {
 
 // leading makes a master that leads, without a store.
 func leading(tb testing.TB) (*Master, *term) {
+	tb.Helper()
 	m := newTestMaster(tb)
 	cfg := m.cfg.Book
 	cfg.MasterID = "m"

@@ -101,8 +101,11 @@ func (c *Config) check() error {
 		return fmt.Errorf("--ip: listening on %s would let the whole network in, and this version has no TLS and no authentication yet; listen on 127.0.0.1, or add --insecure if everybody who can reach this address may run programs here as root", c.IP)
 	}
 	if c.Hostname == "" {
-		if c.Hostname, err = os.Hostname(); err != nil || ip.IsLoopback() {
+		switch c.Hostname, err = os.Hostname(); {
+		case ip.Equal(net.IPv4(127, 0, 0, 1)) || ip.Equal(net.IPv6loopback):
 			c.Hostname = "localhost"
+		case err != nil || ip.IsLoopback(): // of loopback's other addresses localhost is no name
+			c.Hostname = c.IP
 		}
 	}
 	for _, p := range []struct {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -153,8 +154,8 @@ func TestABodyIsReadWholeOrRefused(t *testing.T) {
 		"a little in chunks":               {[]byte("abc"), "", true, 200, "3"},
 		"as much as may be":                {full, "", false, 200, fmt.Sprint(serve.MaxBody)},
 		"as much as may be in chunks":      {full, "", true, 200, fmt.Sprint(serve.MaxBody)},
-		"a byte more":                      {append(full[:len(full):len(full)], 0), "", false, 413, "64 MiB"},
-		"a byte more in chunks":            {append(full[:len(full):len(full)], 0), "", true, 413, "64 MiB"},
+		"a byte more":                      {append(slices.Clip(full), 0), "", false, 413, "64 MiB"},
+		"a byte more in chunks":            {append(slices.Clip(full), 0), "", true, 413, "64 MiB"},
 		"a packed one":                     {packed([]byte("abc")), "gzip", false, 200, "3"},
 		"a small one that grows too large": {packed(make([]byte, serve.MaxBody+1)), "gzip", false, 413, "64 MiB"},
 		"one that is not packed":           {[]byte("abc"), "gzip", false, 400, "not gzip"},
@@ -260,7 +261,7 @@ func TestAClientThatStandsStillIsGivenUpAndASlowOneIsNot(t *testing.T) {
 
 func TestAConnectionThatIsTakenOverHasNoDeadlineOfTheRequest(t *testing.T) {
 	const stall = 50 * time.Millisecond
-	s := listen(t, serve.Config{Stall: stall}, func(w http.ResponseWriter, r *http.Request) {
+	s := listen(t, serve.Config{Stall: stall}, func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			t.Error(err)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -104,11 +103,11 @@ func TestDetachLeavesANodeInTheBackground(t *testing.T) {
 
 func TestWhatCannotStartSaysWhyAndWhatToDo(t *testing.T) {
 	need(t, true)
-	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	busy, err := net.Listen("tcp", ip+":0")
 	must(t, err)
 	defer busy.Close()
 	port := portOf(busy.Addr().String())
-	file := filepath.Join(base, "a-file")
+	file := fresh()
 	must(t, os.WriteFile(file, nil, 0o600))
 	for name, c := range map[string]struct {
 		args []string

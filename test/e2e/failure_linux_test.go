@@ -135,23 +135,23 @@ func TestAFullDiskEndsTheAgentWithAWordAndLosesNoTask(t *testing.T) {
 	need(t, true)
 	master := newNode(t, "master")
 	master.start()
-	small := filepath.Join(base, "small")
+	small, full := fresh(), fresh()
 	mount(t, small, "size=12m,mode=0711")
 	n := newNode(t, "agent", "--master", master.master, "--data-dir", small)
 	n.place = small
 	n.start()
 	f := subscribe(t, master.master)
-	f.launch(task("steady-disk", "exec sleep 600"), task("ends-while-full", waitFor(filepath.Join(base, "full"), 0)))
+	f.launch(task("steady-disk", "exec sleep 600"), task("ends-while-full", waitFor(full, 0)))
 	ran := processesOf(t)
 
 	f.launch(task("filler", "echo begun; sleep 0.2; head -c 100m /dev/zero > fill; echo wrote $?; sync; exit 5"))
 	select { // its end is the first thing that cannot be written down
 	case <-n.gone:
 	default:
-		must(t, os.WriteFile(filepath.Join(base, "full"), nil, 0o644))
+		must(t, os.WriteFile(full, nil, 0o644))
 		n.ended()
 	}
-	must(t, os.WriteFile(filepath.Join(base, "full"), nil, 0o644))
+	must(t, os.WriteFile(full, nil, 0o644))
 	if code := n.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(n.out.String(), "writing the journal "+small) || !strings.Contains(n.out.String(), "no space left") {
 		t.Errorf("exit code %d: %s", code, n.out)
 	}

@@ -212,7 +212,7 @@ func TestChecksOfEveryKindAreMade(t *testing.T) {
 			return false
 		})
 	}
-	marker := filepath.Join(base, "ill")
+	marker := fresh()
 	for _, x := range []*mesosv1.TaskInfo{
 		health("h-http", &mesosv1.HealthCheck{Type: mesosv1.HealthCheck_HTTP.Enum(), Http: &mesosv1.HealthCheck_HTTPCheckInfo{Port: proto.Uint32(uint32(port)), Path: proto.String("/well")}}),
 		health("h-tcp", &mesosv1.HealthCheck{Type: mesosv1.HealthCheck_TCP.Enum(), Tcp: &mesosv1.HealthCheck_TCPCheckInfo{Port: proto.Uint32(uint32(port))}}),

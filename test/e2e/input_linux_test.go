@@ -56,9 +56,9 @@ func TestABodyThatIsTooLargeIsRefused(t *testing.T) {
 		encoding  string
 	}{
 		"announced":     {"/api/v1/scheduler", "application/json", bytes.NewReader(make([]byte, 65<<20)), 65 << 20, ""},
-		"in chunks":     {"/api/v1/scheduler", "application/x-protobuf", ptr(zeros(65 << 20)), -1, ""},
+		"in chunks":     {"/api/v1/scheduler", "application/x-protobuf", ptr(zeros(64<<20 + 1)), -1, ""},
 		"when unpacked": {"/api/v1/scheduler", "application/json", &bomb, int64(bomb.Len()), "gzip"},
-		"of a kill":     {"/pando/v1/kill", "application/json", ptr(zeros(65 << 20)), -1, ""},
+		"of a kill":     {"/pando/v1/kill", "application/json", ptr(zeros(64<<20 + 1)), -1, ""},
 		"of a form":     {"/teardown", "application/x-www-form-urlencoded", strings.NewReader("frameworkId=" + strings.Repeat("a", 2<<20)), 2<<20 + 12, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -399,7 +399,7 @@ func TestGarbageLeavesNothingBehind(t *testing.T) {
 	})
 	f.launch(task("in-the-storm-too", "exec sleep 600"))
 	if f.subscriptions() != 1 || len(processesOf(t)["in-the-storm"]) != 1 {
-		t.Errorf("the framework was disturbed: %s", f.said())
+		t.Errorf("the framework was disturbed: %d subscriptions, processes %v; %s", f.subscriptions(), processesOf(t)["in-the-storm"], f.said())
 	}
 	hc.CloseIdleConnections()
 	for _, c := range held[:200] {

@@ -63,7 +63,10 @@ func (r *record) String() string {
 	return r.b.String()
 }
 
-var dirs atomic.Int32
+var paths atomic.Int32
+
+// fresh is a path that nobody has used.
+func fresh() string { return filepath.Join(base, strconv.Itoa(int(paths.Add(1)))) }
 
 func bin(t *testing.T, version string) string {
 	t.Helper()
@@ -77,7 +80,7 @@ func bin(t *testing.T, version string) string {
 // newNode makes a node that does not run yet. What it starts has ended, and what it made is gone, when the test ends.
 func newNode(t *testing.T, kind string, args ...string) *node {
 	t.Helper()
-	n := &node{t: t, kind: kind, bin: bin(t, "one"), dir: filepath.Join(base, strconv.Itoa(int(dirs.Add(1)))), args: args}
+	n := &node{t: t, kind: kind, bin: bin(t, "one"), dir: fresh(), args: args}
 	must(t, os.Mkdir(n.dir, 0o711))
 	if kind != "agent" {
 		n.master = freeAddr(t)
@@ -96,12 +99,15 @@ func must(t *testing.T, err error) {
 	}
 }
 
+// ip is a loopback address of this process's own, so that others who test at the same time cannot take its ports.
+var ip = fmt.Sprintf("127.%d.%d.%d", 16+os.Getpid()>>16&127, os.Getpid()>>8&255, os.Getpid()&255)
+
 // freeAddr finds a port below the kernel's range for outgoing connections, so that none of those takes it while its
 // node is down.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	for range 200 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+(os.Getpid()*7+int(ports.Add(1))*3)%10000))
+		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", ip, 20000+ports.Add(1)%10000))
 		if err == nil {
 			defer l.Close()
 			return l.Addr().String()
@@ -126,7 +132,7 @@ func portOf(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1
 
 // command is the command line by which the node starts.
 func (n *node) command(more ...string) *exec.Cmd {
-	args := []string{n.kind, "--data-dir", n.data()}
+	args := []string{n.kind, "--data-dir", n.data(), "--ip", ip}
 	if n.master != "" {
 		args = append(args, "--master-port", portOf(n.master))
 	}

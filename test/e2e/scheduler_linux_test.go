@@ -203,8 +203,8 @@ func task(id, shell string) *mesosv1.TaskInfo {
 	}
 }
 
-// mark is the variable by which a task's processes are known.
-const mark = "PANDO_E2E_TASK"
+// mark is the variable by which a task's processes are known; others may test at the same time.
+var mark = fmt.Sprintf("PANDO_E2E_TASK_%d", os.Getpid())
 
 // offered asks for offers and waits until there are some.
 func (f *framework) offered() {

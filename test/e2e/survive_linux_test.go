@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -77,7 +76,7 @@ func TestTasksSurviveKill9(t *testing.T) {
 func survive(t *testing.T, prefix, master string, victim *node, killAway bool) {
 	f := subscribe(t, master)
 	before := f.subscriptions()
-	files := filepath.Join(base, prefix)
+	files := fresh()
 	long, toKill, toEnd, toFail := ids(prefix+"-long", 5), ids(prefix+"-kill", 3), ids(prefix+"-end", 3), ids(prefix+"-fail", 3)
 	started := tasks(long, "exec sleep 600")
 	started = append(started, tasks(toKill, "exec sleep 600")...)
@@ -210,7 +209,7 @@ func TestABinaryIsSwappedUnderFiftyTasks(t *testing.T) {
 	n.start()
 	f := subscribe(t, n.master)
 	before := f.subscriptions()
-	files := filepath.Join(base, "swap")
+	files := fresh()
 	all := ids("swap", 50)
 	f.launch(tasks(all, waitFor(files, 0))...)
 	ran := processesOf(t)
