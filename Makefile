@@ -9,7 +9,7 @@ OURS         = git ls-files '*.go' | grep -v '^gen/'
 TALLY       := $(GO) run ./tools/tally $(if $(COUNTS),-into $(COUNTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help up build test check lint race sim host host-vm interop golden bench fuzz generate fmt
+.PHONY: help up build test check lint race sim plant host host-vm e2e interop golden bench fuzz generate fmt
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,11 +41,17 @@ race: ## the tests under the race detector
 sim: ## the simulator over SEEDS=50 seeds (SEED=n replays one)
 	PANDO_SIM_SEEDS=$(SEEDS) PANDO_SIM_SEED=$(SEED) $(TALLY) $(GO) test -json -count=1 ./internal/sim/...
 
+plant: ## known bugs, put into a copy one at a time: each checker finds its own
+	$(GO) run ./tools/plant -seeds $(SEEDS)
+
 host: ## what touches cgroups, processes and mounts (root)
 	PANDO_TEST_HOST=1 $(TALLY) $(GO) test -json -count=1 -p 1 ./internal/host/... ./internal/agent/...
 
 host-vm: build ## the same in a small virtual machine: cgroup v2, kernel 6.1
 	test/hostvm/run
+
+e2e: ## the real binary killed, swapped, lied to and starved (root)
+	PANDO_TEST_E2E=1 $(TALLY) $(GO) test -json -count=1 -timeout 10m ./test/e2e
 
 interop: build ## unmodified clients of Mesos against pando up
 	test/interop/run

@@ -244,7 +244,9 @@ type Identity struct {
 	// The highest epoch of a leader seen.
 	Epoch uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// Tells a reboot from a restart.
-	BootId        string `protobuf:"bytes,4,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
+	BootId string `protobuf:"bytes,4,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
+	// How many registrations were sent.
+	Links         uint64 `protobuf:"varint,5,opt,name=links,proto3" json:"links,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -305,6 +307,13 @@ func (x *Identity) GetBootId() string {
 		return x.BootId
 	}
 	return ""
+}
+
+func (x *Identity) GetLinks() uint64 {
+	if x != nil {
+		return x.Links
+	}
+	return 0
 }
 
 type Framework struct {
@@ -413,6 +422,7 @@ type TaskAccepted struct {
 	User          string                 `protobuf:"bytes,5,opt,name=user,proto3" json:"user,omitempty"`
 	ContainerId   string                 `protobuf:"bytes,6,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
 	ExecutorId    string                 `protobuf:"bytes,7,opt,name=executor_id,json=executorId,proto3" json:"executor_id,omitempty"`
+	Launch        uint64                 `protobuf:"fixed64,8,opt,name=launch,proto3" json:"launch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -494,6 +504,13 @@ func (x *TaskAccepted) GetExecutorId() string {
 		return x.ExecutorId
 	}
 	return ""
+}
+
+func (x *TaskAccepted) GetLaunch() uint64 {
+	if x != nil {
+		return x.Launch
+	}
+	return 0
 }
 
 // The task's process runs: enough to find it again and to know it for itself.
@@ -1169,18 +1186,19 @@ const file_pando_journal_journal_proto_rawDesc = "" +
 	"\n" +
 	"task_check\x18\n" +
 	" \x01(\v2\x1b.pando.journal.v1.TaskCheckH\x00R\ttaskCheckB\b\n" +
-	"\x06record\"s\n" +
+	"\x06record\"\x89\x01\n" +
 	"\bIdentity\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x1d\n" +
 	"\n" +
 	"agent_info\x18\x02 \x01(\fR\tagentInfo\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x17\n" +
-	"\aboot_id\x18\x04 \x01(\tR\x06bootId\"U\n" +
+	"\aboot_id\x18\x04 \x01(\tR\x06bootId\x12\x14\n" +
+	"\x05links\x18\x05 \x01(\x04R\x05links\"U\n" +
 	"\tFramework\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12%\n" +
 	"\x0eframework_info\x18\x02 \x01(\fR\rframeworkInfo\"2\n" +
 	"\rFrameworkGone\x12!\n" +
-	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\"\xd3\x01\n" +
+	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\"\xeb\x01\n" +
 	"\fTaskAccepted\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12\x1b\n" +
@@ -1189,7 +1207,8 @@ const file_pando_journal_journal_proto_rawDesc = "" +
 	"\x04user\x18\x05 \x01(\tR\x04user\x12!\n" +
 	"\fcontainer_id\x18\x06 \x01(\tR\vcontainerId\x12\x1f\n" +
 	"\vexecutor_id\x18\a \x01(\tR\n" +
-	"executorId\"\xa1\x01\n" +
+	"executorId\x12\x16\n" +
+	"\x06launch\x18\b \x01(\x06R\x06launch\"\xa1\x01\n" +
 	"\rTaskContainer\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12\x10\n" +

@@ -41,7 +41,9 @@ type Up struct {
 	// The agent leaves for good; its tasks end with it.
 	Unregister bool `protobuf:"varint,6,opt,name=unregister,proto3" json:"unregister,omitempty"`
 	// Executor messages to schedulers; best effort.
-	Messages      []*Message `protobuf:"bytes,7,rep,name=messages,proto3" json:"messages,omitempty"`
+	Messages []*Message `protobuf:"bytes,7,rep,name=messages,proto3" json:"messages,omitempty"`
+	// Newer states of tasks whose updates wait behind one that is not acknowledged; best effort.
+	States        []*State `protobuf:"bytes,8,rep,name=states,proto3" json:"states,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -121,6 +123,13 @@ func (x *Up) GetUnregister() bool {
 func (x *Up) GetMessages() []*Message {
 	if x != nil {
 		return x.Messages
+	}
+	return nil
+}
+
+func (x *Up) GetStates() []*State {
+	if x != nil {
+		return x.States
 	}
 	return nil
 }
@@ -432,7 +441,9 @@ type Register struct {
 	// mesos.v1.FrameworkInfo of every framework that has something here.
 	FrameworkInfos [][]byte `protobuf:"bytes,5,rep,name=framework_infos,json=frameworkInfos,proto3" json:"framework_infos,omitempty"`
 	// Where the agent's API listens, when the host name alone does not tell.
-	Ip            string `protobuf:"bytes,6,opt,name=ip,proto3" json:"ip,omitempty"`
+	Ip string `protobuf:"bytes,6,opt,name=ip,proto3" json:"ip,omitempty"`
+	// Grows with every registration that the agent sends: what a slow connection brings late is told from what holds.
+	Links         uint64 `protobuf:"varint,7,opt,name=links,proto3" json:"links,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -509,6 +520,13 @@ func (x *Register) GetIp() string {
 	return ""
 }
 
+func (x *Register) GetLinks() uint64 {
+	if x != nil {
+		return x.Links
+	}
+	return 0
+}
+
 type Registered struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	AgentId string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
@@ -568,8 +586,10 @@ type TaskRef struct {
 	TaskId      string                 `protobuf:"bytes,2,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
 	// Whether the framework is told TASK_DROPPED rather than TASK_LOST.
 	PartitionAware bool `protobuf:"varint,3,opt,name=partition_aware,json=partitionAware,proto3" json:"partition_aware,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The number of the task's launch.
+	Launch        uint64 `protobuf:"fixed64,4,opt,name=launch,proto3" json:"launch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TaskRef) Reset() {
@@ -623,6 +643,13 @@ func (x *TaskRef) GetPartitionAware() bool {
 	return false
 }
 
+func (x *TaskRef) GetLaunch() uint64 {
+	if x != nil {
+		return x.Launch
+	}
+	return 0
+}
+
 // A task as its agent knows it. Terminal ones are reported until their last update is acknowledged.
 type TaskReport struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -639,8 +666,10 @@ type TaskReport struct {
 	// The role whose resources the task holds.
 	Role string `protobuf:"bytes,7,opt,name=role,proto3" json:"role,omitempty"`
 	// The user it runs as.
-	User          string `protobuf:"bytes,8,opt,name=user,proto3" json:"user,omitempty"`
-	ExecutorId    string `protobuf:"bytes,9,opt,name=executor_id,json=executorId,proto3" json:"executor_id,omitempty"`
+	User       string `protobuf:"bytes,8,opt,name=user,proto3" json:"user,omitempty"`
+	ExecutorId string `protobuf:"bytes,9,opt,name=executor_id,json=executorId,proto3" json:"executor_id,omitempty"`
+	// The number of its launch, as the Run gave it; 0 for a task that never arrived.
+	Launch        uint64 `protobuf:"fixed64,10,opt,name=launch,proto3" json:"launch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -738,6 +767,13 @@ func (x *TaskReport) GetExecutorId() string {
 	return ""
 }
 
+func (x *TaskReport) GetLaunch() uint64 {
+	if x != nil {
+		return x.Launch
+	}
+	return 0
+}
+
 type Run struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	FrameworkInfo []byte                 `protobuf:"bytes,1,opt,name=framework_info,json=frameworkInfo,proto3" json:"framework_info,omitempty"`
@@ -745,7 +781,9 @@ type Run struct {
 	// The role whose resources the task holds.
 	Role string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
 	// The user it runs as.
-	User          string `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`
+	User string `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`
+	// Tells this launch from others of the same task id.
+	Launch        uint64 `protobuf:"fixed64,5,opt,name=launch,proto3" json:"launch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -806,6 +844,13 @@ func (x *Run) GetUser() string {
 		return x.User
 	}
 	return ""
+}
+
+func (x *Run) GetLaunch() uint64 {
+	if x != nil {
+		return x.Launch
+	}
+	return 0
 }
 
 type Kill struct {
@@ -876,7 +921,9 @@ type Update struct {
 	// mesos.v1.TaskStatus.
 	Status []byte `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
 	// mesos.v1.TaskState: the latest that the agent knows, which may be ahead of the status.
-	LatestState   uint32 `protobuf:"varint,3,opt,name=latest_state,json=latestState,proto3" json:"latest_state,omitempty"`
+	LatestState uint32 `protobuf:"varint,3,opt,name=latest_state,json=latestState,proto3" json:"latest_state,omitempty"`
+	// The number of the task's launch.
+	Launch        uint64 `protobuf:"fixed64,4,opt,name=launch,proto3" json:"launch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -932,6 +979,84 @@ func (x *Update) GetLatestState() uint32 {
 	return 0
 }
 
+func (x *Update) GetLaunch() uint64 {
+	if x != nil {
+		return x.Launch
+	}
+	return 0
+}
+
+// What a task has come to, for the master alone: its update follows once the one before it is acknowledged.
+type State struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	FrameworkId string                 `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
+	TaskId      string                 `protobuf:"bytes,2,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	// mesos.v1.TaskState.
+	State uint32 `protobuf:"varint,3,opt,name=state,proto3" json:"state,omitempty"`
+	// The number of the task's launch.
+	Launch        uint64 `protobuf:"fixed64,4,opt,name=launch,proto3" json:"launch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *State) Reset() {
+	*x = State{}
+	mi := &file_pando_link_link_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *State) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*State) ProtoMessage() {}
+
+func (x *State) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_link_link_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use State.ProtoReflect.Descriptor instead.
+func (*State) Descriptor() ([]byte, []int) {
+	return file_pando_link_link_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *State) GetFrameworkId() string {
+	if x != nil {
+		return x.FrameworkId
+	}
+	return ""
+}
+
+func (x *State) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+func (x *State) GetState() uint32 {
+	if x != nil {
+		return x.State
+	}
+	return 0
+}
+
+func (x *State) GetLaunch() uint64 {
+	if x != nil {
+		return x.Launch
+	}
+	return 0
+}
+
 type Ack struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	FrameworkId   string                 `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
@@ -943,7 +1068,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_pando_link_link_proto_msgTypes[11]
+	mi := &file_pando_link_link_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -955,7 +1080,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_link_link_proto_msgTypes[11]
+	mi := &file_pando_link_link_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -968,7 +1093,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_pando_link_link_proto_rawDescGZIP(), []int{11}
+	return file_pando_link_link_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Ack) GetFrameworkId() string {
@@ -1003,7 +1128,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_pando_link_link_proto_msgTypes[12]
+	mi := &file_pando_link_link_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1140,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_link_link_proto_msgTypes[12]
+	mi := &file_pando_link_link_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1153,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_pando_link_link_proto_rawDescGZIP(), []int{12}
+	return file_pando_link_link_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Message) GetFrameworkId() string {
@@ -1056,7 +1181,7 @@ var File_pando_link_link_proto protoreflect.FileDescriptor
 
 const file_pando_link_link_proto_rawDesc = "" +
 	"\n" +
-	"\x15pando/link/link.proto\x12\rpando.link.v1\"\x90\x02\n" +
+	"\x15pando/link/link.proto\x12\rpando.link.v1\"\xbe\x02\n" +
 	"\x02Up\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12*\n" +
 	"\x05hello\x18\x02 \x01(\v2\x14.pando.link.v1.HelloR\x05hello\x123\n" +
@@ -1066,7 +1191,8 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"\n" +
 	"unregister\x18\x06 \x01(\bR\n" +
 	"unregister\x122\n" +
-	"\bmessages\x18\a \x03(\v2\x16.pando.link.v1.MessageR\bmessages\"\xfb\x03\n" +
+	"\bmessages\x18\a \x03(\v2\x16.pando.link.v1.MessageR\bmessages\x12,\n" +
+	"\x06states\x18\b \x03(\v2\x14.pando.link.v1.StateR\x06states\"\xfb\x03\n" +
 	"\x04Down\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x120\n" +
@@ -1095,7 +1221,7 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"\x0fmaster_hostname\x18\x03 \x01(\tR\x0emasterHostname\x12(\n" +
 	"\x10ping_interval_ms\x18\x04 \x01(\rR\x0epingIntervalMs\x12\x1f\n" +
 	"\vping_misses\x18\x05 \x01(\rR\n" +
-	"pingMisses\"\xd1\x01\n" +
+	"pingMisses\"\xe7\x01\n" +
 	"\bRegister\x12\x1d\n" +
 	"\n" +
 	"agent_info\x18\x01 \x01(\fR\tagentInfo\x12\x18\n" +
@@ -1103,15 +1229,17 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"\fcapabilities\x18\x03 \x03(\rR\fcapabilities\x12/\n" +
 	"\x05tasks\x18\x04 \x03(\v2\x19.pando.link.v1.TaskReportR\x05tasks\x12'\n" +
 	"\x0fframework_infos\x18\x05 \x03(\fR\x0eframeworkInfos\x12\x0e\n" +
-	"\x02ip\x18\x06 \x01(\tR\x02ip\"d\n" +
+	"\x02ip\x18\x06 \x01(\tR\x02ip\x12\x14\n" +
+	"\x05links\x18\a \x01(\x04R\x05links\"d\n" +
 	"\n" +
 	"Registered\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12;\n" +
-	"\runknown_tasks\x18\x02 \x03(\v2\x16.pando.link.v1.TaskRefR\funknownTasks\"n\n" +
+	"\runknown_tasks\x18\x02 \x03(\v2\x16.pando.link.v1.TaskRefR\funknownTasks\"\x86\x01\n" +
 	"\aTaskRef\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12'\n" +
-	"\x0fpartition_aware\x18\x03 \x01(\bR\x0epartitionAware\"\xa5\x02\n" +
+	"\x0fpartition_aware\x18\x03 \x01(\bR\x0epartitionAware\x12\x16\n" +
+	"\x06launch\x18\x04 \x01(\x06R\x06launch\"\xbd\x02\n" +
 	"\n" +
 	"TaskReport\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x1b\n" +
@@ -1123,20 +1251,29 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"\x04role\x18\a \x01(\tR\x04role\x12\x12\n" +
 	"\x04user\x18\b \x01(\tR\x04user\x12\x1f\n" +
 	"\vexecutor_id\x18\t \x01(\tR\n" +
-	"executorId\"q\n" +
+	"executorId\x12\x16\n" +
+	"\x06launch\x18\n" +
+	" \x01(\x06R\x06launch\"\x89\x01\n" +
 	"\x03Run\x12%\n" +
 	"\x0eframework_info\x18\x01 \x01(\fR\rframeworkInfo\x12\x1b\n" +
 	"\ttask_info\x18\x02 \x01(\fR\btaskInfo\x12\x12\n" +
 	"\x04role\x18\x03 \x01(\tR\x04role\x12\x12\n" +
-	"\x04user\x18\x04 \x01(\tR\x04user\"]\n" +
+	"\x04user\x18\x04 \x01(\tR\x04user\x12\x16\n" +
+	"\x06launch\x18\x05 \x01(\x06R\x06launch\"]\n" +
 	"\x04Kill\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12\x19\n" +
-	"\bgrace_ns\x18\x03 \x01(\x03R\agraceNs\"f\n" +
+	"\bgrace_ns\x18\x03 \x01(\x03R\agraceNs\"~\n" +
 	"\x06Update\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\fR\x06status\x12!\n" +
-	"\flatest_state\x18\x03 \x01(\rR\vlatestState\"U\n" +
+	"\flatest_state\x18\x03 \x01(\rR\vlatestState\x12\x16\n" +
+	"\x06launch\x18\x04 \x01(\x06R\x06launch\"q\n" +
+	"\x05State\x12!\n" +
+	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
+	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\rR\x05state\x12\x16\n" +
+	"\x06launch\x18\x04 \x01(\x06R\x06launch\"U\n" +
 	"\x03Ack\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12\x12\n" +
@@ -1159,7 +1296,7 @@ func file_pando_link_link_proto_rawDescGZIP() []byte {
 	return file_pando_link_link_proto_rawDescData
 }
 
-var file_pando_link_link_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_pando_link_link_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_pando_link_link_proto_goTypes = []any{
 	(*Up)(nil),         // 0: pando.link.v1.Up
 	(*Down)(nil),       // 1: pando.link.v1.Down
@@ -1172,27 +1309,29 @@ var file_pando_link_link_proto_goTypes = []any{
 	(*Run)(nil),        // 8: pando.link.v1.Run
 	(*Kill)(nil),       // 9: pando.link.v1.Kill
 	(*Update)(nil),     // 10: pando.link.v1.Update
-	(*Ack)(nil),        // 11: pando.link.v1.Ack
-	(*Message)(nil),    // 12: pando.link.v1.Message
+	(*State)(nil),      // 11: pando.link.v1.State
+	(*Ack)(nil),        // 12: pando.link.v1.Ack
+	(*Message)(nil),    // 13: pando.link.v1.Message
 }
 var file_pando_link_link_proto_depIdxs = []int32{
 	2,  // 0: pando.link.v1.Up.hello:type_name -> pando.link.v1.Hello
 	4,  // 1: pando.link.v1.Up.register:type_name -> pando.link.v1.Register
 	10, // 2: pando.link.v1.Up.updates:type_name -> pando.link.v1.Update
-	12, // 3: pando.link.v1.Up.messages:type_name -> pando.link.v1.Message
-	3,  // 4: pando.link.v1.Down.welcome:type_name -> pando.link.v1.Welcome
-	5,  // 5: pando.link.v1.Down.registered:type_name -> pando.link.v1.Registered
-	8,  // 6: pando.link.v1.Down.runs:type_name -> pando.link.v1.Run
-	9,  // 7: pando.link.v1.Down.kills:type_name -> pando.link.v1.Kill
-	11, // 8: pando.link.v1.Down.acks:type_name -> pando.link.v1.Ack
-	12, // 9: pando.link.v1.Down.messages:type_name -> pando.link.v1.Message
-	7,  // 10: pando.link.v1.Register.tasks:type_name -> pando.link.v1.TaskReport
-	6,  // 11: pando.link.v1.Registered.unknown_tasks:type_name -> pando.link.v1.TaskRef
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	13, // 3: pando.link.v1.Up.messages:type_name -> pando.link.v1.Message
+	11, // 4: pando.link.v1.Up.states:type_name -> pando.link.v1.State
+	3,  // 5: pando.link.v1.Down.welcome:type_name -> pando.link.v1.Welcome
+	5,  // 6: pando.link.v1.Down.registered:type_name -> pando.link.v1.Registered
+	8,  // 7: pando.link.v1.Down.runs:type_name -> pando.link.v1.Run
+	9,  // 8: pando.link.v1.Down.kills:type_name -> pando.link.v1.Kill
+	12, // 9: pando.link.v1.Down.acks:type_name -> pando.link.v1.Ack
+	13, // 10: pando.link.v1.Down.messages:type_name -> pando.link.v1.Message
+	7,  // 11: pando.link.v1.Register.tasks:type_name -> pando.link.v1.TaskReport
+	6,  // 12: pando.link.v1.Registered.unknown_tasks:type_name -> pando.link.v1.TaskRef
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_pando_link_link_proto_init() }
@@ -1206,7 +1345,7 @@ func file_pando_link_link_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_link_link_proto_rawDesc), len(file_pando_link_link_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -48,6 +48,8 @@ type Agent struct {
 	launches chan struct{} // a place for each launch that may be under way
 	work     sync.WaitGroup
 
+	links atomic.Uint64 // numbers them
+
 	files sandbox.Files // what /files shows; it has a lock of its own
 
 	mu       sync.Mutex // guards the rest
@@ -233,6 +235,9 @@ func (a *Agent) Send(messages []workload.Msg) {
 		return
 	}
 	for _, m := range messages {
+		if m.Link != l.id {
+			continue
+		}
 		if m.Refuse != "" {
 			l.close()
 			return

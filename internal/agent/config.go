@@ -36,6 +36,8 @@ type Config struct {
 	ShutdownGrace, RecoveryTimeout time.Duration
 	// SwitchUser runs tasks as their users; without it, and without root, as the agent's own.
 	SwitchUser bool
+	// AnyUser lets an agent that does not switch users run everybody's tasks as its own user.
+	AnyUser bool
 	// Environment is added to every task's, before its own.
 	Environment map[string]string
 	// GCDelay is how long the sandbox of an ended task stays on an empty disk; GCHeadroom is the share of the disk, 0 to 1,

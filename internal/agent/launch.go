@@ -75,6 +75,8 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 			return fail(workload.UserUnknown, "The task cannot run as user "+strconv.Quote(user)+" on this machine: "+err.Error())
 		}
 		uid, gid, owner = int(u.UID), int(u.GID), &u
+	} else if why := a.foreign(user); why != "" {
+		return fail(workload.LaunchRefused, why)
 	} else {
 		user = ""
 	}
@@ -117,6 +119,19 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 		return fail(workload.UserUnknown, "The task cannot run as user "+strconv.Quote(w.Task.User)+" on this machine: "+err.Error())
 	}
 	return fail(workload.LaunchRefused, "The container cannot be started: "+err.Error())
+}
+
+// foreign says why an agent that does not switch users must not run a user's task: on loopback others may ask in their own
+// name, and would get to act in the agent's. Root's and no name are let through: only root and the agent's own user may give
+// them, and many schedulers do without meaning it.
+func (a *Agent) foreign(name string) string {
+	if a.cfg.AnyUser || name == "root" || name == "" || os.Geteuid() < 0 { // there are no such numbers on Windows
+		return ""
+	}
+	if u, err := host.LookupUser(name); err == nil && int(u.UID) == os.Geteuid() {
+		return ""
+	}
+	return "This agent does not switch users, so a task of user " + strconv.Quote(name) + " would run as another one; run it on an agent of root with --switch-user, or start the cluster with --trust-loopback."
 }
 
 // say leaves a word in a task's stderr, for who looks there.

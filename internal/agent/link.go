@@ -24,12 +24,13 @@ import (
 const (
 	greetTimeout = 5 * time.Second
 	backoffMin   = 50 * time.Millisecond
-	backoffMax   = 5 * time.Second
+	backoffMax   = time.Second // a new leader is to have its agents back within seconds
 )
 
 // masterLink is the connection to a leader.
 type masterLink struct {
 	agent *Agent
+	id    uint64
 	conn  net.Conn
 	out   *loop.Outbox[any]
 	seq   uint64 // of the last Up; the outbox's goroutine owns it
@@ -51,7 +52,7 @@ func (a *Agent) connect(ctx context.Context) {
 			wait = backoffMin
 		}
 		a.deps.Log.Debug("no link to a leading master", "master", addr, "error", err)
-		_ = clock.Sleep(ctx, a.deps.Clock, wait+rand.N(wait)) // the loop looks at ctx
+		_ = clock.Sleep(ctx, a.deps.Clock, wait+rand.N(wait/2)) // the loop looks at ctx
 		wait = min(wait*2, backoffMax)
 	}
 }
@@ -74,7 +75,7 @@ func (a *Agent) follow(ctx context.Context, addr, session string) error {
 
 // serve greets a leader and takes its orders until the link ends.
 func (a *Agent) serve(ctx context.Context, conn net.Conn, r *bufio.Reader, session string) error {
-	l := &masterLink{agent: a, conn: conn}
+	l := &masterLink{agent: a, id: a.links.Add(1), conn: conn}
 	l.out = loop.NewOutbox(conn, l.encode, loop.OutboxLimits{}, func(why string) { a.deps.Log.Warn("link to the master cut off", "why", why) })
 	stop := context.AfterFunc(ctx, l.close)
 	defer stop()
@@ -100,7 +101,7 @@ func (a *Agent) serve(ctx context.Context, conn net.Conn, r *bufio.Reader, sessi
 		a.mu.Unlock()
 		_ = a.loop.Put(context.WithoutCancel(ctx), &workload.Unlinked{}) // a loop that has ended needs no word of it
 	}()
-	if err := a.loop.Put(ctx, &workload.Linked{Epoch: first.GetEpoch()}); err != nil {
+	if err := a.loop.Put(ctx, &workload.Linked{Link: l.id, Epoch: first.GetEpoch()}); err != nil {
 		return err
 	}
 	silence := time.Duration(w.GetPingIntervalMs()) * time.Millisecond * time.Duration(w.GetPingMisses()+1)

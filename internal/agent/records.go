@@ -20,6 +20,7 @@ func encodeRecord(r *workload.Record) ([]byte, error) {
 	case r.Identity != nil:
 		j.Record = &journal.AgentRecord_Identity{Identity: &journal.Identity{
 			AgentId: r.Identity.Agent, AgentInfo: r.Identity.Info, Epoch: r.Identity.Epoch, BootId: r.Identity.Boot,
+			Links: r.Identity.Links,
 		}}
 	case r.Framework != nil:
 		j.Record = &journal.AgentRecord_Framework{Framework: &journal.Framework{FrameworkId: r.Framework.ID, FrameworkInfo: r.Framework.Info}}
@@ -29,6 +30,7 @@ func encodeRecord(r *workload.Record) ([]byte, error) {
 		t := r.Accepted.Task
 		j.Record = &journal.AgentRecord_TaskAccepted{TaskAccepted: &journal.TaskAccepted{
 			FrameworkId: t.Framework, TaskId: t.ID, TaskInfo: t.Info, Role: t.Role, User: t.User, ContainerId: r.Accepted.Container,
+			Launch: t.Launch,
 		}}
 	case r.Container != nil:
 		c := r.Container
@@ -71,6 +73,7 @@ func decodeRecord(b []byte) (workload.Record, error) {
 	case *journal.AgentRecord_Identity:
 		r.Identity = &workload.Identity{
 			Agent: x.Identity.GetAgentId(), Info: x.Identity.GetAgentInfo(), Epoch: x.Identity.GetEpoch(), Boot: x.Identity.GetBootId(),
+			Links: x.Identity.GetLinks(),
 		}
 	case *journal.AgentRecord_Framework:
 		f, err := agentlink.Framework(x.Framework.GetFrameworkInfo())
@@ -86,6 +89,7 @@ func decodeRecord(b []byte) (workload.Record, error) {
 		if err != nil {
 			return r, err
 		}
+		t.Launch = a.GetLaunch()
 		r.Accepted = &workload.Accepted{Task: t, Container: a.GetContainerId()}
 	case *journal.AgentRecord_TaskContainer:
 		c := x.TaskContainer

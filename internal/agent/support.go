@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/agent/check"
 )
 
 // unsupported says why this agent cannot run a task as it was asked for, or "" when it can. What is not named here is
@@ -60,16 +61,50 @@ func unsupported(t *mesosv1.TaskInfo) string {
 			return later("a persistent volume (resources.disk)", "use the sandbox")
 		}
 	}
-	for _, v := range t.GetCommand().GetEnvironment().GetVariables() {
-		if v.GetType() == mesosv1.Environment_Variable_SECRET {
-			return later("a secret in the environment (command.environment)", "pass it as a value or by a file")
+	for _, c := range []struct {
+		field string
+		info  *mesosv1.CommandInfo
+	}{{"command", t.GetCommand()}, {"health_check.command", t.GetHealthCheck().GetCommand()}, {"check.command.command", t.GetCheck().GetCommand().GetCommand()}} {
+		for _, v := range c.info.GetEnvironment().GetVariables() {
+			if v.GetType() == mesosv1.Environment_Variable_SECRET {
+				return later("a secret in the environment ("+c.field+".environment)", "pass it as a value or by a file")
+			}
+		}
+		if c.field != "command" && len(c.info.GetUris()) > 0 {
+			return later("files of a check ("+c.field+".uris)", "fetch them with the task's command")
 		}
 	}
-	if h := t.GetHealthCheck().GetCommand(); h != nil && len(h.GetUris()) > 0 {
-		return later("uris of a health check's command (health_check.command.uris)", "fetch them with the task's command")
+	return senseless(t)
+}
+
+// senseless says which member of a task asks for what cannot be, and was let through by the master: it looks at the
+// protocol's rules and not at what an agent makes of them.
+func senseless(t *mesosv1.TaskInfo) string {
+	for _, r := range t.GetContainer().GetRlimitInfo().GetRlimits() {
+		if _, known := rlimitNumbers[r.GetType()]; !known {
+			return "The type of a resource limit (container.rlimit_info.rlimits.type) is unknown; give one of those that Linux has."
+		}
+		if (r.Soft == nil) != (r.Hard == nil) || r.GetSoft() > r.GetHard() {
+			return fmt.Sprintf("The resource limit %s (container.rlimit_info.rlimits) needs both soft and hard, the first no larger than the second, or neither for no limit.", r.GetType())
+		}
 	}
-	if h := t.GetCheck().GetCommand().GetCommand(); h != nil && len(h.GetUris()) > 0 {
-		return later("uris of a check's command (check.command.command.uris)", "fetch them with the task's command")
+	l := t.GetContainer().GetLinuxInfo()
+	for _, c := range []*mesosv1.CapabilityInfo{l.GetCapabilityInfo(), l.GetBoundingCapabilities(), l.GetEffectiveCapabilities()} {
+		for _, x := range c.GetCapabilities() {
+			if x < mesosv1.CapabilityInfo_CHOWN {
+				return "A capability (container.linux_info) is unknown; give one of those that Linux has."
+			}
+		}
+	}
+	if h := t.GetHealthCheck(); h != nil {
+		if _, err := check.OfHealth(h); err != nil {
+			return "The health check cannot be made: " + err.Error() + "."
+		}
+	}
+	if c := t.GetCheck(); c != nil {
+		if _, err := check.OfCheck(c); err != nil {
+			return "The check cannot be made: " + err.Error() + "."
+		}
 	}
 	return ""
 }

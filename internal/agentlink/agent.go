@@ -62,8 +62,13 @@ func (a *Agent) AppendUp(dst []byte, seq *uint64, items []any) ([]byte, error) {
 				flush() // what follows is about tasks that it reports
 			case m.Update != nil:
 				b := m.Update.Status.AppendProto(nil)
-				up.Updates = append(up.Updates, &link.Update{FrameworkId: m.Update.Framework, Status: b, LatestState: uint32(m.Update.Latest)})
+				up.Updates = append(up.Updates, &link.Update{FrameworkId: m.Update.Framework, Status: b, LatestState: uint32(m.Update.Latest), Launch: m.Update.Launch})
 				size += len(b) + 64
+			case m.State != nil:
+				up.States = append(up.States, &link.State{
+					FrameworkId: m.State.Framework, TaskId: m.State.Task, State: uint32(m.State.State), Launch: m.State.Launch,
+				})
+				size += 96
 			}
 		}
 		if size > FrameGoal {
@@ -76,7 +81,7 @@ func (a *Agent) AppendUp(dst []byte, seq *uint64, items []any) ([]byte, error) {
 
 // registration encodes everything that an agent is and holds.
 func (a *Agent) registration(r *workload.Register) *link.Register {
-	out := &link.Register{AgentInfo: a.Info(r.Agent), Version: a.Version, Ip: a.IP, Capabilities: Capabilities()}
+	out := &link.Register{AgentInfo: a.Info(r.Agent), Version: a.Version, Ip: a.IP, Capabilities: Capabilities(), Links: r.Links}
 	for _, f := range r.Frameworks {
 		out.FrameworkInfos = append(out.FrameworkInfos, f.Info)
 	}
@@ -84,6 +89,7 @@ func (a *Agent) registration(r *workload.Register) *link.Register {
 		t := &link.TaskReport{
 			FrameworkId: v.Task.Framework, TaskInfo: v.Task.Info, State: uint32(v.State),
 			StatusUpdateState: uint32(v.UpdateState), StatusUpdateUuid: []byte(v.UpdateUUID), Role: v.Task.Role, User: v.Task.User,
+			Launch: v.Task.Launch,
 		}
 		if len(t.TaskInfo) == 0 { // a task that never arrived is known by its name alone
 			t.TaskInfo, _ = proto.Marshal(&mesosv1.TaskInfo{
@@ -113,7 +119,7 @@ func (a *Agent) Orders(d *link.Down) ([]workload.In, error) {
 	if r := d.GetRegistered(); r != nil {
 		in := &workload.Registered{Agent: r.GetAgentId(), Info: a.Info(r.GetAgentId())}
 		for _, u := range r.GetUnknownTasks() {
-			in.Unknown = append(in.Unknown, workload.UnknownTask{Ref: Ref(u), PartitionAware: u.GetPartitionAware()})
+			in.Unknown = append(in.Unknown, workload.UnknownTask{Ref: Ref(u), PartitionAware: u.GetPartitionAware(), Launch: u.GetLaunch()})
 		}
 		ins = append(ins, in)
 	}
@@ -133,6 +139,7 @@ func (a *Agent) Orders(d *link.Down) ([]workload.In, error) {
 		if err != nil {
 			return nil, err
 		}
+		t.Launch = r.GetLaunch()
 		ins = append(ins, &workload.Run{Framework: f, Task: t})
 	}
 	for _, k := range d.GetKills() {

@@ -17,12 +17,13 @@ const dialTimeout = 5 * time.Second
 // Dial asks a master for the link. elsewhere is set, and nothing else, when it names another one.
 func Dial(ctx context.Context, addr string) (conn net.Conn, r *bufio.Reader, elsewhere string, err error) {
 	d := net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
-	if conn, err = d.DialContext(ctx, "tcp", addr); err != nil {
+	c, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
 		return nil, nil, "", err
 	}
 	defer func() {
 		if err != nil || elsewhere != "" {
-			_ = conn.Close() // it was not used
+			_ = c.Close() // it was not used
 		}
 	}()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+Path, http.NoBody)
@@ -31,20 +32,20 @@ func Dial(ctx context.Context, addr string) (conn net.Conn, r *bufio.Reader, els
 	}
 	req.Header.Set("Connection", "Upgrade")
 	req.Header.Set("Upgrade", Protocol)
-	if err = conn.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
+	if err = c.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
 		return nil, nil, "", err
 	}
-	if err = req.Write(conn); err != nil {
+	if err = req.Write(c); err != nil {
 		return nil, nil, "", err
 	}
-	r = bufio.NewReaderSize(conn, 4096)
+	r = bufio.NewReaderSize(c, 4096)
 	resp, err := http.ReadResponse(r, req)
 	if err != nil {
 		return nil, nil, "", err
 	}
 	switch resp.StatusCode {
 	case http.StatusSwitchingProtocols:
-		return conn, r, "", conn.SetDeadline(time.Time{})
+		return c, r, "", c.SetDeadline(time.Time{})
 	case http.StatusTemporaryRedirect:
 		u, perr := url.Parse(resp.Header.Get("Location"))
 		if perr != nil || u.Host == "" {

@@ -3,8 +3,9 @@ package fleet
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
-	"encoding/json"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +34,9 @@ type Load struct {
 	Tasks, InFlight, PerOffer int
 	// Connections for calls.
 	Connections int
+	// Command of each task ("true" when empty), and what it asks for (0.01 cpus and 8 MB when zero).
+	Command   string
+	CPUs, Mem float64
 
 	framework, stream, contentType string
 	callers                        []*caller
@@ -41,6 +46,8 @@ type Load struct {
 	// finish.
 	Running, Ended, Bad atomic.Int64
 	launched            int
+	seen                []uint8 // of each task, how far it was told to be
+	held                []offer // that lie here until there is room
 }
 
 // caller sends calls over one connection, several at a time, and counts the answers.
@@ -58,6 +65,8 @@ func (l *Load) Run(ctx context.Context, progress func(running int64)) error {
 	if l.JSON {
 		l.contentType = "application/json"
 	}
+	l.Command, l.CPUs, l.Mem = cmp.Or(l.Command, "true"), cmp.Or(l.CPUs, 0.01), cmp.Or(l.Mem, 8)
+	l.seen = make([]uint8, l.Tasks)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	body, err := l.encode(&scheduler.Call{Type: scheduler.Call_SUBSCRIBE.Enum(), Subscribe: &scheduler.Call_Subscribe{FrameworkInfo: &mesosv1.FrameworkInfo{
@@ -161,52 +170,61 @@ func (l *Load) event(rec []byte, progress func(int64)) error {
 	return nil
 }
 
-// jsonEvent reads as much of an event as is needed.
+// jsonEvent reads as much of an event as is needed, by looking for it: a real parser of a megabyte of offers would be most
+// of what is measured.
 func (l *Load) jsonEvent(rec []byte, progress func(int64)) error {
-	type id struct{ Value string }
-	if bytes.HasPrefix(rec, []byte(`{"type":"HEARTBEAT"`)) {
-		return nil
-	}
-	var e struct {
-		Type       string
-		Subscribed struct {
-			FrameworkID id `json:"framework_id"`
-		}
-		Update struct {
-			Status struct {
-				TaskID  id `json:"task_id"`
-				AgentID id `json:"agent_id"`
-				State   string
-				UUID    []byte
-			}
-		}
-		Offers struct {
-			Offers []struct {
-				ID      id
-				AgentID id `json:"agent_id"`
-			}
-		}
-		Error struct{ Message string }
-	}
-	if err := json.Unmarshal(rec, &e); err != nil {
-		return err
-	}
-	switch e.Type {
-	case "SUBSCRIBED":
-		l.framework = e.Subscribed.FrameworkID.Value
-	case "UPDATE":
-		s := e.Update.Status
-		return l.update(s.TaskID.Value, s.AgentID.Value, mesosv1.TaskState(mesosv1.TaskState_value[s.State]), s.UUID, progress)
-	case "OFFERS":
-		for _, o := range e.Offers.Offers {
-			if err := l.offer(o.ID.Value, o.AgentID.Value); err != nil {
+	kind, _ := after(rec, `"type":"`)
+	switch {
+	case bytes.HasPrefix(kind, []byte("UPDATE\"")):
+		task, _ := after(rec, `"task_id":{"value":"`)
+		agent, _ := after(rec, `"agent_id":{"value":"`)
+		state, _ := after(rec, `"state":"`)
+		id, ok := after(rec, `"uuid":"`)
+		var uuid []byte
+		if ok {
+			var err error
+			if uuid, err = base64.StdEncoding.DecodeString(word(id)); err != nil {
 				return err
 			}
 		}
-	case "ERROR":
-		return errors.New(e.Error.Message)
+		return l.update(word(task), word(agent), mesosv1.TaskState(mesosv1.TaskState_value[word(state)]), uuid, progress)
+	case bytes.HasPrefix(kind, []byte("OFFERS\"")):
+		for {
+			id, ok := after(rec, `"id":{"value":"`)
+			if !ok {
+				return nil
+			}
+			agent, _ := after(id, `"agent_id":{"value":"`)
+			if err := l.offer(word(id), word(agent)); err != nil {
+				return err
+			}
+			rec = agent
+		}
+	case bytes.HasPrefix(kind, []byte("SUBSCRIBED\"")):
+		id, _ := after(rec, `"framework_id":{"value":"`)
+		l.framework = word(id)
+	case bytes.HasPrefix(kind, []byte("ERROR\"")):
+		return fmt.Errorf("the master says %s", rec)
 	}
 	return nil
+}
+
+// after is what follows a text.
+func after(b []byte, text string) ([]byte, bool) {
+	i := bytes.Index(b, []byte(text))
+	if i < 0 {
+		return nil, false
+	}
+	return b[i+len(text):], true
+}
+
+// word is what comes before the next quote.
+func word(b []byte) string {
+	i := bytes.IndexByte(b, '"')
+	if i < 0 {
+		return ""
+	}
+	return string(b[:i])
 }
 
 func (l *Load) update(task, agent string, state mesosv1.TaskState, uuid []byte, progress func(int64)) error {
@@ -222,6 +240,11 @@ func (l *Load) update(task, agent string, state mesosv1.TaskState, uuid []byte, 
 			return err
 		}
 	}
+	n, err := strconv.Atoi(strings.TrimPrefix(task, "t"))
+	if err != nil || n >= len(l.seen) || l.seen[n] >= stage(state) {
+		return nil // not ours, or told again
+	}
+	l.seen[n] = stage(state)
 	switch state {
 	case mesosv1.TaskState_TASK_STARTING, mesosv1.TaskState_TASK_STAGING, mesosv1.TaskState_TASK_KILLING:
 	case mesosv1.TaskState_TASK_RUNNING:
@@ -231,38 +254,76 @@ func (l *Load) update(task, agent string, state mesosv1.TaskState, uuid []byte, 
 		if state != mesosv1.TaskState_TASK_FINISHED {
 			l.Bad.Add(1)
 		}
+		return l.use()
 	}
 	return nil
 }
 
-// offer launches as many tasks as may be in flight, and declines what is not needed.
-func (l *Load) offer(offer, agent string) error {
-	n := min(l.PerOffer, l.Tasks-l.launched, l.InFlight-(l.launched-int(l.Ended.Load())))
-	call := &scheduler.Call{FrameworkId: &mesosv1.FrameworkID{Value: &l.framework}}
-	filters := &mesosv1.Filters{RefuseSeconds: proto.Float64(0)}
-	ids := []*mesosv1.OfferID{{Value: &offer}}
-	if n <= 0 {
-		call.Type, call.Decline = scheduler.Call_DECLINE.Enum(), &scheduler.Call_Decline{OfferIds: ids, Filters: filters}
-	} else {
-		var tasks []*mesosv1.TaskInfo
-		for range n {
-			id := "t" + strconv.Itoa(l.launched)
-			l.launched++
-			tasks = append(tasks, &mesosv1.TaskInfo{
-				Name: proto.String("load"), TaskId: &mesosv1.TaskID{Value: &id}, AgentId: &mesosv1.AgentID{Value: &agent},
-				Command: &mesosv1.CommandInfo{Value: proto.String("true")},
-				Resources: []*mesosv1.Resource{
-					{Name: proto.String("cpus"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: proto.Float64(0.01)}, AllocationInfo: &mesosv1.Resource_AllocationInfo{Role: proto.String("load")}},
-					{Name: proto.String("mem"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: proto.Float64(8)}, AllocationInfo: &mesosv1.Resource_AllocationInfo{Role: proto.String("load")}},
-				},
-			})
-		}
-		call.Type = scheduler.Call_ACCEPT.Enum()
-		call.Accept = &scheduler.Call_Accept{OfferIds: ids, Filters: filters, Operations: []*mesosv1.Offer_Operation{{
-			Type: mesosv1.Offer_Operation_LAUNCH.Enum(), Launch: &mesosv1.Offer_Operation_Launch{TaskInfos: tasks},
-		}}}
+// stage orders states.
+func stage(s mesosv1.TaskState) uint8 {
+	switch s {
+	case mesosv1.TaskState_TASK_STAGING:
+		return 0
+	case mesosv1.TaskState_TASK_STARTING:
+		return 1
+	case mesosv1.TaskState_TASK_RUNNING:
+		return 2
+	case mesosv1.TaskState_TASK_KILLING:
+		return 3
 	}
-	body, err := l.encode(call)
+	return 4
+}
+
+// offer is one that lies here.
+type offer struct{ id, agent string }
+
+// offer takes an offer in.
+func (l *Load) offer(id, agent string) error {
+	l.held = append(l.held, offer{id, agent})
+	return l.use()
+}
+
+// use launches tasks on offers while there is room for them.
+func (l *Load) use() error {
+	for len(l.held) > 0 {
+		n := min(l.PerOffer, l.Tasks-l.launched, l.InFlight-(l.launched-int(l.Ended.Load())))
+		if n <= 0 || n < l.PerOffer && l.Tasks-l.launched > n {
+			return nil
+		}
+		o := l.held[0]
+		l.held = l.held[1:]
+		if err := l.launch(o, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// launch launches tasks on an offer.
+func (l *Load) launch(o offer, n int) error {
+	var tasks []*mesosv1.TaskInfo
+	role := &mesosv1.Resource_AllocationInfo{Role: proto.String("load")}
+	for range n {
+		id := "t" + strconv.Itoa(l.launched)
+		l.launched++
+		tasks = append(tasks, &mesosv1.TaskInfo{
+			Name: proto.String("load"), TaskId: &mesosv1.TaskID{Value: &id}, AgentId: &mesosv1.AgentID{Value: &o.agent},
+			Command: &mesosv1.CommandInfo{Value: &l.Command},
+			Resources: []*mesosv1.Resource{
+				{Name: proto.String("cpus"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: &l.CPUs}, AllocationInfo: role},
+				{Name: proto.String("mem"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: &l.Mem}, AllocationInfo: role},
+			},
+		})
+	}
+	body, err := l.encode(&scheduler.Call{
+		FrameworkId: &mesosv1.FrameworkID{Value: &l.framework}, Type: scheduler.Call_ACCEPT.Enum(),
+		Accept: &scheduler.Call_Accept{
+			OfferIds: []*mesosv1.OfferID{{Value: &o.id}}, Filters: &mesosv1.Filters{RefuseSeconds: proto.Float64(0)},
+			Operations: []*mesosv1.Offer_Operation{{
+				Type: mesosv1.Offer_Operation_LAUNCH.Enum(), Launch: &mesosv1.Offer_Operation_Launch{TaskInfos: tasks},
+			}},
+		},
+	})
 	if err != nil {
 		return err
 	}

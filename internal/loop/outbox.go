@@ -115,11 +115,12 @@ func (o *Outbox[T]) write() {
 		buf = o.encode(buf[:0], items)
 		clear(items)
 		spare = items
-		if err := o.conn.SetWriteDeadline(time.Now().Add(o.limits.Age)); err == nil {
+		err := o.conn.SetWriteDeadline(time.Now().Add(o.limits.Age))
+		if err == nil {
 			_, err = o.conn.Write(buf)
-			if err != nil {
-				o.fail("writing to it failed: " + err.Error())
-			}
+		}
+		if err != nil {
+			o.fail("writing to it failed: " + err.Error())
 		}
 	}
 }

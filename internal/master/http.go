@@ -2,6 +2,7 @@ package master
 
 import (
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 
@@ -104,6 +105,10 @@ func (m *Master) serveTeardown(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+	if err := r.ParseForm(); errors.As(err, new(*http.MaxBytesError)) {
+		serve.Fail(w, http.StatusRequestEntityTooLarge, "The form is larger than 1 MiB; it needs the field frameworkId alone.")
+		return
+	}
 	id := r.PostFormValue("frameworkId")
 	if id == "" {
 		serve.Fail(w, http.StatusBadRequest, "The form must have the field frameworkId.")

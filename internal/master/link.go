@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -20,6 +21,9 @@ import (
 	"github.com/pando-os/pando/internal/serve"
 	"github.com/pando-os/pando/mesos"
 )
+
+// greetWithin is how long an agent may take to say hello.
+const greetWithin = 10 * time.Second
 
 // agentLink is one agent's connection.
 type agentLink struct {
@@ -50,7 +54,7 @@ func (m *Master) serveLink(w http.ResponseWriter, r *http.Request) {
 		serve.Fail(w, http.StatusInternalServerError, "The connection cannot be taken over: "+err.Error())
 		return
 	}
-	if err := conn.SetDeadline(time.Time{}); err != nil {
+	if err := errors.Join(conn.SetDeadline(time.Time{}), conn.SetReadDeadline(time.Now().Add(greetWithin))); err != nil {
 		_ = conn.Close() // it is broken already
 		return
 	}
@@ -69,7 +73,7 @@ func (m *Master) serveLink(w http.ResponseWriter, r *http.Request) {
 	}
 	t.links[l.id] = l
 	t.mu.Unlock()
-	err = l.read(rw.Reader)
+	err = l.read(conn, rw.Reader)
 	l.out.Close()
 	t.mu.Lock()
 	delete(t.links, l.id)
@@ -80,8 +84,8 @@ func (m *Master) serveLink(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// read takes frames in until the connection ends.
-func (l *agentLink) read(r *bufio.Reader) error {
+// read takes frames in until the connection ends. Once the agent has said hello, the book's pings find out whether it lives.
+func (l *agentLink) read(conn net.Conn, r *bufio.Reader) error {
 	var buf []byte
 	greeted := false
 	for {
@@ -92,6 +96,9 @@ func (l *agentLink) read(r *bufio.Reader) error {
 		}
 		if !greeted {
 			if err := l.greet(up.GetHello()); err != nil {
+				return err
+			}
+			if err := conn.SetReadDeadline(time.Time{}); err != nil {
 				return err
 			}
 			greeted = true
@@ -148,7 +155,16 @@ func (l *agentLink) take(up *link.Up) error {
 		if err != nil {
 			return fmt.Errorf("update: %w", err)
 		}
-		if err := post(&cluster.AgentUpdate{Conn: l.id, Framework: u.GetFrameworkId(), Status: &s, Latest: mesosv1.TaskState(u.GetLatestState())}); err != nil {
+		if err := post(&cluster.AgentUpdate{
+			Conn: l.id, Framework: u.GetFrameworkId(), Status: &s, Latest: mesosv1.TaskState(u.GetLatestState()), Launch: u.GetLaunch(),
+		}); err != nil {
+			return err
+		}
+	}
+	for _, s := range up.GetStates() {
+		if err := post(&cluster.AgentState{
+			Conn: l.id, Framework: s.GetFrameworkId(), Task: s.GetTaskId(), State: mesosv1.TaskState(s.GetState()), Launch: s.GetLaunch(),
+		}); err != nil {
 			return err
 		}
 	}
@@ -168,7 +184,7 @@ func (l *agentLink) registration(r *link.Register) (*cluster.AgentRegister, erro
 	if err != nil {
 		return nil, err
 	}
-	in := &cluster.AgentRegister{Conn: l.id, Spec: spec}
+	in := &cluster.AgentRegister{Conn: l.id, Spec: spec, Links: r.GetLinks()}
 	for _, t := range r.GetTasks() {
 		report, err := reportedTask(t)
 		if err != nil {
@@ -204,11 +220,11 @@ func (l *agentLink) send(body any) {
 	}
 }
 
-// encode gathers orders into as few frames as it can. Within a frame the agent takes them in by kind, in the order of
-// the message's members, which is the order in which any two of them may follow each other here.
+// encode gathers orders into as few frames as it can. Within a frame the agent takes them in by kind, so an order of an
+// earlier kind begins a new one: an acknowledgement that frees a task's id must not come after the Run that uses it again.
 func (l *agentLink) encode(dst []byte, items []any) []byte {
 	down := &link.Down{}
-	size := 0
+	size, last := 0, 0
 	flush := func() {
 		if size == 0 {
 			return
@@ -220,13 +236,17 @@ func (l *agentLink) encode(dst []byte, items []any) []byte {
 			l.term.m.deps.Log.Error("orders to an agent are dropped", "error", err)
 		}
 		dst = out
-		down, size = &link.Down{}, 0
+		down, size, last = &link.Down{}, 0, 0
 	}
 	for _, it := range items {
 		if raw, ok := it.(rawBytes); ok {
 			dst = append(dst, raw...)
 			continue
 		}
+		if turn(it) < last {
+			flush()
+		}
+		last = turn(it)
 		size += l.add(down, it)
 		if size > agentlink.FrameGoal {
 			flush()
@@ -234,6 +254,25 @@ func (l *agentLink) encode(dst []byte, items []any) []byte {
 	}
 	flush()
 	return dst
+}
+
+// turn is the place of an order's kind in the order in which an agent takes a frame in.
+func turn(it any) int {
+	switch it.(type) {
+	case *link.Welcome, cluster.Registered:
+		return 0
+	case cluster.FrameworkChanged:
+		return 1
+	case cluster.Run:
+		return 2
+	case cluster.KillTask:
+		return 3
+	case cluster.Ack:
+		return 4
+	case cluster.ShutdownFramework:
+		return 5
+	}
+	return 6
 }
 
 // add puts an order into a frame and says about how large it is.
@@ -244,10 +283,10 @@ func (l *agentLink) add(d *link.Down, it any) int {
 	case cluster.Registered:
 		d.Registered = &link.Registered{AgentId: b.Agent}
 		for _, u := range b.Unknown {
-			d.Registered.UnknownTasks = append(d.Registered.UnknownTasks, &link.TaskRef{FrameworkId: u.Framework, TaskId: u.Task, PartitionAware: u.PartitionAware})
+			d.Registered.UnknownTasks = append(d.Registered.UnknownTasks, &link.TaskRef{FrameworkId: u.Framework, TaskId: u.Task, PartitionAware: u.PartitionAware, Launch: u.Launch})
 		}
 	case cluster.Run:
-		d.Runs = append(d.Runs, &link.Run{FrameworkInfo: b.Framework.Info, TaskInfo: b.Task.Info, Role: b.Role, User: b.Task.User})
+		d.Runs = append(d.Runs, &link.Run{FrameworkInfo: b.Framework.Info, TaskInfo: b.Task.Info, Role: b.Role, User: b.Task.User, Launch: b.Launch})
 		return len(b.Framework.Info) + len(b.Task.Info) + 64
 	case cluster.KillTask:
 		d.Kills = append(d.Kills, &link.Kill{FrameworkId: b.Framework, TaskId: b.Task, GraceNs: b.Grace})

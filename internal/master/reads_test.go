@@ -38,7 +38,7 @@ func (b *heldBook) Step(now machine.Now, in cluster.In, out *cluster.Out) {
 }
 
 // newTestMaster makes a master that knows nobody and does not lead.
-func newTestMaster(t *testing.T) *Master {
+func newTestMaster(t testing.TB) *Master {
 	t.Helper()
 	m, err := meter.New(prometheus.NewRegistry())
 	if err != nil {

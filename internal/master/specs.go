@@ -141,6 +141,7 @@ func reportedTask(r *link.TaskReport) (cluster.TaskReport, error) {
 	out := cluster.TaskReport{
 		Framework: r.GetFrameworkId(), Role: r.GetRole(), State: mesosv1.TaskState(r.GetState()),
 		UpdateState: mesosv1.TaskState(r.GetStatusUpdateState()), UpdateUUID: string(r.GetStatusUpdateUuid()),
+		Launch: r.GetLaunch(),
 	}
 	var t mesosv1.TaskInfo
 	if err := proto.Unmarshal(r.GetTaskInfo(), &t); err != nil {

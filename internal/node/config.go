@@ -53,8 +53,10 @@ type Config struct {
 	ReregisterTimeout                time.Duration
 	OfferTimeout                     time.Duration
 	LeaseTTL                         time.Duration
-	MaxCompletedFrameworks           int
-	MaxCompletedTasks                int
+	// EventBacklog is how many bytes of events may wait for a scheduler that does not read them.
+	EventBacklog           int
+	MaxCompletedFrameworks int
+	MaxCompletedTasks      int
 	// ShutdownGrace and RecoveryTimeout are told to tasks.
 	ShutdownGrace, RecoveryTimeout time.Duration
 	// Version is of this build, the flags what was set for each part; both are for showing.
@@ -72,7 +74,7 @@ func Defaults() Config {
 		DefaultRole: "*", GCDelay: 7 * 24 * time.Hour, GCHeadroom: 0.1,
 		MinAllocatable:     "cpus:0.01|mem:32",
 		AllocationInterval: b.AllocationInterval, PingTimeout: b.PingInterval, PingMisses: b.PingMisses,
-		ReregisterTimeout: b.ReregisterTimeout, LeaseTTL: 10 * time.Second,
+		ReregisterTimeout: b.ReregisterTimeout, LeaseTTL: 10 * time.Second, EventBacklog: 64 << 20,
 		MaxCompletedFrameworks: b.MaxCompletedFrameworks, MaxCompletedTasks: b.MaxCompletedTasks,
 		ShutdownGrace: 5 * time.Second, RecoveryTimeout: 15 * time.Minute,
 	}
@@ -99,8 +101,11 @@ func (c *Config) check() error {
 		return fmt.Errorf("--ip: listening on %s would let the whole network in, and this version has no TLS and no authentication yet; listen on 127.0.0.1, or add --insecure if everybody who can reach this address may run programs here as root", c.IP)
 	}
 	if c.Hostname == "" {
-		if c.Hostname, err = os.Hostname(); err != nil || ip.IsLoopback() {
+		switch c.Hostname, err = os.Hostname(); {
+		case ip.Equal(net.IPv4(127, 0, 0, 1)) || ip.Equal(net.IPv6loopback):
 			c.Hostname = "localhost"
+		case err != nil || ip.IsLoopback(): // of loopback's other addresses localhost is no name
+			c.Hostname = c.IP
 		}
 	}
 	for _, p := range []struct {
@@ -114,8 +119,14 @@ func (c *Config) check() error {
 	if c.AllocationInterval <= 0 {
 		return fmt.Errorf("--allocation-interval: %s is not a positive duration", c.AllocationInterval)
 	}
+	if c.EventBacklog < minBacklog {
+		return fmt.Errorf("--event-backlog: %d bytes are too few for one event; give it %d or more", c.EventBacklog, minBacklog)
+	}
 	return nil
 }
+
+// minBacklog has room for the largest events that are common.
+const minBacklog = 64 << 10
 
 // book makes the settings of the cluster's book.
 func (c *Config) book() (cluster.Config, error) {

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent"
@@ -31,6 +32,7 @@ import (
 	"github.com/pando-os/pando/internal/fetch"
 	"github.com/pando-os/pando/internal/host"
 	"github.com/pando-os/pando/internal/host/cgroup"
+	"github.com/pando-os/pando/internal/loop"
 	"github.com/pando-os/pando/internal/master"
 	"github.com/pando-os/pando/internal/meter"
 	"github.com/pando-os/pando/internal/serve"
@@ -193,7 +195,11 @@ func (n *Node) run(ctx context.Context, name string, part func(context.Context) 
 func (n *Node) openStore(ctx context.Context) error {
 	switch {
 	case n.cfg.Store == "" || n.cfg.Store == "embedded":
-		s, err := etcd.Open(ctx, etcd.Options{Dir: filepath.Join(n.cfg.DataDir, "etcd"), Log: n.log})
+		log, err := n.storeLog()
+		if err != nil {
+			return err
+		}
+		s, err := etcd.Open(ctx, etcd.Options{Dir: filepath.Join(n.cfg.DataDir, "etcd"), Log: log})
 		if err != nil {
 			return err
 		}
@@ -219,6 +225,24 @@ func (n *Node) openStore(ctx context.Context) error {
 	return nil
 }
 
+// storeLogMax is the size at which the store's log is begun anew when a node starts.
+const storeLogMax = 10 << 20
+
+// storeLog is where the embedded store's own warnings go: a file beside it, since they are no news to people.
+func (n *Node) storeLog() (*slog.Logger, error) {
+	path := filepath.Join(n.cfg.DataDir, "etcd.log")
+	mode := os.O_CREATE | os.O_WRONLY | os.O_APPEND
+	if st, err := os.Stat(path); err == nil && st.Size() > storeLogMax {
+		mode |= os.O_TRUNC
+	}
+	f, err := os.OpenFile(path, mode, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("the store's log: %w", err)
+	}
+	n.stops = append(n.stops, func() { _ = f.Close() }) // it was only appended to
+	return slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelWarn})), nil
+}
+
 func (n *Node) startMaster(ctx context.Context, l net.Listener) error {
 	if err := n.openStore(ctx); err != nil {
 		return err
@@ -234,7 +258,7 @@ func (n *Node) startMaster(ctx context.Context, l net.Listener) error {
 	n.master = master.New(master.Config{
 		Hostname: n.cfg.Hostname, IP: n.cfg.IP, Port: n.cfg.MasterPort, Cluster: n.cfg.Cluster, Book: book,
 		LeaseTTL: n.cfg.LeaseTTL, Alone: n.cfg.Store == "" || n.cfg.Store == "embedded", Flags: n.cfg.MasterFlags, Version: n.cfg.Version,
-		WorkDir: n.cfg.DataDir,
+		WorkDir: n.cfg.DataDir, Streams: loop.OutboxLimits{Bytes: n.cfg.EventBacklog},
 	}, master.Deps{Store: n.store, Clock: n.clock, Log: n.log.With("part", "master"), Meter: m, Level: n.cfg.LogLevel})
 	n.serve(l, n.master.Handler())
 	n.run(ctx, "master", n.master.Run)
@@ -258,7 +282,16 @@ func (n *Node) awaitLeading(ctx context.Context, alone bool) error {
 	return nil
 }
 
-func newMeter() (*meter.Meter, error) { return meter.New(prometheus.NewRegistry()) }
+// newMeter makes the numbers of a part. To Prometheus it shows those of the process as well.
+func newMeter() (*meter.Meter, error) {
+	r := prometheus.NewRegistry()
+	for _, c := range []prometheus.Collector{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
+		if err := r.Register(c); err != nil {
+			return nil, fmt.Errorf("metrics of the process: %w", err)
+		}
+	}
+	return meter.New(r)
+}
 
 func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 	resources, attributes, err := n.describe()
@@ -295,7 +328,7 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 		Resources: resources, Attributes: attributes, Strict: n.cfg.Strict, Boot: boot, Launches: 2 * runtime.NumCPU(),
 		Quota: n.cfg.CPUQuota, ShutdownGrace: n.cfg.ShutdownGrace, RecoveryTimeout: n.cfg.RecoveryTimeout,
 		GCDelay: n.cfg.GCDelay, GCHeadroom: n.cfg.GCHeadroom, Isolation: isolation(lacks),
-		SwitchUser: n.cfg.SwitchUser, Flags: n.cfg.AgentFlags, Version: master.MesosVersion, Book: workload.Defaults(),
+		SwitchUser: n.cfg.SwitchUser, AnyUser: n.cfg.TrustLoopback || n.cfg.Insecure, Flags: n.cfg.AgentFlags, Version: master.MesosVersion, Book: workload.Defaults(),
 	}, agent.Deps{Runtime: n.native, Fetcher: &fetch.Fetcher{}, Clock: n.clock, Log: n.log.With("part", "agent"), Meter: m, Level: n.cfg.LogLevel})
 	if err != nil {
 		return err
@@ -345,11 +378,11 @@ func (n *Node) cgroups() (*cgroup.Parent, []string) {
 	var lacks []string
 	system, err := cgroup.Detect()
 	if err != nil {
-		return nil, []string{"no limits are enforced: " + err.Error()}
+		return nil, []string{"limits of cpus and memory: " + err.Error()}
 	}
 	parent := system.Prepare(container.CgroupName(n.cfg.RuntimeDir))
 	for _, l := range parent.Lacks {
-		lacks = append(lacks, fmt.Sprintf("%s are not enforced: %s; %s", l.What, l.Why, l.How))
+		lacks = append(lacks, fmt.Sprintf("%s: %s; %s", l.What, l.Why, l.How))
 	}
 	return parent, lacks
 }

@@ -31,7 +31,12 @@ type Subject struct {
 }
 
 // May says whether the subject may touch what belongs to a user.
-func (s Subject) May(user string) bool { return s.Root || s.User == user }
+func (s Subject) May(user string) bool {
+	return s.Root || s.User != "" && s.UID != unknown && s.User == user
+}
+
+// unknown is the number of a subject that the kernel did not name; it is nobody's.
+const unknown = ^uint32(0)
 
 // Who says who makes a request. On loopback the kernel knows the owner of the other socket. Where it does not say, the
 // subject has no name and may nothing that belongs to somebody.
@@ -57,7 +62,7 @@ func lookUp(c net.Conn) Subject {
 	}
 	uid, err := ownerOf(remote, local)
 	if err != nil {
-		return Subject{User: "?", UID: ^uint32(0)}
+		return Subject{User: "?", UID: unknown}
 	}
 	if uid == 0 || int64(uid) == int64(os.Geteuid()) { // the owner of this very process may do what it may
 		return Subject{Root: true}

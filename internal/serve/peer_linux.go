@@ -14,12 +14,25 @@ const (
 	sockDiagByFamily = 20
 	diagRequestSize  = 56 // of struct inet_diag_req_v2
 	diagUIDOffset    = 64 // of idiag_uid in struct inet_diag_msg
+	diagInodeOffset  = 68 // of idiag_inode
 	diagMessageSize  = 72
 )
 
-// ownerOf asks the kernel (netlink, sock_diag) for the uid that owns the socket at local which is connected to remote.
-// The answer counts only when it is of exactly that pair.
+// errOrphan is what becomes of a socket that its process has closed: the kernel then says uid 0, whoever it was.
+var errOrphan = errors.New("the other end has been closed already")
+
+// ownerOf asks the kernel for the uid that owns the socket at local which is connected to remote: by netlink (sock_diag),
+// or where its module is missing, from /proc/net. The answer counts only when it is of exactly that pair, and of a socket
+// that a process still holds.
 func ownerOf(local, remote netip.AddrPort) (uint32, error) {
+	uid, err := ownerByDiag(local, remote)
+	if err != nil && !errors.Is(err, errOrphan) {
+		return ownerByProc(local, remote)
+	}
+	return uid, err
+}
+
+func ownerByDiag(local, remote netip.AddrPort) (uint32, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_INET_DIAG)
 	if err != nil {
 		return 0, fmt.Errorf("netlink socket: %w", err)
@@ -77,6 +90,9 @@ func askOwner(fd int, family byte, local, remote netip.AddrPort) (uint32, error)
 	}
 	if len(msg) < diagMessageSize || binary.BigEndian.Uint16(msg[4:]) != local.Port() || binary.BigEndian.Uint16(msg[6:]) != remote.Port() {
 		return 0, unix.ENOENT
+	}
+	if order.Uint32(msg[diagInodeOffset:]) == 0 {
+		return 0, errOrphan
 	}
 	return order.Uint32(msg[diagUIDOffset:]), nil
 }

@@ -4,6 +4,7 @@
 package serve
 
 import (
+	"cmp"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -27,7 +28,9 @@ type Config struct {
 	Any   bool
 	// TrustLoopback lifts the check of who owns the other end of a loopback connection.
 	TrustLoopback bool
-	Log           *slog.Logger
+	// Stall is how long a client may make no progress within a request; zero: 30 s.
+	Stall time.Duration
+	Log   *slog.Logger
 }
 
 // Server makes an http.Server that answers with h and keeps strangers out.
@@ -56,12 +59,19 @@ func (cfg Config) guard(h http.Handler) http.Handler {
 			Fail(w, http.StatusForbidden, "The request comes from a web page of "+clip(o)+"; pages of other origins have no access.")
 			return
 		}
-		if s := r.Header.Get("Sec-Fetch-Site"); (s == "cross-site" || s == "same-site") && r.Header.Get("Sec-Fetch-Mode") != "navigate" {
+		if s := r.Header.Get("Sec-Fetch-Site"); (s == "cross-site" || s == "same-site") && !followsLink(r) {
 			Fail(w, http.StatusForbidden, "The request comes from a web page of another site; such pages have no access.")
 			return
 		}
+		w, r = unstalled(w, r, cmp.Or(cfg.Stall, stall))
 		h.ServeHTTP(w, r)
 	})
+}
+
+// followsLink says whether a browser goes to a page, as from a link: its user sees the answer, the page he came from does
+// not. A form that is sent is not that.
+func followsLink(r *http.Request) bool {
+	return r.Header.Get("Sec-Fetch-Mode") == "navigate" && (r.Method == http.MethodGet || r.Method == http.MethodHead)
 }
 
 func (cfg Config) ours(host string) bool {

@@ -55,6 +55,7 @@ func settings(c *node.Config) []setting {
 		{"max-agent-ping-timeouts", "max_agent_ping_timeouts", forMaster, "pings an agent may miss before it is unreachable", &c.PingMisses},
 		{"agent-reregister-timeout", "agent_reregister_timeout", forMaster, "time agents and frameworks have to come back after an election", &c.ReregisterTimeout},
 		{"lease-ttl", "", forMaster, "time a leader that fell silent is waited for", &c.LeaseTTL},
+		{"event-backlog", "", forMaster, "bytes of events that may wait for a scheduler before it is cut off", &c.EventBacklog},
 		{"max-completed-frameworks", "max_completed_frameworks", forMaster, "frameworks of the past to remember", &c.MaxCompletedFrameworks},
 		{"max-completed-tasks-per-framework", "max_completed_tasks_per_framework", forMaster, "tasks of the past to remember of each framework", &c.MaxCompletedTasks},
 		{"agent-port", "", forAgent, "port of the agent", &c.AgentPort},

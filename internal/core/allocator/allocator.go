@@ -359,6 +359,7 @@ func (a *Allocator) settle(f *framework) {
 	for _, c := range slices.Clone(f.clients) {
 		if w := a.wants(f, c.role.name); w != c.wants {
 			c.wants = w
+			c.place = place{a.shareOf(c.alloc, defaultWeight), c.given}
 			c.role.setWants(c, w)
 			if w {
 				a.allDirty = true
@@ -409,14 +410,16 @@ func (a *Allocator) count(c *client, what resource.List, sign int64) {
 		}
 		x, q := a.index(r.Name), sign*int64(r.Scalar)
 		c.alloc.add(x, q)
+		c.role.ownAlloc.add(x, q)
 		for n := c.role; n != nil; n = n.parent {
 			n.alloc.add(x, q)
 		}
 	}
 	if sign > 0 { // counts only grow: of two that hold the same, the one that was given less often is next
-		c.count++
+		c.given++
+		c.role.ownGiven++
 		for n := c.role; n != nil; n = n.parent {
-			n.count++
+			n.given++
 		}
 	}
 	a.reorder(c)

@@ -21,6 +21,9 @@ func (a *Allocator) Cycle(now time.Duration, busy func(agent, framework string) 
 	a.expire(now)
 	a.refresh()
 	look := a.dirty
+	for _, g := range look {
+		g.dirty = false
+	}
 	if a.allDirty {
 		look = look[:0]
 		for _, g := range a.order {
@@ -32,9 +35,6 @@ func (a *Allocator) Cycle(now time.Duration, busy func(agent, framework string) 
 	a.allDirty = false
 	a.dirty = nil
 	a.busy = busy
-	for _, g := range look {
-		g.dirty = false
-	}
 	if a.root.wanting == 0 {
 		return nil
 	}
@@ -58,7 +58,7 @@ func (a *Allocator) Cycle(now time.Duration, busy func(agent, framework string) 
 func (a *Allocator) pick(g *agent, now time.Duration) (*client, resource.List) {
 	var who *client
 	var what resource.List
-	a.root.each(func(c *client) bool {
+	a.each(a.root, func(c *client) bool {
 		if what = a.try(g, c, now); what != nil {
 			who = c
 			return false

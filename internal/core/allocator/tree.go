@@ -30,13 +30,14 @@ type node struct {
 	parent   *node
 	weight   int64
 	alloc    vector
-	count    int64
-	key      uint64 // share over weight
+	given    int64 // how often something was given
+	place          // among its siblings
 	children []*node
-	seats    []*client // those that want offers, in the order of their keys
-	own      rank      // of the seats together, when there are children too
-	wanting  int       // seats at and below this role that want offers
-	clients  int       // all seats of this role, wanting or not
+	seats    []*client // those that want offers, in the order of their places
+	ownAlloc vector    // of all seats together, which compete as one with the children
+	ownGiven int64
+	wanting  int // seats at and below this role that want offers
+	clients  int // all seats of this role, wanting or not
 }
 
 // client is a framework's seat in a role.
@@ -46,23 +47,34 @@ type client struct {
 	wants     bool
 	holdings  int // agents on which it holds something
 	alloc     vector
-	count     int64
-	key       uint64
+	given     int64
+	place
+}
+
+// place is what a seat or role was last sorted by; it changes only together with the position.
+type place struct {
+	key   uint64 // share over weight
+	count int64  // how often something was given
 }
 
 // rank orders siblings: the smaller share first, then fewer allocations, then the name.
 type rank struct {
-	key   uint64
-	count int64
-	name  string
+	place
+	name string
 }
 
 func (r rank) compare(o rank) int {
-	return cmp.Or(cmp.Compare(r.key, o.key), cmp.Compare(r.count, o.count), strings.Compare(r.name, o.name))
+	switch {
+	case r.key != o.key:
+		return cmp.Compare(r.key, o.key)
+	case r.count != o.count:
+		return cmp.Compare(r.count, o.count)
+	}
+	return strings.Compare(r.name, o.name)
 }
 
-func (n *node) rank() rank   { return rank{n.key, n.count, n.name} }
-func (c *client) rank() rank { return rank{c.key, c.count, c.framework.ID} }
+func (n *node) rank() rank   { return rank{n.place, n.name} }
+func (c *client) rank() rank { return rank{c.place, c.framework.ID} }
 
 // role gives the node of a role, making it and its parents when needed.
 func (a *Allocator) role(name string) *node {
@@ -148,56 +160,30 @@ func (a *Allocator) reorder(c *client) {
 	if a.stale {
 		return // every place is found anew before the next cycle
 	}
-	n := c.role
-	old := c.rank()
-	c.key = a.shareOf(c.alloc, defaultWeight)
-	if c.wants {
-		move(n.seats, c, old, (*client).rank)
+	if p := (place{a.shareOf(c.alloc, defaultWeight), c.given}); c.wants {
+		move(c.role.seats, c, &c.place, p, (*client).rank)
+	} else {
+		c.place = p
 	}
-	for ; n != nil; n = n.parent {
-		old := n.rank()
-		n.key = a.shareOf(n.alloc, n.weight)
-		if n.parent != nil {
-			move(n.parent.children, n, old, (*node).rank)
-		}
-		a.rankOwn(n)
+	for n := c.role; n.parent != nil; n = n.parent {
+		move(n.parent.children, n, &n.place, place{a.shareOf(n.alloc, n.weight), n.given}, (*node).rank)
 	}
 }
 
-// rankOwn ranks a role's own seats as one child, when they compete with child roles.
-func (a *Allocator) rankOwn(n *node) {
-	if len(n.children) == 0 || len(n.seats) == 0 {
-		return
-	}
-	var sum vector
-	count := int64(0)
-	for _, c := range n.seats {
-		for i, q := range c.alloc {
-			sum.add(i, q)
-		}
-		count += c.count
-	}
-	n.own = rank{a.shareOf(sum, defaultWeight), count, n.name + "/."}
-}
-
-// move finds x, whose rank was old, and shifts it to where its rank belongs now. The counts in ranks have changed already
-// for x alone, so the others are in order; x itself is found by looking from where old would be.
-func move[T comparable](s []T, x T, old rank, of func(T) rank) {
-	at := slices.Index(s, x)
-	if at < 0 {
-		return
-	}
-	_ = old
+// move gives x, which holds its place at, a new place, and shifts it to where that is among its siblings.
+func move[T any](s []T, x T, at *place, to place, of func(T) rank) {
+	before := func(y T, r rank) int { return of(y).compare(r) }
+	from, _ := slices.BinarySearchFunc(s, of(x), before)
+	*at = to
 	now := of(x)
-	for at > 0 && of(s[at-1]).compare(now) > 0 {
-		s[at] = s[at-1]
-		at--
+	if i, _ := slices.BinarySearchFunc(s[:from], now, before); i < from {
+		copy(s[i+1:from+1], s[i:from])
+		s[i] = x
+		return
 	}
-	for at < len(s)-1 && of(s[at+1]).compare(now) < 0 {
-		s[at] = s[at+1]
-		at++
-	}
-	s[at] = x
+	i, _ := slices.BinarySearchFunc(s[from+1:], now, before)
+	copy(s[from:], s[from+1:from+1+i])
+	s[from+i] = x
 }
 
 // refresh computes every share anew after the totals changed.
@@ -210,20 +196,19 @@ func (a *Allocator) refresh() {
 }
 
 func (a *Allocator) refreshNode(n *node) {
-	n.key = a.shareOf(n.alloc, n.weight)
+	n.place = place{a.shareOf(n.alloc, n.weight), n.given}
 	for _, c := range n.seats {
-		c.key = a.shareOf(c.alloc, defaultWeight)
+		c.place = place{a.shareOf(c.alloc, defaultWeight), c.given}
 	}
 	slices.SortFunc(n.seats, func(x, y *client) int { return x.rank().compare(y.rank()) })
 	for _, c := range n.children {
 		a.refreshNode(c)
 	}
 	n.sortChildren()
-	a.rankOwn(n)
 }
 
 // each visits the wanting seats below a role, the poorest first, until yield says stop.
-func (n *node) each(yield func(*client) bool) bool {
+func (a *Allocator) each(n *node, yield func(*client) bool) bool {
 	if n.wanting == 0 {
 		return true
 	}
@@ -236,14 +221,18 @@ func (n *node) each(yield func(*client) bool) bool {
 		return true
 	}
 	done := len(n.seats) == 0
+	var own rank // of the seats together
+	if !done && len(n.children) > 0 {
+		own = rank{place{a.shareOf(n.ownAlloc, defaultWeight), n.ownGiven}, n.name + "/."}
+	}
 	for _, child := range n.children {
-		if !done && n.own.compare(child.rank()) < 0 {
+		if !done && own.compare(child.rank()) < 0 {
 			done = true
 			if !seats() {
 				return false
 			}
 		}
-		if !child.each(yield) {
+		if !a.each(child, yield) {
 			return false
 		}
 	}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,20 +13,37 @@ import (
 	"github.com/pando-os/pando/internal/machine"
 )
 
-// agentRegister takes an agent in: a new one, one that comes back, or one whose connection was replaced.
-func (b *Book) agentRegister(in *AgentRegister, out *Out) {
-	spec := in.Spec
-	old := (*Agent)(nil)
+// agentIs says who registers: the spec with its id, and what is known of it; nil when it is refused.
+func (b *Book) agentIs(in *AgentRegister, out *Out) (spec *AgentSpec, old *Agent) {
+	spec = in.Spec
+	if s := b.conns[in.Conn]; s != nil && s.id != spec.ID {
+		b.agentClosed(&AgentClosed{Conn: in.Conn}, out) // one connection has one agent
+	}
 	if spec.ID == "" {
 		b.supplant(spec, out)
 		s := *spec
 		s.ID = fmt.Sprintf("%s-S%d", b.cfg.MasterID, b.nextAgent)
 		b.nextAgent++
 		s.Info = appendID(s.Info, 6, s.ID)
-		spec = &s
-	} else if old = findAgent(b.agents, spec.ID); old != nil && old.Mark == Gone {
+		return &s, nil
+	}
+	if old = findAgent(b.agents, spec.ID); old != nil && old.Mark == Gone {
 		out.Tell = append(out.Tell, Fact{Kind: FactAgentRefused, Agent: spec.ID, Reason: AgentMarkedGone})
 		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Shutdown{"this agent was marked gone; remove its work directory to let it join anew"}})
+		return nil, nil
+	}
+	if s := b.states[spec.ID]; s != nil && in.Links < s.links {
+		out.Tell = append(out.Tell, Fact{Kind: FactAgentRefused, Agent: spec.ID, Reason: RegistrationStale})
+		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Disconnect{RegistrationStale.Text()}})
+		return nil, nil
+	}
+	return spec, old
+}
+
+// agentRegister takes an agent in: a new one, one that comes back, or one whose connection was replaced.
+func (b *Book) agentRegister(in *AgentRegister, out *Out) {
+	spec, old := b.agentIs(in, out)
+	if spec == nil {
 		return
 	}
 	state := b.states[spec.ID]
@@ -33,6 +51,7 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 		state = &agentState{id: spec.ID, tasks: map[FrameworkTask]struct{}{}}
 		b.states[spec.ID] = state
 	}
+	state.links = in.Links
 	if state.conn != 0 && state.conn != in.Conn {
 		delete(b.conns, state.conn)
 		out.Send = append(out.Send, Msg{Conn: state.conn, Body: Disconnect{"the agent registered over another connection"}})
@@ -55,6 +74,7 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 		}
 	}
 	b.agents.Set(agent)
+	b.addresses[addressOf(spec)] = spec.ID
 	if old == nil || old.Mark != Admitted || !slices.Equal(old.Spec.Info, spec.Info) || old.Spec.Version != spec.Version {
 		out.Save = append(out.Save, Record{Agent: &AgentRecord{Spec: spec, Mark: Admitted, Registered: agent.Registered}})
 	}
@@ -68,6 +88,9 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 	b.alloc.SetAgentActive(spec.ID, true)
 	out.Tell = append(out.Tell, Fact{Kind: kind, Agent: spec.ID, Text: spec.Hostname, N: len(in.Tasks)})
 
+	for _, key := range sortedTasks(state.twins) {
+		b.dropTwin(state, key) // what is left of them is reported
+	}
 	gone := b.adoptFrameworks(in, out)
 	unknown := b.adoptTasks(in, spec.ID, state, fresh, gone, out)
 	out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Registered{spec.ID, unknown}})
@@ -79,24 +102,29 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 			out.Send = append(out.Send, Msg{Conn: in.Conn, Body: KillTask{key.Framework, key.Task, int64(*t.KillGrace)}})
 		}
 	}
+	for _, key := range sortedTasks(state.twins) {
+		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: KillTask{key.Framework, key.Task, -1}})
+	}
 	b.schedulePing(state)
 	b.soon(b.cfg.Gather)
 }
 
-// supplant removes an agent that is away and had the address that a new one registers from: its machine was set up anew.
+// supplant removes an agent that has the address which a new one registers from: its machine was set up anew, or it never
+// heard which id it got.
 func (b *Book) supplant(spec *AgentSpec, out *Out) {
-	var old *Agent
-	b.agents.Scan(func(a *Agent) bool {
-		if a.Mark == Admitted && !a.Connected && spec.Port != 0 && a.Spec.IP == spec.IP && a.Spec.Port == spec.Port && a.Spec.Hostname == spec.Hostname {
-			old = a
-			return false
-		}
-		return true
-	})
-	if old != nil {
+	old := findAgent(b.agents, b.addresses[addressOf(spec)])
+	if old != nil && old.Mark == Admitted && spec.Port != 0 {
 		b.removeAgent(old, "a new agent registered from its address", out)
 	}
 }
+
+// address is where an agent's API listens.
+type address struct {
+	hostname, ip string
+	port         int32
+}
+
+func addressOf(s *AgentSpec) address { return address{s.Hostname, s.IP, s.Port} }
 
 // adoptFrameworks makes placeholders for frameworks that only the agent knows, and names those that were removed.
 func (b *Book) adoptFrameworks(in *AgentRegister, out *Out) (gone []string) {
@@ -123,6 +151,10 @@ func (b *Book) adoptTasks(in *AgentRegister, id string, state *agentState, fresh
 		if slices.Contains(gone, r.Framework) || findFramework(b.frameworks, r.Framework) == nil {
 			continue
 		}
+		if t := findTask(b.tasks, key.Framework, key.Task); t != nil && t.Agent == id && past(t, r.Launch) {
+			out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Ack{key.Framework, key.Task, r.UpdateUUID}})
+			continue
+		}
 		reported[key] = struct{}{}
 		b.adoptTask(r, id, state, key, fresh, out)
 	}
@@ -147,31 +179,38 @@ func (b *Book) adoptTasks(in *AgentRegister, id string, state *agentState, fresh
 				b.alloc.Hold(id, t.Framework, t.Role, t.Spec.Resources)
 			}
 			f := findFramework(b.frameworks, key.Framework)
-			unknown = append(unknown, UnknownTask{key, f != nil && f.Spec.Caps.PartitionAware})
+			unknown = append(unknown, UnknownTask{key, f != nil && f.Spec.Caps.PartitionAware, t.launch})
 		}
 	}
 	return unknown
 }
 
+// adoptTask books one task that an agent reports. A task id that the book knows of another agent was used twice, which
+// frameworks do when they think that the first is over and a new master has not heard of it yet: the one that lives has
+// the name. Of two that live the later is a twin: its resources are held, and it is killed.
 func (b *Book) adoptTask(r *TaskReport, id string, state *agentState, key FrameworkTask, fresh bool, out *Out) {
 	t := &Task{
 		Framework: r.Framework, Agent: id, Role: r.Role, Spec: r.Spec, State: r.State, UpdateState: r.UpdateState,
 		UpdateUUID: r.UpdateUUID, Statuses: r.Statuses, Released: Terminal(r.State),
+		launch: r.Launch,
 	}
 	old := findTask(b.tasks, key.Framework, key.Task)
-	state.tasks[key] = struct{}{}
-	held := false // by the allocator
-	if old != nil {
-		if old.Agent != id {
-			if s := b.states[old.Agent]; s != nil {
-				delete(s.tasks, key)
-			}
-			b.release(old)
-		} else {
-			held = !fresh && !old.Released
+	if old != nil && old.Agent != id {
+		if !old.Released || t.Released {
+			b.adoptTwin(t, state, key, out)
+			return
 		}
-		t.KillGrace = old.KillGrace
+		if s := b.states[old.Agent]; s != nil {
+			delete(s.tasks, key)
+		}
+		old = nil
 	}
+	held := old != nil && !fresh && !old.Released // by the allocator
+	if old != nil {
+		// Of a task that never arrived the agent reports the name alone.
+		t.KillGrace, t.Spec, t.Role, t.launch = old.KillGrace, old.Spec, old.Role, old.launch
+	}
+	state.tasks[key] = struct{}{}
 	b.tasks.Set(t)
 	switch {
 	case held && t.Released:
@@ -185,6 +224,29 @@ func (b *Book) adoptTask(r *TaskReport, id string, state *agentState, key Framew
 		s := b.statusOf(t, mesosv1.TaskStatus_REASON_AGENT_REREGISTERED, "The agent came back.")
 		b.tell(t.Framework, s, out)
 		out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: id, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Status: s})
+	}
+}
+
+func (b *Book) adoptTwin(t *Task, state *agentState, key FrameworkTask, out *Out) {
+	if t.Released {
+		return // its last update is passed on like that of a task which is not known
+	}
+	if state.twins == nil {
+		state.twins = map[FrameworkTask]*Task{}
+	}
+	state.twins[key] = t
+	b.alloc.Hold(t.Agent, t.Framework, t.Role, t.Spec.Resources)
+	out.Tell = append(out.Tell, Fact{
+		Kind: FactTaskAdopted, Agent: t.Agent, Framework: t.Framework, Task: t.Spec.ID, State: t.State, Resources: t.Spec.Resources,
+		Text: "a task with this id lives on another agent; this one is killed",
+	})
+}
+
+// dropTwin gives the resources of a twin back.
+func (b *Book) dropTwin(state *agentState, key FrameworkTask) {
+	if t := state.twins[key]; t != nil {
+		delete(state.twins, key)
+		b.release(t)
 	}
 }
 
@@ -260,6 +322,7 @@ func (b *Book) detach(a, n *Agent, out *Out) {
 		state.conn = 0
 	}
 	state.round++
+	state.twins = nil
 	if a.Recovered {
 		b.recoveredCount--
 	}
@@ -347,16 +410,15 @@ func (b *Book) tellFailure(agent string, out *Out) {
 }
 
 // tasksOn lists an agent's tasks in a fixed order.
-func (b *Book) tasksOn(s *agentState) []FrameworkTask {
-	keys := make([]FrameworkTask, 0, len(s.tasks))
-	for k := range s.tasks { // order: sorted below
+func (b *Book) tasksOn(s *agentState) []FrameworkTask { return sortedTasks(s.tasks) }
+
+func sortedTasks[V any](m map[FrameworkTask]V) []FrameworkTask {
+	keys := make([]FrameworkTask, 0, len(m))
+	for k := range m { // order: sorted below
 		keys = append(keys, k)
 	}
 	slices.SortFunc(keys, func(x, y FrameworkTask) int {
-		if c := strings.Compare(x.Framework, y.Framework); c != 0 {
-			return c
-		}
-		return strings.Compare(x.Task, y.Task)
+		return cmp.Or(strings.Compare(x.Framework, y.Framework), strings.Compare(x.Task, y.Task))
 	})
 	return keys
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pando-os/pando/internal/core/allocator"
 	"github.com/pando-os/pando/internal/machine"
+	"github.com/pando-os/pando/mesos/resource"
 )
 
 // Config holds the settings of a book. Durations are positive unless said otherwise.
@@ -74,16 +75,18 @@ type Book struct {
 	done       *taskTree
 	offers     *offerTree
 
-	states  map[string]*agentState
-	conns   map[ConnID]*agentState
-	streams map[StreamID]string
-	extras  map[string]*frameworkState
+	states    map[string]*agentState
+	addresses map[address]string // to the agent that registered from there last
+	conns     map[ConnID]*agentState
+	streams   map[StreamID]string
+	extras    map[string]*frameworkState
 
 	elected        int64
 	nextAgent      uint64
 	nextFramework  uint64
 	nextOffer      uint64
 	nextDone       uint64
+	nextLaunch     uint64
 	tick           time.Duration // the next sweep
 	prompt         time.Duration // the next cycle before it; Never when none is due
 	recoverBy      time.Duration // when recovered agents are given up; Never when none is left
@@ -97,9 +100,12 @@ type Book struct {
 type agentState struct {
 	id     string
 	conn   ConnID
+	links  uint64 // of the last registration
 	missed int
 	round  uint64 // of pings; an entry of an older round is void
 	tasks  map[FrameworkTask]struct{}
+	// twins run here under the id of a task that lives on another agent.
+	twins  map[FrameworkTask]*Task
 	offers []*Offer
 }
 
@@ -131,10 +137,11 @@ func New(cfg Config, records []Record, now machine.Now, rng *rand.Rand) *Book {
 		cfg: cfg, alloc: allocator.New(cfg.Allocation, rng), now: now, elected: now.Wall,
 		agents: newTree(lessAgent), frameworks: newTree(lessFramework), completed: newTree(lessCompletedFramework),
 		tasks: newTree(lessTask), done: newTree(lessCompleted), offers: newTree(lessOffer),
-		states: map[string]*agentState{}, conns: map[ConnID]*agentState{},
+		states: map[string]*agentState{}, addresses: map[address]string{}, conns: map[ConnID]*agentState{},
 		streams: map[StreamID]string{}, extras: map[string]*frameworkState{},
 	}
 	b.tick = now.Mono + cfg.AllocationInterval
+	b.nextLaunch = uint64(now.Wall) // so that no earlier master's number is near
 	for _, r := range records {
 		switch {
 		case r.Agent != nil:
@@ -144,6 +151,7 @@ func New(cfg Config, records []Record, now machine.Now, rng *rand.Rand) *Book {
 				b.recoveredCount++
 			}
 			b.agents.Set(a)
+			b.addresses[addressOf(a.Spec)] = a.Spec.ID
 			b.states[a.Spec.ID] = &agentState{id: a.Spec.ID, tasks: map[FrameworkTask]struct{}{}}
 		case r.Framework != nil && r.Framework.Removed != 0:
 			b.completed.Set(&Framework{Spec: r.Framework.Spec, Registered: r.Framework.Registered, Unregistered: r.Framework.Removed})
@@ -199,6 +207,8 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 		b.agentLeave(in, out)
 	case *AgentUpdate:
 		b.agentUpdate(in, out)
+	case *AgentState:
+		b.agentState(in, out)
 	case *AgentMessage:
 		b.agentMessage(in, out)
 	case *Subscribe:
@@ -323,4 +333,33 @@ func (q *queue[T]) pop() {
 		clear(q.items[n:])
 		q.items, q.head = q.items[:n], 0
 	}
+}
+
+// Audit says what is wrong in the book itself; nil when nothing is. It looks at everything: it is for tests and the
+// simulator.
+func (b *Book) Audit() error {
+	held := map[string]map[allocator.Seat]resource.List{}
+	hold := func(agent, framework, role string, what resource.List) {
+		if what.IsEmpty() {
+			return
+		}
+		if held[agent] == nil {
+			held[agent] = map[allocator.Seat]resource.List{}
+		}
+		s := allocator.Seat{Framework: framework, Role: role}
+		held[agent][s] = held[agent][s].Plus(what)
+	}
+	b.offers.Scan(func(o *Offer) bool { hold(o.Agent, o.Framework, o.Role, o.Resources); return true })
+	b.tasks.Scan(func(t *Task) bool {
+		if !t.Released && b.alloc.Has(t.Agent) {
+			hold(t.Agent, t.Framework, t.Role, t.Spec.Resources)
+		}
+		return true
+	})
+	for _, s := range b.states { // order: sums
+		for _, t := range s.twins { // order: sums
+			hold(t.Agent, t.Framework, t.Role, t.Spec.Resources)
+		}
+	}
+	return b.alloc.Audit(held)
 }

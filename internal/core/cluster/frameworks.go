@@ -185,6 +185,17 @@ func (b *Book) removeFramework(f *Framework, why string, out *Out) {
 	for _, conn := range b.connsOf(id) {
 		out.Send = append(out.Send, Msg{Conn: conn, Body: ShutdownFramework{id}})
 	}
+	for _, agent := range slices.Sorted(maps.Keys(b.states)) { // order: sorted
+		s := b.states[agent]
+		for _, key := range sortedTasks(s.twins) {
+			if key.Framework == id {
+				b.dropTwin(s, key)
+				if s.conn != 0 {
+					out.Send = append(out.Send, Msg{Conn: s.conn, Body: ShutdownFramework{id}})
+				}
+			}
+		}
+	}
 	var all []*Task
 	tasksOf(b.tasks, id, func(t *Task) bool { all = append(all, t); return true })
 	for _, t := range all {
@@ -263,7 +274,8 @@ func (b *Book) updateFramework(in *UpdateFramework, out *Out) {
 		name string
 	}{
 		{old.User == in.Spec.User, "user"},
-		{old.Checkpoint == in.Spec.Checkpoint, "checkpoint"}, {old.Principal == in.Spec.Principal, "principal"},
+		{old.Checkpoint == in.Spec.Checkpoint, "checkpoint"},
+		{old.Principal == in.Spec.Principal, "principal"},
 	} {
 		if !fixed.same {
 			answer(Invalid, "framework_info."+fixed.name+" cannot change while the framework lives; tear it down and subscribe anew")

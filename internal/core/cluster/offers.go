@@ -245,10 +245,12 @@ func (b *Book) launch(f *Framework, agent *Agent, role string, t *TaskSpec, left
 		return left
 	}
 	task := &Task{Framework: f.Spec.ID, Agent: agent.Spec.ID, Role: role, Spec: t, State: mesosv1.TaskState_TASK_STAGING, UpdateState: mesosv1.TaskState_TASK_STAGING}
+	b.nextLaunch++
+	task.launch = b.nextLaunch
 	b.tasks.Set(task)
 	state := b.states[agent.Spec.ID]
 	state.tasks[FrameworkTask{f.Spec.ID, t.ID}] = struct{}{}
-	out.Send = append(out.Send, Msg{Conn: state.conn, Body: Run{f.Spec, t, role}})
+	out.Send = append(out.Send, Msg{Conn: state.conn, Body: Run{f.Spec, t, role, task.launch}})
 	out.Tell = append(out.Tell, Fact{Kind: FactTaskLaunched, Framework: f.Spec.ID, Agent: agent.Spec.ID, Task: t.ID, Resources: t.Resources})
 	return left.Minus(t.Resources)
 }

@@ -97,6 +97,8 @@ type (
 	UnknownTask struct {
 		FrameworkTask
 		PartitionAware bool
+		// Launch is the number that its Run had.
+		Launch uint64
 	}
 	// FrameworkTask names a task of a framework.
 	FrameworkTask struct{ Framework, Task string }
@@ -105,6 +107,8 @@ type (
 		Framework *FrameworkSpec
 		Task      *TaskSpec
 		Role      string
+		// Launch tells this launch from others of the same task id.
+		Launch uint64
 	}
 	// KillTask ends one. Grace is in nanoseconds; negative: the task's own.
 	KillTask struct {
@@ -210,6 +214,7 @@ const (
 	AcknowledgementStale
 	OperationLater
 	SpecInvalid
+	RegistrationStale
 )
 
 var reasonTexts = [...]string{
@@ -217,7 +222,7 @@ var reasonTexts = [...]string{
 	"an offer is no longer valid", "no such agent", "the agent is not connected", "the agent was marked gone",
 	"no such task", "the task is on another agent", "a role is invalid or not subscribed",
 	"the acknowledgement is not for the outstanding update", "the operation is not supported yet",
-	"the description is invalid",
+	"the description is invalid", "the agent has registered again since",
 }
 
 // Text says the reason in words.

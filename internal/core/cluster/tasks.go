@@ -21,8 +21,9 @@ func Terminal(s mesosv1.TaskState) bool {
 		mesosv1.TaskState_TASK_ERROR, mesosv1.TaskState_TASK_LOST, mesosv1.TaskState_TASK_DROPPED,
 		mesosv1.TaskState_TASK_GONE, mesosv1.TaskState_TASK_GONE_BY_OPERATOR:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // agentUpdate takes a reliable update in and passes it on. The agent keeps it until it is acknowledged.
@@ -38,6 +39,10 @@ func (b *Book) agentUpdate(in *AgentUpdate, out *Out) {
 		return
 	}
 	s := in.Status
+	if t := findTask(b.tasks, in.Framework, s.TaskID); t != nil && t.Agent == state.id && past(t, in.Launch) {
+		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Ack{in.Framework, s.TaskID, s.UUID}})
+		return
+	}
 	if t := findTask(b.tasks, in.Framework, s.TaskID); t != nil && t.Agent == state.id {
 		n := *t
 		n.State, n.UpdateState, n.UpdateUUID = in.Latest, s.State, s.UUID
@@ -52,9 +57,33 @@ func (b *Book) agentUpdate(in *AgentUpdate, out *Out) {
 		if s.UUID != t.UpdateUUID || n.State != t.State {
 			out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: state.id, Framework: in.Framework, Task: s.TaskID, State: n.State, Status: s})
 		}
+	} else if Terminal(in.Latest) {
+		b.dropTwin(state, FrameworkTask{in.Framework, s.TaskID})
 	}
 	b.tell(in.Framework, s, out)
 }
+
+// agentState notes what a task has come to while its update waits behind another. What an ended task held is free from now
+// on; its scheduler hears of it when it has acknowledged what is before.
+func (b *Book) agentState(in *AgentState, out *Out) {
+	state := b.conns[in.Conn]
+	t := findTask(b.tasks, in.Framework, in.Task)
+	if state == nil || t == nil || t.Agent != state.id || t.Unreachable || past(t, in.Launch) || Terminal(t.State) {
+		return
+	}
+	n := *t
+	n.State = in.State
+	if Terminal(in.State) && !t.Released {
+		b.release(t)
+		n.Released, n.KillGrace = true, nil
+	}
+	b.tasks.Set(&n)
+	out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: state.id, Framework: in.Framework, Task: in.Task, State: in.State})
+}
+
+// past says whether a launch of this number was over before the task was launched on the same agent. Its id was free by
+// then, so its last update is acknowledged, and the agent has not heard of that.
+func past(t *Task, launch uint64) bool { return launch != 0 && t.launch != 0 && t.launch != launch }
 
 // acknowledge passes an acknowledgement on, and completes a task whose end was acknowledged.
 func (b *Book) acknowledge(in *Acknowledge, out *Out) {
@@ -69,13 +98,10 @@ func (b *Book) acknowledge(in *Acknowledge, out *Out) {
 	}
 	t := findTask(b.tasks, in.Framework, in.Task)
 	switch {
-	case t == nil:
+	case t == nil || t.Agent != in.Agent:
 		b.dropCall(in.Framework, TaskUnknown, out)
-		// The agent may still hold an update of a task that this master never knew.
+		// The agent may still hold an update of a task that this master never knew, or knows by another one of its name.
 		out.Send = append(out.Send, Msg{Conn: state.conn, Body: Ack{in.Framework, in.Task, in.UUID}})
-		return
-	case t.Agent != in.Agent:
-		b.dropCall(in.Framework, TaskMismatch, out)
 		return
 	case t.UpdateUUID != in.UUID:
 		b.dropCall(in.Framework, AcknowledgementStale, out)

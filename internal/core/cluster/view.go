@@ -58,7 +58,8 @@ type Task struct {
 	// KillGrace is set while a kill is owed to the agent.
 	KillGrace *time.Duration
 
-	seq uint64
+	launch uint64 // its number; 0 when it never reached its agent
+	seq    uint64 // its place among the completed
 }
 
 // Offer is resources of one agent that lie with one framework. Values are never changed.
@@ -92,6 +93,7 @@ func lessTask(a, b *Task) bool {
 	}
 	return a.Spec.ID < b.Spec.ID
 }
+
 func lessCompleted(a, b *Task) bool {
 	if a.Framework != b.Framework {
 		return a.Framework < b.Framework

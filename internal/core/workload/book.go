@@ -46,6 +46,7 @@ type Book struct {
 
 	identity   Identity
 	linked     bool
+	linkID     uint64
 	registered bool
 	recovered  bool // Recovered came: containers are known
 
@@ -111,6 +112,11 @@ func New(cfg Config, journal []Record, now machine.Now, rng *rand.Rand) *Book {
 	for i := range journal {
 		b.replay(&journal[i])
 	}
+	for _, f := range b.sortedFrameworks() {
+		if !b.has(f.ID) { // a crash came between the record of its last task and its own
+			b.retire(f.ID)
+		}
+	}
 	return b
 }
 
@@ -146,7 +152,9 @@ func (b *Book) replay(r *Record) {
 	case r.Kill != nil:
 		if _, s := b.find(r.Kill.Ref); s != nil {
 			s.cause, s.grace = r.Kill.Cause, r.Kill.Grace
-			s.silent = s.silent || r.Kill.Cause == KillFrameworkGone
+			if r.Kill.Cause == KillFrameworkGone {
+				s.silent, s.owed = true, nil // nobody is left to be told
+			}
 		}
 	case r.Check != nil:
 		if _, s := b.find(r.Check.Ref); s != nil {
@@ -247,24 +255,23 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 func (b *Book) link(in *Linked, out *Out) {
 	if in.Epoch < b.identity.Epoch {
 		words := fmt.Sprintf("this agent has obeyed epoch %d; a master of epoch %d is not the leader any more", b.identity.Epoch, in.Epoch)
-		out.Send = append(out.Send, Msg{Refuse: words})
+		out.Send = append(out.Send, Msg{Link: in.Link, Refuse: words})
 		out.Tell = append(out.Tell, Fact{Kind: FactLeaderRefused, Text: words})
 		return
 	}
-	if in.Epoch > b.identity.Epoch {
-		b.identity.Epoch = in.Epoch
-		id := b.identity
-		out.Save = append(out.Save, Record{Identity: &id})
-	}
-	b.linked = true
-	r := &Register{Agent: b.identity.Agent, Frameworks: b.sortedFrameworks()}
+	b.identity.Epoch = in.Epoch
+	b.identity.Links++
+	id := b.identity
+	out.Save = append(out.Save, Record{Identity: &id})
+	b.linked, b.linkID = true, in.Link
+	r := &Register{Agent: b.identity.Agent, Links: b.identity.Links, Frameworks: b.sortedFrameworks()}
 	b.tasks.Scan(func(v *TaskView) bool {
 		if !b.states[v.ref()].silent {
 			r.Tasks = append(r.Tasks, v)
 		}
 		return true
 	})
-	out.Send = append(out.Send, Msg{Register: r})
+	out.Send = append(out.Send, Msg{Link: b.linkID, Register: r})
 }
 
 // register takes the leader's answer: the id, and the tasks that were lost on their way here.
@@ -283,20 +290,20 @@ func (b *Book) register(in *Registered, out *Out) {
 	}
 	b.registered = true
 	out.Tell = append(out.Tell, Fact{Kind: kind, Text: in.Agent})
+	b.tasks.Scan(func(v *TaskView) bool { // whatever is owed is sent at once
+		b.sendFirst(v, b.states[v.ref()], out)
+		return true
+	})
 	for _, u := range in.Unknown {
 		if v, _ := b.find(u.Ref); v == nil {
 			b.owe(u, out)
 		}
 	}
-	b.tasks.Scan(func(v *TaskView) bool { // whatever is owed is sent at once
-		b.sendFirst(v, b.states[v.ref()], out)
-		return true
-	})
 }
 
 // owe answers for a task that the master sent and that never came: it is booked as dropped.
 func (b *Book) owe(u UnknownTask, out *Out) {
-	a := &Accepted{Task: &Task{Framework: u.Framework, ID: u.Task, Name: u.Task}}
+	a := &Accepted{Task: &Task{Framework: u.Framework, ID: u.Task, Name: u.Task, Launch: u.Launch}}
 	out.Save = append(out.Save, Record{Accepted: a})
 	v := b.admit(a)
 	state := mesosv1.TaskState_TASK_DROPPED
@@ -364,15 +371,19 @@ func (b *Book) forget(ref Ref, out *Out) {
 	b.drop(ref)
 	out.Save = append(out.Save, Record{Gone: &ref})
 	out.Tell = append(out.Tell, Fact{Kind: FactTaskForgotten, Framework: ref.Framework, Task: ref.Task})
-	left := false
-	b.tasks.Ascend(&TaskView{Task: &Task{Framework: ref.Framework}}, func(v *TaskView) bool {
-		left = v.Task.Framework == ref.Framework
-		return false
-	})
-	if _, ok := b.frameworks[ref.Framework]; ok && !left {
+	if _, ok := b.frameworks[ref.Framework]; ok && !b.has(ref.Framework) {
 		b.retire(ref.Framework)
 		out.Save = append(out.Save, Record{FrameworkGone: ref.Framework})
 	}
+}
+
+// has says whether any task of a framework is here.
+func (b *Book) has(framework string) (found bool) {
+	b.tasks.Ascend(&TaskView{Task: &Task{Framework: framework}}, func(v *TaskView) bool {
+		found = v.Task.Framework == framework
+		return false
+	})
+	return found
 }
 
 // maxFormer bounds how many frameworks without tasks are remembered; the original's setting.

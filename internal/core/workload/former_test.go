@@ -21,7 +21,7 @@ func TestFrameworksOfThePastAreRememberedInOrderAndBounded(t *testing.T) {
 		life(fmt.Sprint(i), "t")
 	}
 	life("7", "again") // it came back, and is the latest now
-	journal = append(journal, Record{Framework: &Framework{ID: "lives"}})
+	journal = append(journal, Record{Framework: &Framework{ID: "lives"}}, Record{Accepted: &Accepted{Task: &Task{Framework: "lives", ID: "t"}}})
 	b := New(Defaults(), journal, machine.Now{Mono: time.Second, Wall: 1}, rand.New(rand.NewPCG(1, 2)))
 	want := []string{}
 	for i := 2; i < maxFormer+2; i++ {

@@ -25,6 +25,8 @@ type Framework struct {
 type Task struct {
 	Framework, ID, Name, Role, User string
 	Resources                       resource.List
+	// Launch is the master's number of this launch: it tells it from others of the same id.
+	Launch uint64
 	// Info is the encoded TaskInfo.
 	Info []byte
 	// Grace is the task's own time between SIGTERM and SIGKILL.
@@ -39,8 +41,8 @@ type Task struct {
 
 // Inputs from the link to the master.
 type (
-	// Linked says that a leader answered; Epoch is its.
-	Linked struct{ Epoch uint64 }
+	// Linked says that a leader answered. Link names the connection, never the same twice in a run; Epoch is the leader's.
+	Linked struct{ Link, Epoch uint64 }
 	// Unlinked says that the connection is gone.
 	Unlinked struct{}
 	// Registered is the leader's answer to a Register.
@@ -79,6 +81,8 @@ type (
 type UnknownTask struct {
 	Ref
 	PartitionAware bool
+	// Launch is the number that its Run had.
+	Launch uint64
 }
 
 // Ref names a task.
@@ -178,6 +182,8 @@ type Identity struct {
 	Info  []byte
 	Epoch uint64
 	Boot  string
+	// Links counts the registrations that were sent.
+	Links uint64
 }
 
 // Accepted says that the agent owes a terminal status for a task.
@@ -231,10 +237,14 @@ const (
 	KillFrameworkGone
 )
 
-// Msg is a message to the master: exactly one member is set.
+// Msg is a message to the master: exactly one of the other members is set.
 type Msg struct {
+	// Link is the connection that it is for. What was meant for one that is gone must not go over the next.
+	Link     uint64
 	Register *Register
 	Update   *Update
+	// State is a newer state of a task whose update waits behind one that is not acknowledged.
+	State *State
 	// Refuse closes the link: its master has an older epoch than one that was seen.
 	Refuse string
 }
@@ -244,6 +254,15 @@ type Register struct {
 	Agent      string
 	Tasks      []*TaskView
 	Frameworks []*Framework
+	// Links is higher in every registration: a master heeds none that is older than one that it has seen.
+	Links uint64
+}
+
+// State is what a task has come to, for the master alone.
+type State struct {
+	Ref
+	State  mesosv1.TaskState
+	Launch uint64
 }
 
 // Update is one status with the latest state that the agent knows.
@@ -251,6 +270,8 @@ type Update struct {
 	Framework string
 	Status    *mesos.Status
 	Latest    mesosv1.TaskState
+	// Launch is the task's.
+	Launch uint64
 }
 
 // Work is one slow deed: exactly one member is set.

@@ -27,7 +27,24 @@ func (b *Book) update(v *TaskView, s *mesos.Status, out *Out) {
 	v = b.note(v, state, s)
 	if first {
 		b.sendFirst(v, state, out)
+		return
 	}
+	b.sendState(v, out)
+}
+
+// sendState tells the master a newer state of a task than its outstanding update says, so that what an ended task held is
+// free although nobody acknowledges. An update that goes out with this very step says it along.
+func (b *Book) sendState(v *TaskView, out *Out) {
+	if !b.registered {
+		return
+	}
+	for i := range out.Send {
+		if u := out.Send[i].Update; u != nil && u.Framework == v.Task.Framework && u.Status.TaskID == v.Task.ID && u.Launch == v.Task.Launch {
+			u.Latest = v.State
+			return
+		}
+	}
+	out.Send = append(out.Send, Msg{Link: b.linkID, State: &State{v.ref(), v.State, v.Task.Launch}})
 }
 
 // note puts a status into the stream of a task and its history.
@@ -66,7 +83,7 @@ func (b *Book) sendFirst(v *TaskView, state *taskState, out *Out) {
 	if !b.registered || len(state.owed) == 0 {
 		return
 	}
-	out.Send = append(out.Send, Msg{Update: &Update{v.Task.Framework, state.owed[0], v.State}})
+	out.Send = append(out.Send, Msg{Link: b.linkID, Update: &Update{v.Task.Framework, state.owed[0], v.State, v.Task.Launch}})
 	state.wait = b.cfg.RetryMin
 	b.setRetry(v.ref(), state)
 }
@@ -108,7 +125,7 @@ func (b *Book) retryDue(out *Out) {
 		ref := b.retries[0].ref
 		v, state := b.find(ref)
 		b.clearRetry(ref, state)
-		out.Send = append(out.Send, Msg{Update: &Update{ref.Framework, state.owed[0], v.State}})
+		out.Send = append(out.Send, Msg{Link: b.linkID, Update: &Update{ref.Framework, state.owed[0], v.State, v.Task.Launch}})
 		state.wait = min(state.wait*2, b.cfg.RetryMax)
 		b.setRetry(ref, state)
 	}
@@ -158,6 +175,7 @@ func terminal(s mesosv1.TaskState) bool {
 	case mesosv1.TaskState_TASK_FINISHED, mesosv1.TaskState_TASK_FAILED, mesosv1.TaskState_TASK_KILLED,
 		mesosv1.TaskState_TASK_ERROR, mesosv1.TaskState_TASK_LOST, mesosv1.TaskState_TASK_DROPPED, mesosv1.TaskState_TASK_GONE:
 		return true
+	default:
+		return false
 	}
-	return false
 }

@@ -176,6 +176,8 @@ func configure(o Options, log *zap.Logger) (*embed.Config, error) {
 	c.AutoCompactionMode, c.AutoCompactionRetention = embed.CompactorModePeriodic, (5 * time.Minute).String()
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log)
 	c.EnableGRPCGateway = false
+	// A slow commit is no news to people, and etcd would print every key of it.
+	c.WarningApplyDuration, c.WarningUnaryRequestDuration = time.Minute, time.Minute
 	return c, nil
 }
 

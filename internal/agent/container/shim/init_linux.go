@@ -71,7 +71,7 @@ func become(s *wire.Spec, up *os.File) *failure {
 	for _, r := range s.Rlimits {
 		// By syscall and not unix, since the runtime restores RLIMIT_NOFILE on exec unless syscall saw it set.
 		if err := syscall.Setrlimit(int(r.Type), &syscall.Rlimit{Cur: r.Soft, Max: r.Hard}); err != nil {
-			return fail(wire.KindRlimit, "set resource limit "+number(uint64(r.Type))+" to "+number(r.Soft)+" soft, "+number(r.Hard)+
+			return fail(wire.KindRlimit, "set resource limit "+limitName(r.Type)+" to "+number(r.Soft)+" soft, "+number(r.Hard)+
 				" hard (no hard limit can be above the agent's own unless it has CAP_SYS_RESOURCE)", err)
 		}
 	}
@@ -248,3 +248,15 @@ func resetSignals() error {
 }
 
 func number(v uint64) string { return strconv.FormatUint(v, 10) }
+
+// limitNames are the kernel's resource limits in the order of their numbers on amd64 and arm64.
+var limitNames = [...]string{
+	"CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME",
+}
+
+func limitName(n uint32) string {
+	if int(n) < len(limitNames) {
+		return "RLIMIT_" + limitNames[n]
+	}
+	return number(uint64(n))
+}

@@ -1,0 +1,298 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/mesos/resource"
+)
+
+type workProcess = process[workload.In, workload.Record, workload.Msg, workload.Work, workload.Fact]
+
+// agent is one machine of the cluster: a disk and containers that outlive the agent's process, and that process.
+type agent struct {
+	w     *World
+	name  string
+	total resource.List
+	ip    string
+	boot  int
+
+	journal    []workload.Record
+	containers map[string]*container
+
+	run  int // of the process
+	p    *workProcess
+	book *workload.Book
+	live context
+	// launches that are under way, of this process
+	launches map[string]*launch
+	link     *conn
+	epoch    uint64 // of the link
+	wait     time.Duration
+}
+
+// context ends with the process that made it: what belongs to a process does not outlive it.
+type context struct{ ended *bool }
+
+func (w *World) newAgent(n int, total resource.List) *agent {
+	a := &agent{w: w, name: fmt.Sprintf("A%d", n), total: total, ip: fmt.Sprintf("10.0.0.%d", n), containers: map[string]*container{}}
+	w.agents = append(w.agents, a)
+	return a
+}
+
+// start makes the agent's process from its journal.
+func (a *agent) start() {
+	w := a.w
+	a.run++
+	cfg := workload.Defaults()
+	cfg.Boot, cfg.IP = fmt.Sprintf("%s-boot-%d", a.name, a.boot), a.ip
+	rng := rand.New(rand.NewPCG(w.rng.Uint64(), w.rng.Uint64()))
+	a.p = newProcess[workload.In, workload.Record, workload.Msg, workload.Work, workload.Fact](w, "agent", fmt.Sprintf("%s.%d", a.name, a.run), nil, a, w.now)
+	a.book = workload.New(cfg, slices.Clone(a.journal), a.p.clock(), rng)
+	a.p.machine = a.book
+	ended := false
+	a.live, a.launches = context{&ended}, map[string]*launch{}
+	w.note("%s starts (boot %d, %d records, %d containers)", a.p.name, a.boot, len(a.journal), len(a.containers))
+	in := &workload.Recovered{}
+	for _, id := range sortedKeys(a.containers) {
+		in.Containers = append(in.Containers, a.containers[id].found())
+	}
+	a.p.post(in)
+	a.wait = 50 * time.Millisecond
+	a.dialLater()
+}
+
+// after runs something of the process, if it still lives by then.
+func (a *agent) after(d time.Duration, do func()) {
+	ended := a.live.ended
+	a.w.after(d, func() {
+		if !*ended {
+			do()
+		}
+	})
+}
+
+// dialLater tries a master, again and again until one answers.
+func (a *agent) dialLater() {
+	a.after(a.wait+a.w.between(0, a.wait), func() {
+		a.wait = min(2*a.wait, 5*time.Second)
+		m := a.w.leader
+		if len(a.w.masters) > 1 && a.w.chance(0.5) {
+			m = a.w.masters[a.w.rng.IntN(len(a.w.masters))]
+		}
+		if !m.alive() || a.w.isolated(a.name) {
+			a.dialLater()
+			return
+		}
+		a.dial(m)
+	})
+}
+
+func (a *agent) dial(m *master) {
+	c := a.w.connect()
+	ended := a.live.ended
+	heard := a.w.now
+	e := &c.ends[near]
+	e.recv = func(message any) {
+		if !*ended {
+			heard = a.w.now
+			a.take(c, message)
+		}
+	}
+	e.closed = func() {
+		if !*ended {
+			a.unlink(c)
+		}
+	}
+	silence := a.w.Params.Cluster.PingInterval * time.Duration(a.w.Params.Cluster.PingMisses+1)
+	var watch func()
+	watch = func() {
+		switch {
+		case !e.open:
+		case a.w.now-heard > silence || a.link != c && a.w.now-heard > 5*time.Second:
+			a.w.note("%s gives up its link: silence", a.p.name)
+			c.close()
+			a.unlink(c)
+		default:
+			a.after(silence/4, watch)
+		}
+	}
+	a.after(5100*time.Millisecond, watch)
+	m.acceptAgent(c)
+}
+
+// unlink follows the end of a connection: the book hears of it, and another is tried.
+func (a *agent) unlink(c *conn) {
+	if a.link == c {
+		a.link = nil
+		a.p.post(&workload.Unlinked{})
+	}
+	a.dialLater()
+}
+
+// take turns a master's order into an input of the book.
+func (a *agent) take(c *conn, message any) {
+	switch m := message.(type) {
+	case welcome:
+		a.link, a.epoch, a.wait = c, m.epoch, 50*time.Millisecond
+		a.p.post(&workload.Linked{Link: c.id, Epoch: m.epoch})
+	case cluster.Registered:
+		in := &workload.Registered{Agent: m.Agent, Info: []byte(m.Agent)}
+		for _, u := range m.Unknown {
+			in.Unknown = append(in.Unknown, workload.UnknownTask{Ref: workload.Ref{Framework: u.Framework, Task: u.Task}, PartitionAware: u.PartitionAware, Launch: u.Launch})
+		}
+		a.order(in)
+	case cluster.Run:
+		a.w.check.specs[string(m.Framework.Info)] = m.Framework
+		in := &workload.Run{Framework: agentFramework(m.Framework), Task: &workload.Task{
+			Framework: m.Framework.ID, ID: m.Task.ID, Name: m.Task.Name, Role: m.Role, User: m.Task.User, Resources: m.Task.Resources,
+			Info: m.Task.Info, Grace: 3 * time.Second, Launch: m.Launch,
+		}}
+		if a.w.check.instance(m.Task.Info).script.refused {
+			in.Task.Refused = "this agent cannot do that"
+		}
+		a.order(in)
+	case cluster.KillTask:
+		a.order(&workload.Kill{Ref: workload.Ref{Framework: m.Framework, Task: m.Task}, Grace: time.Duration(m.Grace)})
+	case cluster.Ack:
+		a.order(&workload.Ack{Ref: workload.Ref{Framework: m.Framework, Task: m.Task}, UUID: m.UUID})
+	case cluster.ShutdownFramework:
+		a.order(&workload.ShutdownFramework{Framework: m.Framework})
+	case cluster.FrameworkChanged:
+		a.w.check.specs[string(m.Framework.Info)] = m.Framework
+		a.order(&workload.FrameworkChanged{Framework: agentFramework(m.Framework)})
+	case cluster.Resend:
+		a.order(&workload.Resend{Framework: m.Framework})
+	case cluster.Ping:
+		c.send(near, &cluster.AgentPong{})
+	case cluster.Shutdown:
+		c.close()
+		a.unlink(c)
+	}
+}
+
+// order passes a leader's order on to the book.
+func (a *agent) order(in workload.In) {
+	a.w.check.ordered(a, in)
+	a.p.post(in)
+}
+
+func agentFramework(f *cluster.FrameworkSpec) *workload.Framework {
+	return &workload.Framework{
+		ID: f.ID, Name: f.Name, User: f.User, Info: f.Info, PartitionAware: f.Caps.PartitionAware, TaskKilling: f.Caps.TaskKilling,
+	}
+}
+
+func (a *agent) stepped(out *workload.Out) { a.w.check.agentStepped(a, out) }
+
+func (a *agent) durable(records []workload.Record) bool {
+	for i := range records {
+		r := records[i]
+		if r.Compact != nil {
+			a.journal = slices.Clone(r.Compact)
+			continue
+		}
+		a.journal = append(a.journal, r)
+	}
+	a.w.check.durable(a, records)
+	return true
+}
+
+// torn: of an append that was under way, some first part may be there. A compaction is there or not.
+func (a *agent) torn(records []workload.Record) {
+	n := a.w.rng.IntN(len(records) + 1)
+	a.w.note("%s: %d of %d records of the last save are on the disk", a.p.name, n, len(records))
+	a.durable(records[:n])
+}
+
+func (a *agent) send(messages []workload.Msg) {
+	for i := range messages {
+		m := &messages[i]
+		switch {
+		case a.link == nil || a.link.id != m.Link:
+		case m.Refuse != "":
+			a.w.note("%s refuses its master: %s", a.p.name, m.Refuse)
+			c := a.link
+			c.close()
+			a.unlink(c)
+		case m.Register != nil:
+			a.link.send(near, a.registration(m.Register))
+		case m.Update != nil:
+			a.w.check.updateSent(a, m.Update)
+			a.link.send(near, &cluster.AgentUpdate{Framework: m.Update.Framework, Status: m.Update.Status, Latest: m.Update.Latest, Launch: m.Update.Launch})
+		case m.State != nil:
+			a.link.send(near, &cluster.AgentState{Framework: m.State.Framework, Task: m.State.Task, State: m.State.State, Launch: m.State.Launch})
+		}
+	}
+}
+
+func (a *agent) registration(r *workload.Register) *cluster.AgentRegister {
+	in := &cluster.AgentRegister{Links: r.Links, Spec: &cluster.AgentSpec{
+		ID: r.Agent, Info: []byte(a.name), Hostname: a.name, IP: a.ip, Port: 5051, Total: a.total,
+	}}
+	for _, f := range r.Frameworks {
+		in.Frameworks = append(in.Frameworks, a.w.check.specs[string(f.Info)])
+	}
+	for _, v := range r.Tasks {
+		t := cluster.TaskReport{
+			Framework: v.Task.Framework, Role: v.Task.Role, State: v.State, Statuses: v.Statuses, UpdateState: v.UpdateState, UpdateUUID: v.UpdateUUID, Launch: v.Task.Launch,
+			Spec: &cluster.TaskSpec{ID: v.Task.ID, Name: v.Task.Name, AgentID: r.Agent, Resources: v.Task.Resources, Role: v.Task.Role, Info: v.Task.Info},
+		}
+		in.Tasks = append(in.Tasks, t)
+	}
+	return in
+}
+
+func (a *agent) do(work []workload.Work) {
+	for i := range work {
+		w := &work[i]
+		switch {
+		case w.Launch != nil:
+			a.launch(w.Launch)
+		case w.Cancel != "":
+			a.cancel(w.Cancel)
+		case w.Kill != nil:
+			k := *w.Kill
+			a.after(a.w.between(0, 5*time.Millisecond), func() { a.kill(k.Container, k.Grace) })
+		case w.Forget != "":
+			id := w.Forget
+			a.after(a.w.between(0, 5*time.Millisecond), func() { a.forget(id) })
+		case w.Destroy != "":
+			id := w.Destroy
+			a.after(a.w.between(0, 5*time.Millisecond), func() { a.kill(id, 0); a.forget(id) })
+		}
+	}
+}
+
+func (a *agent) tell(facts []workload.Fact) {
+	for i := range facts {
+		f := &facts[i]
+		a.w.note("%s %s framework=%s task=%s %s %s", a.p.name, f.Kind, f.Framework, f.Task, f.State, f.Text)
+	}
+}
+
+// crashed ends what belonged to the process; a new one starts after a while, sometimes with the whole machine.
+func (a *agent) crashed() {
+	*a.live.ended = true
+	if a.link != nil {
+		a.link.cut()
+		a.link = nil
+	}
+	if a.w.chance(0.2) {
+		a.boot++
+		a.w.note("%s: the machine reboots", a.name)
+		for _, id := range sortedKeys(a.containers) {
+			a.containers[id].gone = true
+		}
+		a.containers = map[string]*container{}
+	}
+	wait := a.w.between(10*time.Millisecond, 5*time.Second)
+	if a.w.chance(0.1) {
+		wait = a.w.between(5*time.Second, 3*time.Minute)
+	}
+	a.w.after(wait, a.start)
+}

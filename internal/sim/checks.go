@@ -1,0 +1,436 @@
+package sim
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/mesos"
+	"github.com/pando-os/pando/mesos/resource"
+)
+
+// Names of the checkers.
+const (
+	// OneOwner: no resource is offered or used twice, in the master's book, in its allocator, or on a machine.
+	OneOwner = "one-owner"
+	// Checkpointed: what an agent sends or does is in its journal before.
+	Checkpointed = "acknowledged-means-checkpointed"
+	// OneEnd: a task has one terminal status with one uuid, and has really ended by then.
+	OneEnd = "one-end"
+	// Accepted: a task starts once, on the agent whose offer was accepted for it.
+	Accepted = "launch-was-accepted"
+	// Epoch: an agent never obeys a leader of an older epoch than one that it has obeyed.
+	Epoch = "epoch"
+	// KillDone: a kill that the master took is carried out.
+	KillDone = "kill-is-carried-out"
+	// Known: a task is known to all sides that it concerns.
+	Known = "task-is-known"
+	// Failover: a framework that is away is kept for its failover timeout, also over a master's crash, and not much longer.
+	Failover = "failover-timeout"
+	// NoPanic: no machine panics, whatever comes in whatever order.
+	NoPanic = "no-panic"
+	// Liveness: once faults have stopped, every wish is met.
+	Liveness = "liveness"
+)
+
+const (
+	auditEvery = 5 * time.Second
+	// patience is for how long something may look wrong while everybody concerned is connected: longer than a launch that
+	// fetches slowly and a kill's grace.
+	patience = 40 * time.Second
+	// settleBy is how long after the last fault everything must be well. An update may wait for its next try for ten
+	// minutes, and an agent or framework may be waited for as long after an election.
+	settleBy = 50 * time.Minute
+)
+
+// checks watch everything that happens.
+type checks struct {
+	w         *World
+	specs     map[string]*cluster.FrameworkSpec // by Info
+	instances map[string]*instance              // by key
+	owners    map[string]*framework             // by framework id
+	uuids     map[string]told
+	saved     map[string]bool // uuids that are or were in a journal
+	admitted  map[string]bool // containers likewise
+	epochs    map[*agent]uint64
+	here      map[*agent]map[workload.Ref]*instance
+	islands   map[string]time.Duration
+	kills     map[*instance]*master
+	away      map[string]time.Duration // frameworks, since the present leader noticed
+	removed   map[string]bool          // frameworks
+	suspects  map[suspect]time.Duration
+	calmed    time.Duration
+	looked    time.Duration
+	audits    int
+}
+
+// told is what an agent made an update of.
+type told struct {
+	inst  *instance
+	state mesosv1.TaskState
+}
+
+// suspect is something that must not stay as it is.
+type suspect struct{ checker, words string }
+
+func newChecks(w *World) *checks {
+	return &checks{
+		w: w, specs: map[string]*cluster.FrameworkSpec{}, instances: map[string]*instance{}, owners: map[string]*framework{},
+		uuids: map[string]told{}, saved: map[string]bool{}, admitted: map[string]bool{}, epochs: map[*agent]uint64{},
+		here: map[*agent]map[workload.Ref]*instance{}, islands: map[string]time.Duration{}, kills: map[*instance]*master{},
+		away: map[string]time.Duration{}, removed: map[string]bool{}, suspects: map[suspect]time.Duration{},
+	}
+}
+
+// instance finds the launch that a TaskSpec belongs to; nil for a task of which an agent knows only the name.
+func (c *checks) instance(info []byte) *instance { return c.instances[string(info)] }
+
+func (c *checks) elected(m *master) {
+	c.away = map[string]time.Duration{}
+	m.book.View().Frameworks(func(f *cluster.Framework) bool {
+		c.away[f.Spec.ID] = c.w.now
+		return true
+	})
+}
+
+// masterStepped looks at a leader's book after a turn, and at what it asks for.
+func (c *checks) masterStepped(m *master, out *cluster.Out) {
+	if err := m.book.Audit(); err != nil {
+		c.w.fail(OneOwner, "%s: %v", m.name, err)
+	}
+	for i := range out.Tell {
+		f := &out.Tell[i]
+		switch f.Kind {
+		case cluster.FactTaskKill:
+			if t := m.book.View().Task(f.Framework, f.Task); t != nil {
+				if i := c.instance(t.Spec.Info); i != nil {
+					c.kills[i] = m
+				}
+			}
+		case cluster.FactFrameworkSubscribed, cluster.FactFrameworkFailedOver:
+			delete(c.away, f.Framework)
+		case cluster.FactFrameworkDisconnected:
+			if m == c.w.leader {
+				c.away[f.Framework] = c.w.now
+			}
+		case cluster.FactFrameworkRemoved:
+			c.frameworkRemoved(m, f)
+		}
+	}
+}
+
+// tornDown is what the book says of frameworks that ended themselves.
+const tornDown = "it was torn down"
+
+func (c *checks) frameworkRemoved(m *master, f *cluster.Fact) {
+	if m != c.w.leader {
+		return // its save will be refused
+	}
+	since, ok := c.away[f.Framework]
+	owner := c.owners[f.Framework]
+	if owner != nil && f.Text != tornDown && (!ok || c.w.now-since < owner.spec.FailoverTimeout) {
+		c.w.fail(Failover, "%s was removed (%s) after %s; its failover timeout is %s", f.Framework, f.Text, c.w.now-since, owner.spec.FailoverTimeout)
+	}
+	c.removed[f.Framework] = true
+	delete(c.away, f.Framework)
+}
+
+// agentStepped notes which updates an agent made of which tasks.
+func (c *checks) agentStepped(a *agent, out *workload.Out) {
+	if c.here[a] == nil {
+		c.here[a] = map[workload.Ref]*instance{}
+	}
+	for i := range out.Save {
+		r := &out.Save[i]
+		switch {
+		case r.Accepted != nil:
+			c.here[a][workload.Ref{Framework: r.Accepted.Task.Framework, Task: r.Accepted.Task.ID}] = c.instance(r.Accepted.Task.Info)
+		case r.Status != nil:
+			c.uuids[r.Status.Status.UUID] = told{c.here[a][r.Status.Ref], r.Status.Status.State}
+		}
+	}
+}
+
+// durable notes what an agent's disk has.
+func (c *checks) durable(a *agent, records []workload.Record) {
+	for i := range records {
+		r := &records[i]
+		switch {
+		case r.Status != nil:
+			c.saved[r.Status.Status.UUID] = true
+		case r.Accepted != nil:
+			c.admitted[r.Accepted.Container] = true
+			// A crash may have come between this record and those after it: the book forgets them, and so do we.
+			c.here[a][workload.Ref{Framework: r.Accepted.Task.Framework, Task: r.Accepted.Task.ID}] = c.instance(r.Accepted.Task.Info)
+		case r.Identity != nil:
+			c.epochs[a] = max(c.epochs[a], r.Identity.Epoch)
+		}
+	}
+}
+
+func (c *checks) updateSent(a *agent, u *workload.Update) {
+	if !c.saved[u.Status.UUID] {
+		c.w.fail(Checkpointed, "%s sent %s of %s, which is not in its journal", a.p.name, u.Status.State, u.Status.TaskID)
+	}
+}
+
+// ordered looks at an order that an agent passes on to its book.
+func (c *checks) ordered(a *agent, in workload.In) {
+	if a.epoch < c.epochs[a] {
+		c.w.fail(Epoch, "%s obeys %T of epoch %d, and has obeyed epoch %d", a.p.name, in, a.epoch, c.epochs[a])
+	}
+}
+
+// spawned looks at a process that has just started.
+func (c *checks) spawned(a *agent, x *container) {
+	i := x.inst
+	switch i.spawned++; {
+	case i.spawned > 1:
+		c.w.fail(Accepted, "%s was started twice", i.key)
+	case !c.admitted[x.id]:
+		c.w.fail(Checkpointed, "%s started %s, which is not in its journal", a.p.name, i.key)
+	case a.book.Identity().Agent != i.agent:
+		c.w.fail(Accepted, "%s runs on %s, and the offer was of %s", i.key, a.book.Identity().Agent, i.agent)
+	case i.terminal != "":
+		c.w.fail(OneEnd, "%s was started after its framework was told of its end", i.key)
+	}
+	var sum resource.List
+	var names []string
+	for _, id := range sortedKeys(a.containers) {
+		if y := a.containers[id]; y.running() && !c.removed[y.inst.owner] { // a removed framework's resources are free before its tasks have ended, as in the original
+			sum = sum.Plus(y.inst.spec.Resources)
+			names = append(names, y.inst.key)
+			if y != x && y.inst.owner == i.owner && y.inst.id == i.id {
+				c.w.fail(OneEnd, "%s was started while %s ran", i.key, y.inst.key)
+			}
+		}
+	}
+	if !a.total.Contains(sum) {
+		c.w.fail(OneOwner, "the containers of %s use %s, and it has %s: %v", a.name, sum, a.total, names)
+	}
+	i.live = x
+}
+
+// delivered looks at a status that reaches its framework, and says which task it is about.
+func (c *checks) delivered(f *framework, s *mesos.Status) *instance {
+	if s.UUID == "" {
+		i := f.named[s.TaskID]
+		if i != nil && i.owner != f.id {
+			return nil
+		}
+		if i != nil && i.terminal != "" && !cluster.Terminal(s.State) && s.State != mesosv1.TaskState_TASK_UNKNOWN &&
+			s.State != mesosv1.TaskState_TASK_UNREACHABLE { // which is said of any task of an unreachable agent
+			c.w.fail(OneEnd, "%s has ended, and the master says %s (%s)", i.key, s.State, s.Message)
+		}
+		return i
+	}
+	t, ok := c.uuids[s.UUID]
+	if !ok {
+		c.w.fail(Checkpointed, "%s of %s has a uuid that no agent gave", s.State, s.TaskID)
+		return nil
+	}
+	i := t.inst
+	if i == nil { // a task that never arrived
+		if i = f.named[s.TaskID]; i == nil || i.owner != f.id {
+			return nil
+		}
+		if i.spawned > 0 {
+			return nil
+		}
+		c.uuids[s.UUID] = told{i, s.State} // it may come again when the name is another's
+	}
+	switch {
+	case i.terminal != "" && i.terminal != s.UUID:
+		c.w.fail(OneEnd, "%s has ended, and its agent says %s with another uuid", i.key, s.State)
+	case cluster.Terminal(s.State) && i.live != nil && i.live.running():
+		c.w.fail(OneEnd, "%s is told to be %s, and runs", i.key, s.State)
+	}
+	return i
+}
+
+// audit looks at all books from time to time for what must not stay as it is.
+func (c *checks) audit() {
+	w := c.w
+	w.after(auditEvery, c.audit)
+	c.audits++
+	now := map[suspect]time.Duration{}
+	see := func(checker, format string, args ...any) {
+		s := suspect{checker, fmt.Sprintf(format, args...)}
+		since, ok := c.suspects[s]
+		if !ok {
+			since = w.now
+		}
+		now[s] = since
+	}
+	for _, a := range w.agents {
+		c.auditAgent(a, see)
+	}
+	for _, id := range sortedKeys(c.away) {
+		c.auditAway(id, see)
+	}
+	c.suspects = now
+	var late []suspect
+	for s, since := range now { // order: sorted below
+		if w.now-since > patience {
+			late = append(late, s)
+		}
+	}
+	slices.SortFunc(late, func(x, y suspect) int {
+		return cmp.Or(cmp.Compare(x.checker, y.checker), cmp.Compare(x.words, y.words))
+	})
+	if len(late) > 0 {
+		w.fail(late[0].checker, "for %s now: %s", w.now-now[late[0]], late[0].words)
+	}
+}
+
+func (c *checks) auditAgent(a *agent, see func(checker, format string, args ...any)) {
+	if a.p.dead {
+		return
+	}
+	view := a.book.View()
+	booked := map[string]bool{}
+	for _, t := range view.Tasks {
+		booked[t.Container] = true
+	}
+	for _, id := range sortedKeys(a.containers) {
+		if x := a.containers[id]; x.running() && !booked[id] {
+			see(Known, "container %s of %s runs on %s, whose agent does not know it (run %d)", id, x.inst.key, a.name, a.run)
+		}
+	}
+	m := c.w.leader
+	if !m.alive() || a.link == nil || a.link.stall > c.w.now || a.epoch != m.epoch || !view.Registered {
+		return
+	}
+	book := m.book.View()
+	if x := book.Agent(view.Agent); x == nil || !x.Connected {
+		return
+	}
+	for _, t := range view.Tasks {
+		i := c.instance(t.Task.Info)
+		if book.Framework(t.Task.Framework) != nil && book.Task(t.Task.Framework, t.Task.ID) == nil {
+			see(Known, "%s on %s (run %d) is unknown to %s", t.Task.ID, a.name, a.run, m.name)
+		}
+		if i != nil && c.kills[i] == m && i.live != nil && i.live.running() {
+			see(KillDone, "%s was killed, and runs on %s (run %d)", i.key, a.name, a.run)
+		}
+		if book.Framework(t.Task.Framework) == nil && c.removed[t.Task.Framework] && !t.Ended {
+			see(KillDone, "%s runs on %s (run %d), and its framework was removed", t.Task.ID, a.name, a.run)
+		}
+	}
+	book.Tasks(func(t *cluster.Task) bool {
+		if t.Agent == view.Agent && !t.Released && !slices.ContainsFunc(view.Tasks, func(v *workload.TaskView) bool {
+			return v.Task.ID == t.Spec.ID && v.Task.Framework == t.Framework
+		}) {
+			see(Known, "%s of %s is unknown to %s (run %d), where %s has it", t.Spec.ID, t.Framework, a.name, a.run, m.name)
+		}
+		return true
+	})
+}
+
+// auditAway sees that a framework which does not come back is removed in time.
+func (c *checks) auditAway(id string, see func(checker, format string, args ...any)) {
+	m, f := c.w.leader, c.owners[id]
+	if !m.alive() || f == nil {
+		return
+	}
+	limit := max(f.spec.FailoverTimeout, c.w.Params.Cluster.ReregisterTimeout)
+	if c.w.now-c.away[id] > limit && m.book.View().Framework(id) != nil {
+		see(Failover, "%s is away since %s, longer than %s", id, c.away[id], limit)
+	}
+}
+
+// settled says whether every wish is met. When that takes too long, it is a failure.
+func (c *checks) settled() bool {
+	if c.w.now-c.looked < time.Second {
+		return false
+	}
+	c.looked = c.w.now
+	what := c.unmet()
+	if what != "" && c.w.now-c.calmed > settleBy {
+		c.w.fail(Liveness, "%s after the last fault: %s", c.w.now-c.calmed, what)
+	}
+	return what == ""
+}
+
+// unmet names a wish that is not met yet.
+func (c *checks) unmet() string {
+	w := c.w
+	m := w.leader
+	if !m.alive() {
+		return "no master leads"
+	}
+	book := m.book.View()
+	for _, a := range w.agents {
+		if a.p.dead {
+			return a.name + " is down"
+		}
+		view := a.book.View()
+		x := book.Agent(view.Agent)
+		switch {
+		case !view.Registered || a.epoch != m.epoch:
+			return a.name + " is not registered"
+		case x == nil || !x.Active():
+			return a.name + " is not active in the master's book"
+		case len(a.p.waiting) > 0:
+			return a.name + " is saving"
+		case len(view.Tasks) > 0:
+			return fmt.Sprintf("%s still has %s of %s, %s", a.name, view.Tasks[0].Task.ID, view.Tasks[0].Task.Framework, view.Tasks[0].State)
+		case len(view.Frameworks) > 0:
+			return fmt.Sprintf("%s still has framework %s", a.name, view.Frameworks[0].ID)
+		}
+		for _, id := range sortedKeys(a.containers) {
+			return fmt.Sprintf("%s still has container %s of %s, running: %t", a.name, id, a.containers[id].inst.key, a.containers[id].running())
+		}
+	}
+	for _, f := range w.fws {
+		if f.left {
+			if book.Framework(f.id) != nil {
+				return f.name + " left, and is not removed"
+			}
+			continue
+		}
+		if !f.subscribed || f.c == nil || !f.c.ends[far].open {
+			return f.name + " is not subscribed"
+		}
+		if f.offered < c.calmed {
+			return f.name + " got no offer"
+		}
+		if f.want > 0 {
+			return f.name + " has not launched its last task"
+		}
+		for _, i := range f.insts {
+			if i.owner == f.id && !i.done() && (i.state != mesosv1.TaskState_TASK_UNREACHABLE || c.exists(i.agent)) {
+				return fmt.Sprintf("%s has not heard of the end of %s, only of %s", f.name, i.key, i.state)
+			}
+		}
+	}
+	what := ""
+	book.Tasks(func(t *cluster.Task) bool {
+		what = fmt.Sprintf("%s still has %s of %s, %s", m.name, t.Spec.ID, t.Framework, t.State)
+		return false
+	})
+	return what
+}
+
+// exists says whether a machine has the id. One that never heard which id it got comes back with another, and the first
+// stays unreachable for ever.
+func (c *checks) exists(id string) bool {
+	return slices.ContainsFunc(c.w.agents, func(a *agent) bool { return a.book.Identity().Agent == id })
+}
+
+// final looks once more when everything has settled.
+func (c *checks) final() {
+	for _, a := range c.w.agents {
+		if len(a.book.Journal()) != 1 {
+			c.w.fail(Liveness, "the journal of %s is not empty: %d records", a.name, len(a.book.Journal()))
+		}
+		replayed := workload.New(workload.Defaults(), a.journal, a.p.clock(), c.w.rng)
+		if n := len(replayed.View().Tasks); n > 0 {
+			c.w.fail(Checkpointed, "the journal of %s has %d tasks, its book has none", a.name, n)
+		}
+	}
+}

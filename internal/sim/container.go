@@ -1,0 +1,160 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/pando-os/pando/internal/core/workload"
+)
+
+// script is what a task is going to do.
+type script struct {
+	life     time.Duration // until it ends by itself
+	status   uint32        // as wait(2) gives it
+	oom      bool
+	stubborn bool // it ignores SIGTERM
+	refused  bool // the agent cannot run it
+	failure  workload.LaunchFailure
+}
+
+// launch is one that is under way; it ends with the agent's process.
+type launch struct{ canceled bool }
+
+// container is a process that runs, or the record of its end.
+type container struct {
+	agent  *agent
+	id     string
+	inst   *instance
+	pid    uint32
+	exit   *workload.Exit
+	gone   bool // with its machine
+	killed bool
+	killAt time.Duration
+}
+
+func (c *container) running() bool { return c.exit == nil && !c.gone }
+
+func (c *container) found() workload.Found {
+	return workload.Found{Container: c.id, PID: c.pid, Ticks: uint64(c.pid) * 7, Exit: c.exit}
+}
+
+// launch is what an agent's hands do for a Launch: they fetch, start the process, and tell. A crash of the agent ends it
+// anywhere; a container that was started stays. Its Exit may be told first.
+func (a *agent) launch(w *workload.LaunchWork) {
+	l := &launch{}
+	a.launches[w.Container] = l
+	inst := a.w.check.instance(w.Task.Info)
+	tell := func(in workload.Launched) {
+		delete(a.launches, w.Container)
+		in.Container = w.Container
+		a.p.post(&in)
+	}
+	fetch := a.w.between(time.Millisecond, 50*time.Millisecond)
+	if a.w.chance(0.1) {
+		fetch = a.w.between(50*time.Millisecond, 20*time.Second)
+	}
+	a.after(fetch, func() {
+		if l.canceled {
+			tell(workload.Launched{Failure: workload.LaunchCanceled})
+			return
+		}
+		if f := inst.script.failure; f != workload.LaunchOK {
+			tell(workload.Launched{Failure: f, Words: "it was to fail"})
+			return
+		}
+		c := a.spawn(w.Container, inst)
+		a.after(a.w.between(0, 30*time.Millisecond), func() {
+			if l.canceled && a.w.chance(0.5) { // both may come first
+				c.end(workload.Exit{Status: 9, Known: true})
+				a.forget(c.id)
+				tell(workload.Launched{Failure: workload.LaunchCanceled})
+				return
+			}
+			tell(workload.Launched{PID: c.pid, Ticks: uint64(c.pid) * 7})
+		})
+	})
+}
+
+// cancel stops a launch that has not started a process.
+func (a *agent) cancel(id string) {
+	if l := a.launches[id]; l != nil {
+		l.canceled = true
+	}
+}
+
+func (a *agent) spawn(id string, inst *instance) *container {
+	c := &container{agent: a, id: id, inst: inst, pid: uint32(a.w.id())}
+	a.containers[id] = c
+	a.w.note("%s: container %s of %s runs, pid %d", a.name, id[:8], inst.key, c.pid)
+	a.w.check.spawned(a, c)
+	if a.w.chance(0.2) {
+		a.checkHealth(c)
+	}
+	s := inst.script
+	a.w.after(s.life, func() { c.end(workload.Exit{Status: s.status, Known: true, OOM: s.oom, Limit: 64 << 20}) })
+	return c
+}
+
+// checkHealth tells the agent that runs how a container is, as long as it runs. Some are not well.
+func (a *agent) checkHealth(c *container) {
+	a.w.after(a.w.between(time.Second, 20*time.Second), func() {
+		if !c.running() {
+			return
+		}
+		a.checkHealth(c)
+		if !a.p.dead {
+			sick := a.w.chance(0.03)
+			h := &workload.Health{Container: c.id, Healthy: 1, EverHealthy: true, Kill: sick}
+			if sick {
+				h.Healthy, h.Failures = 0, 3
+			}
+			a.p.post(h)
+		}
+	})
+}
+
+// end is the end of the container's process. The agent that runs then hears of it, sometimes twice.
+func (c *container) end(e workload.Exit) {
+	if !c.running() {
+		return
+	}
+	a := c.agent
+	if a.w.chance(0.02) {
+		e = workload.Exit{} // its shim died, and it with it
+	}
+	c.exit = &e
+	a.w.note("%s: container %s of %s ended, status %#x", a.name, c.id[:8], c.inst.key, e.Status)
+	if a.p.dead {
+		return
+	}
+	for times := 1; times > 0; {
+		a.after(a.w.between(0, 20*time.Millisecond), func() { a.p.post(&workload.Exited{Container: c.id, Exit: e}) })
+		if !a.w.chance(0.05) {
+			times--
+		}
+	}
+}
+
+// kill sends SIGTERM, and SIGKILL after grace; the shim does it even if the agent crashes meanwhile.
+func (a *agent) kill(id string, grace time.Duration) {
+	c := a.containers[id]
+	if c == nil || !c.running() {
+		return
+	}
+	at := a.w.now + grace
+	if c.killed && at >= c.killAt {
+		return
+	}
+	first := !c.killed
+	c.killed, c.killAt = true, at
+	if first && !c.inst.script.stubborn {
+		a.w.after(min(grace, a.w.between(0, time.Second)), func() { c.end(workload.Exit{Status: 15, Known: true}) })
+	}
+	a.w.at(at, func() { c.end(workload.Exit{Status: 9, Known: true}) })
+}
+
+// forget removes the record of an end.
+func (a *agent) forget(id string) {
+	if c := a.containers[id]; c != nil && !c.running() {
+		delete(a.containers, id)
+	}
+}

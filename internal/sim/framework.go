@@ -1,0 +1,437 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/mesos"
+	"github.com/pando-os/pando/mesos/resource"
+)
+
+// manner is how a framework behaves.
+type manner int
+
+const (
+	simple    manner = iota
+	laggard          // answers late
+	hoarder          // lets its offers lie
+	vanishing        // leaves for good, without a word
+	manners
+)
+
+// framework is one scheduler.
+type framework struct {
+	w      *World
+	name   string
+	manner manner
+	spec   cluster.FrameworkSpec // without an id
+	id     string
+	c      *conn
+	stream cluster.StreamID
+	// subscribed says that SUBSCRIBED came on the present stream.
+	subscribed bool
+	dialing    bool
+	left       bool // for good
+	quiet      bool // it has suppressed offers
+	offered    time.Duration
+	insts      []*instance
+	named      map[string]*instance // the newest of each task id
+	next       int
+	want       int // tasks to launch
+	offers     map[string]*cluster.Offer
+}
+
+// instance is one task that a framework launched once. Its TaskSpec carries its key, so that every process that has to do
+// with it can be told which one it is.
+type instance struct {
+	key, id string
+	fw      *framework
+	owner   string // the framework's id when it was launched
+	script  script
+	spec    *cluster.TaskSpec
+	agent   string // by id
+	at      time.Duration
+
+	// what its framework knows
+	state    mesosv1.TaskState
+	heard    time.Duration
+	terminal string // uuid of the terminal status
+	lost     bool   // the master said that it is not there
+	kill     bool   // it is to end
+	killed   time.Duration
+
+	// what the checkers know
+	spawned int
+	live    *container
+}
+
+func (i *instance) done() bool { return i.terminal != "" || i.lost }
+
+func (w *World) newFramework(n int) *framework {
+	f := &framework{w: w, name: fmt.Sprintf("F%d", n), named: map[string]*instance{}, offers: map[string]*cluster.Offer{}}
+	if w.chance(0.5) {
+		f.manner = manner(w.rng.IntN(int(manners)))
+	}
+	roles := [][]string{{"*"}, {"dev"}, {"dev", "eng/build"}}[w.rng.IntN(3)]
+	f.spec = cluster.FrameworkSpec{
+		Name: f.name, User: "root", Roles: roles, Legacy: len(roles) == 1 && w.chance(0.5),
+		Caps:            cluster.Capabilities{PartitionAware: w.chance(0.5), TaskKilling: w.chance(0.5), Refinement: w.chance(0.5)},
+		FailoverTimeout: []time.Duration{10 * time.Second, 2 * time.Minute, 20 * time.Minute, 168 * time.Hour}[w.rng.IntN(4)],
+	}
+	if f.manner == vanishing {
+		f.spec.FailoverTimeout = min(f.spec.FailoverTimeout, 2*time.Minute)
+	}
+	f.want = w.rng.IntN(10)
+	w.fws = append(w.fws, f)
+	w.after(w.between(0, 2*time.Second), f.tick)
+	return f
+}
+
+// tick is what a scheduler does without being asked.
+func (f *framework) tick() {
+	w := f.w
+	defer w.after(w.between(time.Second, 5*time.Second), f.tick)
+	switch {
+	case f.left:
+		return
+	case f.c == nil:
+		f.dialLater()
+		return
+	case !f.subscribed:
+		return
+	}
+	if f.manner == vanishing && !w.calm && w.now > w.Params.Faults/2 && w.chance(0.05) {
+		w.note("%s vanishes", f.name)
+		f.left = true
+		f.c.close()
+		f.drop()
+		return
+	}
+	if !w.calm && w.chance(0.3) {
+		f.want += w.rng.IntN(4)
+	}
+	switch {
+	case w.chance(0.02) && !w.calm:
+		f.call(&cluster.Suppress{})
+		f.quiet = true
+	case f.quiet && (w.calm || w.chance(0.1)):
+		f.call(&cluster.Revive{})
+		f.quiet = false
+	case w.chance(0.002) && !w.calm:
+		w.note("%s tears itself down", f.name)
+		f.call(&cluster.Teardown{})
+	}
+	f.killSome()
+	if f.manner == hoarder {
+		for _, id := range sortedKeys(f.offers) { // at last
+			if o := f.offers[id]; o != nil && (w.calm || w.chance(0.02)) {
+				f.use(o)
+			}
+		}
+	}
+	if w.chance(0.05) {
+		f.call(&cluster.Reconcile{})
+		return
+	}
+	var ask []cluster.TaskRef
+	for _, i := range f.insts {
+		if i.owner == f.id && i.terminal == "" && (w.now-i.heard > time.Minute || w.chance(0.02)) {
+			r := cluster.TaskRef{Task: i.id}
+			if w.chance(0.8) {
+				r.Agent = i.agent
+			}
+			ask = append(ask, r)
+			i.heard = w.now
+		}
+	}
+	if len(ask) > 0 {
+		f.call(&cluster.Reconcile{Tasks: ask})
+	}
+}
+
+// killSome asks for the ends of tasks; when faults are over, of all that do not end soon.
+func (f *framework) killSome() {
+	w := f.w
+	for _, i := range f.insts {
+		if i.owner != f.id || i.terminal != "" {
+			continue
+		}
+		if !i.kill && (w.calm && i.script.life > time.Minute || w.chance(0.01) || i.script.life > time.Hour && w.chance(0.02)) {
+			i.kill = true
+		}
+		if i.kill && (i.killed == 0 || w.now-i.killed > 10*time.Minute || w.calm && w.now-i.killed > 3*time.Minute) {
+			i.killed = w.now
+			k := &cluster.Kill{Task: i.id, Grace: -1}
+			if w.chance(0.5) {
+				k.Agent = i.agent
+			}
+			if w.chance(0.5) {
+				k.Grace = w.between(0, 10*time.Second)
+			}
+			w.note("%s kills %s", f.name, i.key)
+			f.call(k)
+		}
+	}
+}
+
+func (f *framework) dialLater() {
+	if f.dialing || f.left {
+		return
+	}
+	f.dialing = true
+	f.w.after(f.w.between(10*time.Millisecond, 3*time.Second), func() {
+		f.dialing = false
+		m := f.w.leader
+		if n := len(f.w.masters); n > 1 && f.w.chance(0.3) {
+			m = f.w.masters[f.w.rng.IntN(n)]
+		}
+		if !f.left && m.alive() && !f.w.isolated(f.name) {
+			f.subscribe(m)
+		}
+	})
+}
+
+// subscribe opens a new stream. The one before, if it is open still, is left behind: that is a failover.
+func (f *framework) subscribe(m *master) {
+	c := f.w.connect()
+	f.drop()
+	f.c, f.stream = c, cluster.StreamID(f.w.id())
+	spec := f.spec
+	spec.Info = []byte(f.name)
+	if f.id != "" {
+		spec.ID, spec.Info = f.id, []byte(f.name+"|"+f.id)
+	}
+	f.w.note("%s subscribes as %q with stream %d", f.name, f.id, f.stream)
+	begun := f.w.now
+	e := &c.ends[near]
+	e.recv = func(message any) {
+		if f.c == c {
+			f.take(message)
+		}
+	}
+	e.closed = func() {
+		if f.c == c {
+			f.drop()
+			f.dialLater()
+		}
+	}
+	f.w.after(15*time.Second, func() { // a client that gives up a stream which does not begin
+		if f.c == c && !f.subscribed && f.w.now >= begun+15*time.Second {
+			c.close()
+			f.drop()
+			f.dialLater()
+		}
+	})
+	m.acceptStream(c, &cluster.Subscribe{Stream: f.stream, Spec: &spec})
+}
+
+func (f *framework) drop() {
+	f.c, f.subscribed = nil, false
+	f.offers = map[string]*cluster.Offer{}
+}
+
+// call sends a call, which names framework and stream.
+func (f *framework) call(in cluster.In) {
+	switch c := in.(type) {
+	case *cluster.Accept:
+		c.Stream, c.Framework = f.stream, f.id
+	case *cluster.Decline:
+		c.Stream, c.Framework = f.stream, f.id
+	case *cluster.Kill:
+		c.Stream, c.Framework = f.stream, f.id
+	case *cluster.Acknowledge:
+		c.Stream, c.Framework = f.stream, f.id
+	case *cluster.Reconcile:
+		c.Stream, c.Framework = f.stream, f.id
+	case *cluster.Revive:
+		c.Stream, c.Framework = f.stream, f.id
+	case *cluster.Teardown:
+		c.Stream, c.Framework = f.stream, f.id
+	case *cluster.Suppress:
+		c.Stream, c.Framework = f.stream, f.id
+	}
+	if f.c != nil && f.subscribed {
+		f.c.send(near, in)
+	}
+}
+
+func (f *framework) take(message any) {
+	switch m := message.(type) {
+	case cluster.Subscribed:
+		f.w.note("%s is subscribed as %s", f.name, m.Framework)
+		f.subscribed = true
+		if f.id != m.Framework {
+			f.id = m.Framework
+			f.w.check.owners[f.id] = f
+		}
+		if f.w.chance(0.7) {
+			f.call(&cluster.Reconcile{})
+		}
+	case cluster.Offers:
+		f.offered = f.w.now
+		for _, o := range m.Offers {
+			f.offers[o.ID] = o
+			switch wait := f.patience(); {
+			case f.manner == hoarder:
+			case wait > 0:
+				f.w.after(wait, func() { f.use(o) })
+			default:
+				f.use(o)
+			}
+		}
+	case cluster.Rescind:
+		delete(f.offers, m.Offer)
+	case cluster.Update:
+		f.status(m.Status)
+	case cluster.Error:
+		f.w.note("%s is told: %s", f.name, m.Message)
+		if m.Message == "Framework failed over" {
+			return
+		}
+		f.id = "" // removed: it begins anew, and what it had is not its own any more
+	}
+}
+
+func (f *framework) patience() time.Duration {
+	if f.manner == laggard {
+		return f.w.between(0, 8*time.Second)
+	}
+	return 0
+}
+
+// use answers an offer: with tasks as long as some are wanted, or not at all.
+func (f *framework) use(o *cluster.Offer) {
+	if f.offers[o.ID] != o || !f.subscribed {
+		return
+	}
+	delete(f.offers, o.ID)
+	w := f.w
+	ids, left := []string{o.ID}, o.Resources
+	for _, id := range sortedKeys(f.offers) { // of one agent and role, together
+		if x := f.offers[id]; x.Agent == o.Agent && x.Role == o.Role && w.chance(0.8) {
+			ids, left = append(ids, id), left.Plus(x.Resources)
+			delete(f.offers, id)
+		}
+	}
+	var tasks []*cluster.TaskSpec
+	for f.want > 0 && len(tasks) < 4 && w.chance(0.7) {
+		size := taskSizes[w.rng.IntN(len(taskSizes))]
+		if !left.Contains(size) {
+			break
+		}
+		left = left.Minus(size)
+		f.want--
+		tasks = append(tasks, f.newTask(o, size).spec)
+	}
+	refuse := []time.Duration{-1, 0, time.Second, 20 * time.Second}[w.rng.IntN(4)]
+	if len(tasks) == 0 {
+		f.call(&cluster.Decline{Offers: ids, Refuse: refuse})
+		return
+	}
+	f.accept(ids, tasks, refuse)
+	if !w.calm && w.chance(0.03) { // an offer that is used up
+		f.accept(ids, []*cluster.TaskSpec{f.newTask(o, taskSizes[0]).spec}, refuse)
+	}
+}
+
+func (f *framework) accept(offers []string, tasks []*cluster.TaskSpec, refuse time.Duration) {
+	f.call(&cluster.Accept{
+		Offers: offers, Refuse: refuse, Operations: []cluster.Operation{{Type: mesosv1.Offer_Operation_LAUNCH, Tasks: tasks}},
+	})
+}
+
+var taskSizes = func() []resource.List {
+	var out []resource.List
+	for _, s := range []string{"cpus:0.5;mem:32", "cpus:1;mem:128", "cpus:2;mem:64", "cpus:0.1;mem:512"} {
+		l, err := resource.Parse(s, "*")
+		if err != nil {
+			panic(err)
+		}
+		out = append(out, l)
+	}
+	return out
+}()
+
+func (f *framework) newTask(o *cluster.Offer, size resource.List) *instance {
+	w := f.w
+	i := &instance{fw: f, owner: f.id, agent: o.Agent, at: w.now, heard: w.now, script: w.newScript()}
+	i.id = fmt.Sprintf("t%d", f.next)
+	if w.chance(0.2) { // a name that was used before, by a task that is over
+		if x := f.reusable(); x != nil {
+			i.id = x.id
+		}
+	}
+	i.key = fmt.Sprintf("%s/%s#%d", f.name, i.id, f.next)
+	f.next++
+	i.spec = &cluster.TaskSpec{ID: i.id, Name: i.id, AgentID: o.Agent, User: "root", Resources: size, Info: []byte(i.key)}
+	f.insts = append(f.insts, i)
+	f.named[i.id] = i
+	w.check.instances[i.key] = i
+	return i
+}
+
+func (f *framework) reusable() *instance {
+	for _, i := range slices.Backward(f.insts) {
+		if i.owner == f.id && i.terminal != "" && f.named[i.id] == i {
+			return i
+		}
+	}
+	return nil
+}
+
+func (w *World) newScript() script {
+	s := script{life: w.between(0, 30*time.Second), stubborn: w.chance(0.3)}
+	switch p := w.rng.Float64(); {
+	case w.calm:
+		s.life = time.Second
+	case p < 0.1:
+		s.life = w.between(0, 20*time.Millisecond)
+	case p < 0.3:
+		s.life = w.between(time.Minute, 10*time.Minute)
+	case p < 0.4:
+		s.life = 1000 * time.Hour
+	case p < 0.45:
+		s.failure = workload.LaunchFailure(1 + w.rng.IntN(3))
+	case p < 0.48:
+		s.refused = true
+	case p < 0.55:
+		s.status = 0x100
+	case p < 0.6:
+		s.status, s.oom = 9, true
+	}
+	return s
+}
+
+// status takes an update and acknowledges it.
+func (f *framework) status(s *mesos.Status) {
+	w := f.w
+	i := w.check.delivered(f, s)
+	w.note("%s hears %s %s %s uuid=%.4x", f.name, s.TaskID, s.State, s.Reason, s.UUID)
+	if i != nil {
+		i.heard = w.now
+		if i.terminal == "" {
+			i.state = s.State
+		}
+		switch {
+		case s.UUID != "" && cluster.Terminal(s.State):
+			i.terminal, i.lost = s.UUID, false
+		case s.UUID == "" && i.terminal == "":
+			i.lost = cluster.Terminal(s.State) || s.State == mesosv1.TaskState_TASK_UNKNOWN
+		}
+	}
+	if s.UUID == "" {
+		return
+	}
+	ack := func() {
+		f.call(&cluster.Acknowledge{Agent: s.AgentID, Task: s.TaskID, UUID: s.UUID})
+	}
+	if wait := f.patience(); wait > 0 {
+		w.after(wait, ack)
+		return
+	}
+	ack()
+}

@@ -1,0 +1,176 @@
+// Package sim is a simulated cluster: the real machines of the master and of agents, frameworks that behave well and
+// badly, a network, disks and containers, all in one goroutine, in virtual time, and from one seed. Checkers look at
+// everything that happens; a failing seed replays exactly.
+//
+// Only the shells are replaced. What is here instead of them is as unkind as the real ones may be: a connection is in
+// order until it is cut and loses what was under way; a save is durable after a while and a crash may lose it, or half of
+// it; a process may crash between any two effects of a turn.
+package sim
+
+import (
+	"container/heap"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+// traceLines is how many of the last events a failure shows.
+const traceLines = 300
+
+// World is one simulated cluster. It is used by one goroutine.
+type World struct {
+	Params Params
+
+	rng    *rand.Rand
+	now    time.Duration
+	events eventHeap
+	seq    uint64
+	calm   bool // faults have stopped
+
+	store   *store
+	leader  *master
+	masters []*master // alive: the leader, and those that were frozen and do not know yet
+	agents  []*agent
+	fws     []*framework
+	conns   []*conn
+	nextID  uint64
+
+	check   *checks
+	Crashes Crashes
+	trace   []string
+	lines   int
+	steps   int
+	failure *Failure
+}
+
+// Failure is what a checker found.
+type Failure struct {
+	// Checker is the name of the one that found it.
+	Checker string
+	// Words say what is wrong.
+	Words string
+	// At is the virtual time.
+	At time.Duration
+}
+
+// Error names the checker first.
+func (f *Failure) Error() string { return fmt.Sprintf("%s: at %s: %s", f.Checker, f.At, f.Words) }
+
+type event struct {
+	at  time.Duration
+	seq uint64
+	do  func()
+}
+
+type eventHeap []event
+
+func (h eventHeap) Len() int { return len(h) }
+func (h eventHeap) Less(i, j int) bool {
+	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].seq < h[j].seq
+}
+func (h eventHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+
+// Push adds an event; it is container/heap's to call.
+func (h *eventHeap) Push(x any) { *h = append(*h, x.(event)) }
+
+// Pop takes the last event off; it is container/heap's to call.
+func (h *eventHeap) Pop() any {
+	old := *h
+	n := len(old) - 1
+	e := old[n]
+	old[n] = event{}
+	*h = old[:n]
+	return e
+}
+
+// after calls do when the virtual time has come.
+func (w *World) after(d time.Duration, do func()) { w.at(w.now+d, do) }
+
+func (w *World) at(t time.Duration, do func()) {
+	w.seq++
+	heap.Push(&w.events, event{max(t, w.now), w.seq, do})
+}
+
+// between draws a duration.
+func (w *World) between(lo, hi time.Duration) time.Duration {
+	if hi <= lo {
+		return lo
+	}
+	return lo + time.Duration(w.rng.Int64N(int64(hi-lo)))
+}
+
+// chance is true with probability p.
+func (w *World) chance(p float64) bool { return w.rng.Float64() < p }
+
+// id gives a number that was never given before.
+func (w *World) id() uint64 {
+	w.nextID++
+	return w.nextID
+}
+
+// wall is the true time of day; each process reads it with an error of its own.
+func (w *World) wall() int64 { return 1_700_000_000e9 + int64(w.now) }
+
+// note writes a line into the trace.
+func (w *World) note(format string, args ...any) {
+	line := fmt.Sprintf("%12.6f ", w.now.Seconds()) + fmt.Sprintf(format, args...)
+	if len(w.trace) < w.Params.TraceLines {
+		w.trace = append(w.trace, line)
+	} else {
+		w.trace[w.lines%w.Params.TraceLines] = line
+	}
+	w.lines++
+}
+
+// Trace gives the last events, the oldest first.
+func (w *World) Trace() string {
+	if len(w.trace) < w.Params.TraceLines {
+		return strings.Join(w.trace, "\n")
+	}
+	at := w.lines % w.Params.TraceLines
+	return strings.Join(w.trace[at:], "\n") + "\n" + strings.Join(w.trace[:at], "\n")
+}
+
+// fail notes the first thing that a checker found; the run then ends.
+func (w *World) fail(checker, format string, args ...any) {
+	if w.failure == nil {
+		w.failure = &Failure{checker, fmt.Sprintf(format, args...), w.now}
+		w.note("CHECKER %s", w.failure)
+	}
+}
+
+// Run plays a world to its end: first with faults, then without, until every wish is met. It returns nil when no checker
+// found anything.
+func Run(p Params) (w *World, f *Failure) {
+	w = &World{Params: p, rng: rand.New(rand.NewPCG(p.Seed, 0x9e3779b97f4a7c15)), store: newStore()}
+	w.check = newChecks(w)
+	defer func() {
+		if r := recover(); r != nil {
+			w.fail(NoPanic, "%v\n%s", r, debug.Stack())
+			f = w.failure
+		}
+	}()
+	w.setUp()
+	for w.failure == nil {
+		if w.events.Len() == 0 {
+			w.fail("liveness", "nothing will ever happen again")
+			break
+		}
+		e := heap.Pop(&w.events).(event)
+		w.now = e.at
+		if !w.calm && w.now >= w.Params.Faults {
+			w.calmDown()
+		}
+		if w.calm && w.check.settled() {
+			break
+		}
+		w.steps++
+		e.do()
+	}
+	if w.failure == nil {
+		w.check.final()
+	}
+	return w, w.failure
+}
