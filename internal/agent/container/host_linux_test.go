@@ -462,6 +462,33 @@ func TestAContainerWhoseShimDiesEndsAndSaysSo(t *testing.T) {
 	}
 }
 
+func TestAStoppedAgentLeavesOnlyShimsWithContainers(t *testing.T) {
+	c, n := started(t)
+	s := c.spec("sleep", "1000")
+	launch(t, n, s)
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); len(container.ShimPIDs(c.dir)) != 1; time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the shims %v are left, and there is one container", container.ShimPIDs(c.dir))
+		}
+	}
+	n = c.open()
+	if states, err := n.Recover(t.Context()); err != nil || len(states) != 1 || states[0].Exit != nil {
+		t.Fatalf("recovered %+v, %v", states, err)
+	}
+	if err := n.Kill(s.ID, 0); err != nil {
+		t.Fatal(err)
+	}
+	if e := await(t, n); e.ID != s.ID {
+		t.Errorf("exit %+v", e)
+	}
+	if err := n.Forget(s.ID); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestClientThatIsKilled is not a test of its own: it is the agent that the next one kills.
 func TestClientThatIsKilled(t *testing.T) {
 	dir := os.Getenv("PANDO_TEST_CLIENT_DIR")

@@ -115,7 +115,7 @@ func (n *Native) sameBoot() error {
 	return os.WriteFile(path, []byte(id), 0o600)
 }
 
-// Close lets go of the shims.
+// Close lets go of the shims. Those that have no container go home; the others go on for the next Native.
 func (n *Native) Close() error {
 	n.mu.Lock()
 	if n.closed {
@@ -124,9 +124,10 @@ func (n *Native) Close() error {
 	}
 	n.closed = true
 	close(n.done)
-	links := make([]*link, 0, len(n.links))
+	links, idle := make([]*link, 0, len(n.links)), map[*link]bool{}
 	for _, l := range n.links {
 		links = append(links, l)
+		idle[l] = l.usable() && l.used == 0
 	}
 	for _, h := range n.held {
 		h.dropPidfd()
@@ -134,6 +135,9 @@ func (n *Native) Close() error {
 	n.mu.Unlock()
 	n.exits.close()
 	for _, l := range links {
+		if idle[l] {
+			_ = l.send(&wire.Message{Type: wire.Quit}) // unheard, it goes by itself after a while
+		}
 		l.close()
 	}
 	n.tasks.Wait()
