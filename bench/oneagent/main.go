@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/pando-os/pando/internal/fleet"
+	"github.com/pando-os/pando/internal/host"
 )
 
 func main() {
@@ -54,7 +55,7 @@ func run(l *fleet.Load, pid int, hold time.Duration) error {
 			begun := time.Now()
 			_ = exec.Command("/bin/true").Run() // it cannot fail
 			truths = append(truths, time.Since(begun))
-			rss, load = max(rss, resident(pid)), max(load, loadAverage())
+			rss, load = max(rss, mib(host.Resident(pid))), max(load, loadAverage())
 			select {
 			case <-stop:
 				done <- [2]float64{rss, load}
@@ -83,7 +84,7 @@ func run(l *fleet.Load, pid int, hold time.Duration) error {
 func sleepers(l *fleet.Load, pid int, hold time.Duration) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	node, shims := resident(pid), proportional("pando-launcher")
+	node, shims := mib(host.Resident(pid)), proportional("pando-launcher")
 	all := make(chan struct{})
 	end := make(chan error, 1)
 	go func() {
@@ -99,13 +100,13 @@ func sleepers(l *fleet.Load, pid int, hold time.Duration) error {
 		return err
 	}
 	time.Sleep(5 * time.Second)
-	cpu, begun := cpuTime(pid), time.Now()
+	cpu, begun := host.CPUTime(pid), time.Now()
 	time.Sleep(hold)
-	busy := 100 * (cpuTime(pid) - cpu).Seconds() / time.Since(begun).Seconds()
+	busy := 100 * (host.CPUTime(pid) - cpu).Seconds() / time.Since(begun).Seconds()
 	kib := func(now, before float64) float64 { return (now - before) * 1024 / float64(l.Tasks) }
 	return json.NewEncoder(os.Stdout).Encode(map[string]any{
-		"tasks": l.Tasks, "node_kib_per_task": kib(resident(pid), node), "shims_pss_kib_per_task": kib(proportional("pando-launcher"), shims),
-		"node_rss_mib": resident(pid), "node_cpu_percent": busy, "watched_s": hold.Seconds(),
+		"tasks": l.Tasks, "node_kib_per_task": kib(mib(host.Resident(pid)), node), "shims_pss_kib_per_task": kib(proportional("pando-launcher"), shims),
+		"node_rss_mib": mib(host.Resident(pid)), "node_cpu_percent": busy, "watched_s": hold.Seconds(),
 	})
 }
 
@@ -132,28 +133,6 @@ func proportional(name string) float64 {
 	return sum
 }
 
-func cpuTime(pid int) time.Duration {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(b), ") ")
-	f := strings.Fields(rest)
-	user, _ := strconv.Atoi(f[11])   // the kernel's own numbers
-	system, _ := strconv.Atoi(f[12]) // likewise
-	return time.Duration(user+system) * 10 * time.Millisecond
-}
-
-func resident(pid int) float64 {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
-	if err != nil {
-		return 0
-	}
-	f := strings.Fields(string(b))
-	pages, _ := strconv.ParseFloat(f[1], 64) // the kernel's own number
-	return pages * float64(os.Getpagesize()) / (1 << 20)
-}
-
 func loadAverage() float64 {
 	b, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
@@ -162,3 +141,5 @@ func loadAverage() float64 {
 	v, _ := strconv.ParseFloat(strings.Fields(string(b))[0], 64) // likewise
 	return v
 }
+
+func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }

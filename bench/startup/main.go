@@ -24,6 +24,7 @@ import (
 	"github.com/pando-os/pando/client"
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/gen/mesosv1/scheduler"
+	"github.com/pando-os/pando/internal/host"
 )
 
 func main() {
@@ -90,11 +91,11 @@ func once(pando string, idle time.Duration) (first time.Duration, rss, cpu float
 		return first, 0, 0, nil
 	}
 	time.Sleep(idle)
-	before := cpuOf(c.Process.Pid)
+	before := host.CPUTime(c.Process.Pid)
 	time.Sleep(10 * time.Second)
-	cpu = 100 * (cpuOf(c.Process.Pid) - before).Seconds() / 10
+	cpu = 100 * (host.CPUTime(c.Process.Pid) - before).Seconds() / 10
 	for _, pid := range family(c.Process.Pid, dir) {
-		rss += resident(pid)
+		rss += float64(host.Resident(pid)) / (1 << 20)
 	}
 	return first, rss, cpu, nil
 }
@@ -147,25 +148,4 @@ func family(pid int, dir string) []int {
 		}
 	}
 	return out
-}
-
-func resident(pid int) float64 {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
-	if err != nil {
-		return 0
-	}
-	pages, _ := strconv.ParseFloat(strings.Fields(string(b))[1], 64) // the kernel's own number
-	return pages * float64(os.Getpagesize()) / (1 << 20)
-}
-
-func cpuOf(pid int) time.Duration {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(b), ") ")
-	f := strings.Fields(rest)
-	user, _ := strconv.Atoi(f[11])   // the kernel's own numbers
-	system, _ := strconv.Atoi(f[12]) // likewise
-	return time.Duration(user+system) * 10 * time.Millisecond
 }

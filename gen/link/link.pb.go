@@ -41,7 +41,9 @@ type Up struct {
 	// The agent leaves for good; its tasks end with it.
 	Unregister bool `protobuf:"varint,6,opt,name=unregister,proto3" json:"unregister,omitempty"`
 	// Executor messages to schedulers; best effort.
-	Messages      []*Message `protobuf:"bytes,7,rep,name=messages,proto3" json:"messages,omitempty"`
+	Messages []*Message `protobuf:"bytes,7,rep,name=messages,proto3" json:"messages,omitempty"`
+	// Newer states of tasks whose updates wait behind one that is not acknowledged; best effort.
+	States        []*State `protobuf:"bytes,8,rep,name=states,proto3" json:"states,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -121,6 +123,13 @@ func (x *Up) GetUnregister() bool {
 func (x *Up) GetMessages() []*Message {
 	if x != nil {
 		return x.Messages
+	}
+	return nil
+}
+
+func (x *Up) GetStates() []*State {
+	if x != nil {
+		return x.States
 	}
 	return nil
 }
@@ -977,6 +986,77 @@ func (x *Update) GetLaunch() uint64 {
 	return 0
 }
 
+// What a task has come to, for the master alone: its update follows once the one before it is acknowledged.
+type State struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	FrameworkId string                 `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
+	TaskId      string                 `protobuf:"bytes,2,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	// mesos.v1.TaskState.
+	State uint32 `protobuf:"varint,3,opt,name=state,proto3" json:"state,omitempty"`
+	// The number of the task's launch.
+	Launch        uint64 `protobuf:"fixed64,4,opt,name=launch,proto3" json:"launch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *State) Reset() {
+	*x = State{}
+	mi := &file_pando_link_link_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *State) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*State) ProtoMessage() {}
+
+func (x *State) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_link_link_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use State.ProtoReflect.Descriptor instead.
+func (*State) Descriptor() ([]byte, []int) {
+	return file_pando_link_link_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *State) GetFrameworkId() string {
+	if x != nil {
+		return x.FrameworkId
+	}
+	return ""
+}
+
+func (x *State) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+func (x *State) GetState() uint32 {
+	if x != nil {
+		return x.State
+	}
+	return 0
+}
+
+func (x *State) GetLaunch() uint64 {
+	if x != nil {
+		return x.Launch
+	}
+	return 0
+}
+
 type Ack struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	FrameworkId   string                 `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
@@ -988,7 +1068,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_pando_link_link_proto_msgTypes[11]
+	mi := &file_pando_link_link_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1080,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_link_link_proto_msgTypes[11]
+	mi := &file_pando_link_link_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1093,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_pando_link_link_proto_rawDescGZIP(), []int{11}
+	return file_pando_link_link_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Ack) GetFrameworkId() string {
@@ -1048,7 +1128,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_pando_link_link_proto_msgTypes[12]
+	mi := &file_pando_link_link_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1060,7 +1140,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_link_link_proto_msgTypes[12]
+	mi := &file_pando_link_link_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1073,7 +1153,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_pando_link_link_proto_rawDescGZIP(), []int{12}
+	return file_pando_link_link_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Message) GetFrameworkId() string {
@@ -1101,7 +1181,7 @@ var File_pando_link_link_proto protoreflect.FileDescriptor
 
 const file_pando_link_link_proto_rawDesc = "" +
 	"\n" +
-	"\x15pando/link/link.proto\x12\rpando.link.v1\"\x90\x02\n" +
+	"\x15pando/link/link.proto\x12\rpando.link.v1\"\xbe\x02\n" +
 	"\x02Up\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12*\n" +
 	"\x05hello\x18\x02 \x01(\v2\x14.pando.link.v1.HelloR\x05hello\x123\n" +
@@ -1111,7 +1191,8 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"\n" +
 	"unregister\x18\x06 \x01(\bR\n" +
 	"unregister\x122\n" +
-	"\bmessages\x18\a \x03(\v2\x16.pando.link.v1.MessageR\bmessages\"\xfb\x03\n" +
+	"\bmessages\x18\a \x03(\v2\x16.pando.link.v1.MessageR\bmessages\x12,\n" +
+	"\x06states\x18\b \x03(\v2\x14.pando.link.v1.StateR\x06states\"\xfb\x03\n" +
 	"\x04Down\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x120\n" +
@@ -1187,6 +1268,11 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\fR\x06status\x12!\n" +
 	"\flatest_state\x18\x03 \x01(\rR\vlatestState\x12\x16\n" +
+	"\x06launch\x18\x04 \x01(\x06R\x06launch\"q\n" +
+	"\x05State\x12!\n" +
+	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
+	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\rR\x05state\x12\x16\n" +
 	"\x06launch\x18\x04 \x01(\x06R\x06launch\"U\n" +
 	"\x03Ack\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
@@ -1210,7 +1296,7 @@ func file_pando_link_link_proto_rawDescGZIP() []byte {
 	return file_pando_link_link_proto_rawDescData
 }
 
-var file_pando_link_link_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_pando_link_link_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_pando_link_link_proto_goTypes = []any{
 	(*Up)(nil),         // 0: pando.link.v1.Up
 	(*Down)(nil),       // 1: pando.link.v1.Down
@@ -1223,27 +1309,29 @@ var file_pando_link_link_proto_goTypes = []any{
 	(*Run)(nil),        // 8: pando.link.v1.Run
 	(*Kill)(nil),       // 9: pando.link.v1.Kill
 	(*Update)(nil),     // 10: pando.link.v1.Update
-	(*Ack)(nil),        // 11: pando.link.v1.Ack
-	(*Message)(nil),    // 12: pando.link.v1.Message
+	(*State)(nil),      // 11: pando.link.v1.State
+	(*Ack)(nil),        // 12: pando.link.v1.Ack
+	(*Message)(nil),    // 13: pando.link.v1.Message
 }
 var file_pando_link_link_proto_depIdxs = []int32{
 	2,  // 0: pando.link.v1.Up.hello:type_name -> pando.link.v1.Hello
 	4,  // 1: pando.link.v1.Up.register:type_name -> pando.link.v1.Register
 	10, // 2: pando.link.v1.Up.updates:type_name -> pando.link.v1.Update
-	12, // 3: pando.link.v1.Up.messages:type_name -> pando.link.v1.Message
-	3,  // 4: pando.link.v1.Down.welcome:type_name -> pando.link.v1.Welcome
-	5,  // 5: pando.link.v1.Down.registered:type_name -> pando.link.v1.Registered
-	8,  // 6: pando.link.v1.Down.runs:type_name -> pando.link.v1.Run
-	9,  // 7: pando.link.v1.Down.kills:type_name -> pando.link.v1.Kill
-	11, // 8: pando.link.v1.Down.acks:type_name -> pando.link.v1.Ack
-	12, // 9: pando.link.v1.Down.messages:type_name -> pando.link.v1.Message
-	7,  // 10: pando.link.v1.Register.tasks:type_name -> pando.link.v1.TaskReport
-	6,  // 11: pando.link.v1.Registered.unknown_tasks:type_name -> pando.link.v1.TaskRef
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	13, // 3: pando.link.v1.Up.messages:type_name -> pando.link.v1.Message
+	11, // 4: pando.link.v1.Up.states:type_name -> pando.link.v1.State
+	3,  // 5: pando.link.v1.Down.welcome:type_name -> pando.link.v1.Welcome
+	5,  // 6: pando.link.v1.Down.registered:type_name -> pando.link.v1.Registered
+	8,  // 7: pando.link.v1.Down.runs:type_name -> pando.link.v1.Run
+	9,  // 8: pando.link.v1.Down.kills:type_name -> pando.link.v1.Kill
+	12, // 9: pando.link.v1.Down.acks:type_name -> pando.link.v1.Ack
+	13, // 10: pando.link.v1.Down.messages:type_name -> pando.link.v1.Message
+	7,  // 11: pando.link.v1.Register.tasks:type_name -> pando.link.v1.TaskReport
+	6,  // 12: pando.link.v1.Registered.unknown_tasks:type_name -> pando.link.v1.TaskRef
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_pando_link_link_proto_init() }
@@ -1257,7 +1345,7 @@ func file_pando_link_link_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_link_link_proto_rawDesc), len(file_pando_link_link_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -24,7 +24,7 @@ import (
 const (
 	greetTimeout = 5 * time.Second
 	backoffMin   = 50 * time.Millisecond
-	backoffMax   = 5 * time.Second
+	backoffMax   = time.Second // a new leader is to have its agents back within seconds
 )
 
 // masterLink is the connection to a leader.
@@ -52,7 +52,7 @@ func (a *Agent) connect(ctx context.Context) {
 			wait = backoffMin
 		}
 		a.deps.Log.Debug("no link to a leading master", "master", addr, "error", err)
-		_ = clock.Sleep(ctx, a.deps.Clock, wait+rand.N(wait)) // the loop looks at ctx
+		_ = clock.Sleep(ctx, a.deps.Clock, wait+rand.N(wait/2)) // the loop looks at ctx
 		wait = min(wait*2, backoffMax)
 	}
 }

@@ -138,6 +138,9 @@ func (a *App) showTask(t client.Task, statuses []*mesosv1.TaskStatus) error {
 		shown.Statuses = append(shown.Statuses, b)
 		shown.Why = fate.Words(s)
 	}
+	if n := len(statuses); n > 0 && t.Terminal() && !client.Terminal(statuses[n-1].GetState().String()) {
+		shown.Why = "it has ended; how is told once its scheduler is back and has acknowledged what was before"
+	}
 	return a.show(shown, func(w io.Writer) {
 		row(w, "id", t.ID)
 		row(w, "name", t.Name)

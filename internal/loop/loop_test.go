@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,18 +18,18 @@ import (
 // echo is a machine that asks for what its inputs name: "s1 m1 w1 f1" is one effect of each kind.
 type echo struct {
 	due   time.Duration
-	woken int
+	woken atomic.Int32
 }
 
 func (e *echo) Step(now machine.Now, in string, out *machine.Out[string, string, string, string]) {
 	if in == "" {
-		e.woken++
+		e.woken.Add(1)
 		if e.due <= now.Mono {
 			e.due = machine.Never
 			out.Tell = append(out.Tell, "woken")
 		}
 	}
-	for _, w := range strings.Fields(in) {
+	for w := range strings.FieldsSeq(in) {
 		switch w[0] {
 		case 's':
 			out.Save = append(out.Save, w)
@@ -45,7 +47,8 @@ func (e *echo) Deadline() time.Duration { return e.due }
 
 // hand writes down what it is asked for. A save takes as long as it says, or fails.
 type hand struct {
-	log   []string
+	mu    sync.Mutex // guards lines: the test reads what the loop writes
+	lines []string
 	wait  time.Duration
 	fails string // a record whose save fails
 }
@@ -55,13 +58,25 @@ func (h *hand) Save(_ context.Context, records []string) error {
 	if slices.Contains(records, h.fails) {
 		return errors.New("the disk is full")
 	}
-	h.log = append(h.log, "save:"+strings.Join(records, "+"))
+	h.note("save:" + strings.Join(records, "+"))
 	return nil
 }
-func (h *hand) Send(m []string)                { h.log = append(h.log, m...) }
-func (h *hand) Do(w []string)                  { h.log = append(h.log, w...) }
-func (h *hand) Tell(_ machine.Now, f []string) { h.log = append(h.log, f...) }
-func (h *hand) Show(view any)                  { h.log = append(h.log, fmt.Sprint("show", view)) }
+func (h *hand) Send(m []string)                { h.note(m...) }
+func (h *hand) Do(w []string)                  { h.note(w...) }
+func (h *hand) Tell(_ machine.Now, f []string) { h.note(f...) }
+func (h *hand) Show(view any)                  { h.note(fmt.Sprint("show", view)) }
+
+func (h *hand) note(lines ...string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lines = append(h.lines, lines...)
+}
+
+func (h *hand) log() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.lines)
+}
 
 type bubbleClock struct{ start time.Time }
 
@@ -79,6 +94,12 @@ func start(t *testing.T, m *echo, h *hand, snapshot func() any, cfg Config) (l *
 	}
 }
 
+// pass lets time go by in the bubble, and whoever woke by then come to rest.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func post(t *testing.T, l *Loop[string, string, string, string, string], ins ...string) {
 	t.Helper()
 	for _, in := range ins {
@@ -94,12 +115,12 @@ func TestEffectsOfATurnComeInTheirOrder(t *testing.T) {
 		turns := 0
 		l, stop := start(t, &echo{}, h, func() any { turns++; return turns }, Config{})
 		post(t, l, "f1 w1 m1 s1")
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		if want := []string{"save:s1", "show1", "m1", "w1", "f1"}; !slices.Equal(h.log, want) {
-			t.Errorf("the effects came as %v, want %v", h.log, want)
+		if want := []string{"save:s1", "show1", "m1", "w1", "f1"}; !slices.Equal(h.log(), want) {
+			t.Errorf("the effects came as %v, want %v", h.log(), want)
 		}
 	})
 }
@@ -110,23 +131,23 @@ func TestNothingOvertakesASaveAndSavesGather(t *testing.T) {
 		l, stop := start(t, &echo{}, h, nil, Config{})
 		post(t, l, "m0")
 		synctest.Wait()
-		if !slices.Equal(h.log, []string{"m0"}) {
-			t.Errorf("what needs no save waited for none: %v", h.log)
+		if !slices.Equal(h.log(), []string{"m0"}) {
+			t.Errorf("what needs no save waited for none: %v", h.log())
 		}
 		for _, in := range []string{"s1 m1", "m2", "s3 m3", "s4 m4"} {
 			post(t, l, in)
 			synctest.Wait() // each is a turn of its own
 		}
-		if len(h.log) != 1 {
-			t.Errorf("before the first save is durable, %v was released", h.log)
+		if len(h.log()) != 1 {
+			t.Errorf("before the first save is durable, %v was released", h.log())
 		}
-		time.Sleep(1100 * time.Millisecond)
-		if want := []string{"m0", "save:s1", "m1"}; !slices.Equal(h.log, want) {
-			t.Errorf("after the first save: %v, want %v", h.log, want)
+		pass(1100 * time.Millisecond)
+		if want := []string{"m0", "save:s1", "m1"}; !slices.Equal(h.log(), want) {
+			t.Errorf("after the first save: %v, want %v", h.log(), want)
 		}
-		time.Sleep(time.Second)
-		if want := []string{"m0", "save:s1", "m1", "save:s3+s4", "m2", "m3", "m4"}; !slices.Equal(h.log, want) {
-			t.Errorf("what gathered is one save, released in order: %v, want %v", h.log, want)
+		pass(time.Second)
+		if want := []string{"m0", "save:s1", "m1", "save:s3+s4", "m2", "m3", "m4"}; !slices.Equal(h.log(), want) {
+			t.Errorf("what gathered is one save, released in order: %v, want %v", h.log(), want)
 		}
 		if err := stop(); err != nil {
 			t.Fatal(err)
@@ -143,8 +164,8 @@ func TestASaveThatFailsEndsTheLoopAndReleasesNothingMore(t *testing.T) {
 			synctest.Wait()
 		}
 		<-l.Done()
-		if want := []string{"save:s1", "m1"}; !slices.Equal(h.log, want) {
-			t.Errorf("released: %v, want %v", h.log, want)
+		if want := []string{"save:s1", "m1"}; !slices.Equal(h.log(), want) {
+			t.Errorf("released: %v, want %v", h.log(), want)
 		}
 		if err := l.Post("m4"); !errors.Is(err, ErrStopped) {
 			t.Errorf("a loop that has ended takes an input: %v", err)
@@ -166,13 +187,13 @@ func TestALoopThatIsToldToEndDropsWhatIsNotDurable(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		for _, x := range h.log {
-			if x == "m2" && !slices.Contains(h.log, "save:s2") {
-				t.Errorf("%v: what was not saved was released", h.log)
+		for _, x := range h.log() {
+			if x == "m2" && !slices.Contains(h.log(), "save:s2") {
+				t.Errorf("%v: what was not saved was released", h.log())
 			}
 		}
-		if !slices.Contains(h.log, "m1") {
-			t.Errorf("%v: what was saved is released before the end", h.log)
+		if !slices.Contains(h.log(), "m1") {
+			t.Errorf("%v: what was saved is released before the end", h.log())
 		}
 	})
 }
@@ -182,17 +203,16 @@ func TestAMachineIsWokenAtItsDeadlineAndNotBefore(t *testing.T) {
 		h := &hand{}
 		m := &echo{due: 5 * time.Second}
 		_, stop := start(t, m, h, nil, Config{})
-		time.Sleep(4 * time.Second)
-		synctest.Wait()
-		if m.woken != 0 {
+		pass(4 * time.Second)
+		if m.woken.Load() != 0 {
 			t.Error("it was woken before its deadline")
 		}
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		if m.woken != 1 || !slices.Equal(h.log, []string{"woken"}) {
-			t.Errorf("woken %d times, told %v", m.woken, h.log)
+		if m.woken.Load() != 1 || !slices.Equal(h.log(), []string{"woken"}) {
+			t.Errorf("woken %d times, told %v", m.woken.Load(), h.log())
 		}
 	})
 }
@@ -223,8 +243,8 @@ func TestAFullMailboxRefusesPostsAndLetsPutsWait(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		if want := []string{"m1", "m2", "m3"}; !slices.Equal(h.log, want) {
-			t.Errorf("%v, want %v", h.log, want)
+		if want := []string{"m1", "m2", "m3"}; !slices.Equal(h.log(), want) {
+			t.Errorf("%v, want %v", h.log(), want)
 		}
 	})
 }

@@ -161,6 +161,13 @@ func (l *agentLink) take(up *link.Up) error {
 			return err
 		}
 	}
+	for _, s := range up.GetStates() {
+		if err := post(&cluster.AgentState{
+			Conn: l.id, Framework: s.GetFrameworkId(), Task: s.GetTaskId(), State: mesosv1.TaskState(s.GetState()), Launch: s.GetLaunch(),
+		}); err != nil {
+			return err
+		}
+	}
 	for _, m := range up.GetMessages() {
 		if err := post(&cluster.AgentMessage{Conn: l.id, Framework: m.GetFrameworkId(), Executor: m.GetExecutorId(), Data: m.GetData()}); err != nil {
 			return err

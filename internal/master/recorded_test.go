@@ -104,6 +104,7 @@ func (p *player) subscribe(t *testing.T, s step) {
 	if err := uuid.Validate(p.stream); err != nil {
 		t.Errorf("%s: the stream id %q: %v", s.Step, p.stream, err)
 	}
+	t.Cleanup(func() { _ = r.Body.Close() }) // it has been read to its end, or nobody reads it any more
 	in := bufio.NewReader(r.Body)
 	var first struct {
 		Type       string
@@ -138,7 +139,6 @@ func (p *player) subscribe(t *testing.T, s step) {
 	go func() {
 		defer close(ended)
 		_, _ = io.Copy(io.Discard, in) // its end is what counts
-		_ = r.Body.Close()
 	}()
 }
 

@@ -59,9 +59,9 @@ type Config struct {
 	MaxCompletedTasks      int
 	// ShutdownGrace and RecoveryTimeout are told to tasks.
 	ShutdownGrace, RecoveryTimeout time.Duration
-	// Version is of this build, Flags what was set, for showing.
-	Version string
-	Flags   map[string]string
+	// Version is of this build, the flags what was set for each part; both are for showing.
+	Version                 string
+	MasterFlags, AgentFlags map[string]string
 	// LogLevel is what the log's handler looks at; /logging/toggle raises it for a while. nil: it cannot be changed.
 	LogLevel *slog.LevelVar
 }

@@ -268,7 +268,7 @@ func (n *Node) startMaster(ctx context.Context, l net.Listener) error {
 	}
 	n.master = master.New(master.Config{
 		Hostname: n.cfg.Hostname, IP: n.cfg.IP, Port: n.cfg.MasterPort, Cluster: n.cfg.Cluster, Book: book,
-		LeaseTTL: n.cfg.LeaseTTL, Alone: n.cfg.Store == "" || n.cfg.Store == "embedded", Flags: n.cfg.Flags, Version: n.cfg.Version,
+		LeaseTTL: n.cfg.LeaseTTL, Alone: n.cfg.Store == "" || n.cfg.Store == "embedded", Flags: n.cfg.MasterFlags, Version: n.cfg.Version,
 		WorkDir: n.cfg.DataDir, Streams: loop.OutboxLimits{Bytes: n.cfg.EventBacklog},
 	}, master.Deps{Store: n.store, Clock: n.clock, Log: n.log.With("part", "master"), Meter: m, Level: n.cfg.LogLevel})
 	n.serve(l, n.master.Handler())
@@ -339,7 +339,7 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 		Resources: resources, Attributes: attributes, Strict: n.cfg.Strict, Boot: boot, Launches: 2 * runtime.NumCPU(),
 		Quota: n.cfg.CPUQuota, ShutdownGrace: n.cfg.ShutdownGrace, RecoveryTimeout: n.cfg.RecoveryTimeout,
 		GCDelay: n.cfg.GCDelay, GCHeadroom: n.cfg.GCHeadroom, Isolation: isolation(lacks),
-		SwitchUser: n.cfg.SwitchUser, AnyUser: n.cfg.TrustLoopback || n.cfg.Insecure, Flags: n.cfg.Flags, Version: master.MesosVersion, Book: workload.Defaults(),
+		SwitchUser: n.cfg.SwitchUser, AnyUser: n.cfg.TrustLoopback || n.cfg.Insecure, Flags: n.cfg.AgentFlags, Version: master.MesosVersion, Book: workload.Defaults(),
 	}, agent.Deps{Runtime: n.native, Fetcher: &fetch.Fetcher{}, Clock: n.clock, Log: n.log.With("part", "agent"), Meter: m, Level: n.cfg.LogLevel})
 	if err != nil {
 		return err

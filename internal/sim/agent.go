@@ -115,7 +115,7 @@ func (a *agent) dial(m *master) {
 		case !e.open:
 		case a.w.now-heard > silence || a.link != c && a.w.now-heard > 5*time.Second:
 			a.w.note("%s gives up its link: silence", a.p.name)
-			c.close(near)
+			c.close()
 			a.unlink(c)
 		default:
 			a.after(silence/4, watch)
@@ -170,7 +170,7 @@ func (a *agent) take(c *conn, message any) {
 	case cluster.Ping:
 		c.send(near, &cluster.AgentPong{})
 	case cluster.Shutdown:
-		c.close(near)
+		c.close()
 		a.unlink(c)
 	}
 }
@@ -217,13 +217,15 @@ func (a *agent) send(messages []workload.Msg) {
 		case m.Refuse != "":
 			a.w.note("%s refuses its master: %s", a.p.name, m.Refuse)
 			c := a.link
-			c.close(near)
+			c.close()
 			a.unlink(c)
 		case m.Register != nil:
 			a.link.send(near, a.registration(m.Register))
 		case m.Update != nil:
 			a.w.check.updateSent(a, m.Update)
 			a.link.send(near, &cluster.AgentUpdate{Framework: m.Update.Framework, Status: m.Update.Status, Latest: m.Update.Latest, Launch: m.Update.Launch})
+		case m.State != nil:
+			a.link.send(near, &cluster.AgentState{Framework: m.State.Framework, Task: m.State.Task, State: m.State.State, Launch: m.State.Launch})
 		}
 	}
 }

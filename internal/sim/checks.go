@@ -403,7 +403,7 @@ func (c *checks) unmet() string {
 			return f.name + " has not launched its last task"
 		}
 		for _, i := range f.insts {
-			if i.owner == f.id && !i.done() && !(i.state == mesosv1.TaskState_TASK_UNREACHABLE && !c.exists(i.agent)) {
+			if i.owner == f.id && !i.done() && (i.state != mesosv1.TaskState_TASK_UNREACHABLE || c.exists(i.agent)) {
 				return fmt.Sprintf("%s has not heard of the end of %s, only of %s", f.name, i.key, i.state)
 			}
 		}

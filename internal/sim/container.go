@@ -86,9 +86,30 @@ func (a *agent) spawn(id string, inst *instance) *container {
 	a.containers[id] = c
 	a.w.note("%s: container %s of %s runs, pid %d", a.name, id[:8], inst.key, c.pid)
 	a.w.check.spawned(a, c)
+	if a.w.chance(0.2) {
+		a.checkHealth(c)
+	}
 	s := inst.script
 	a.w.after(s.life, func() { c.end(workload.Exit{Status: s.status, Known: true, OOM: s.oom, Limit: 64 << 20}) })
 	return c
+}
+
+// checkHealth tells the agent that runs how a container is, as long as it runs. Some are not well.
+func (a *agent) checkHealth(c *container) {
+	a.w.after(a.w.between(time.Second, 20*time.Second), func() {
+		if !c.running() {
+			return
+		}
+		a.checkHealth(c)
+		if !a.p.dead {
+			sick := a.w.chance(0.03)
+			h := &workload.Health{Container: c.id, Healthy: 1, EverHealthy: true, Kill: sick}
+			if sick {
+				h.Healthy, h.Failures = 0, 3
+			}
+			a.p.post(h)
+		}
+	})
 }
 
 // end is the end of the container's process. The agent that runs then hears of it, sometimes twice.

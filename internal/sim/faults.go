@@ -102,6 +102,12 @@ func (w *World) fault() {
 		if w.masterFails() {
 			w.leader.p.armed = b
 		}
+	case p < 0.47:
+		if !a.p.dead && a.link != nil { // it says goodbye, and comes back
+			a.w.note("%s leaves", a.p.name)
+			a.link.send(near, &cluster.AgentLeave{})
+			a.p.crashIdle()
+		}
 	case p < 0.5:
 		a.p.crashIdle()
 	case p < 0.53:
@@ -126,7 +132,7 @@ func (w *World) fault() {
 		w.isolate(f.name, f.c)
 	case p < 0.9:
 		if f.c != nil && !f.left {
-			f.c.close(near)
+			f.c.close()
 			f.drop()
 		}
 	case p < 0.95:

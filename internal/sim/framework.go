@@ -107,7 +107,7 @@ func (f *framework) tick() {
 	if f.manner == vanishing && !w.calm && w.now > w.Params.Faults/2 && w.chance(0.05) {
 		w.note("%s vanishes", f.name)
 		f.left = true
-		f.c.close(near)
+		f.c.close()
 		f.drop()
 		return
 	}
@@ -221,7 +221,7 @@ func (f *framework) subscribe(m *master) {
 	}
 	f.w.after(15*time.Second, func() { // a client that gives up a stream which does not begin
 		if f.c == c && !f.subscribed && f.w.now >= begun+15*time.Second {
-			c.close(near)
+			c.close()
 			f.drop()
 			f.dialLater()
 		}

@@ -80,6 +80,8 @@ func (m *master) acceptAgent(c *conn) {
 			in.Conn = id
 		case *cluster.AgentUpdate:
 			in.Conn = id
+		case *cluster.AgentState:
+			in.Conn = id
 		case *cluster.AgentPong:
 			in.Conn = id
 		case *cluster.AgentLeave:
@@ -134,7 +136,7 @@ func (m *master) send(messages []cluster.Msg) {
 				continue
 			}
 			if _, ok := msg.Body.(cluster.Disconnect); ok {
-				c.finish(far)
+				c.finish()
 				delete(m.links, msg.Conn)
 				m.p.post(&cluster.AgentClosed{Conn: msg.Conn})
 				continue
@@ -150,7 +152,7 @@ func (m *master) send(messages []cluster.Msg) {
 				if _, ok := msg.Body.(cluster.Error); ok {
 					c.send(far, msg.Body)
 				}
-				c.finish(far)
+				c.finish()
 				delete(m.streams, msg.Stream)
 				m.p.post(&cluster.StreamClosed{Stream: msg.Stream})
 				continue

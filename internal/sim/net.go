@@ -98,22 +98,22 @@ func (c *conn) pump(to int) {
 	})
 }
 
-// close ends the connection at one end. What the other end was sent still arrives, up to some point.
-func (c *conn) close(at int) {
-	if !c.ends[at].open {
+// close ends the connection at the end that dialed. What the master was sent still arrives, up to some point.
+func (c *conn) close() {
+	if !c.ends[near].open {
 		return
 	}
-	c.ends[at].open = false
-	c.ends[at].queue = nil
-	c.hangUp(1-at, c.w.chance(0.5))
+	c.ends[near].open = false
+	c.ends[near].queue = nil
+	c.hangUp(far, c.w.chance(0.5))
 }
 
-// finish ends the connection at one end once everything that it sent has arrived.
-func (c *conn) finish(at int) {
-	if c.ends[at].open {
-		c.ends[at].open = false
-		c.ends[at].queue = nil
-		c.hangUp(1-at, false)
+// finish ends the connection at the master's end once everything that it sent has arrived.
+func (c *conn) finish() {
+	if c.ends[far].open {
+		c.ends[far].open = false
+		c.ends[far].queue = nil
+		c.hangUp(near, false)
 	}
 }
 

@@ -61,6 +61,7 @@ type process[In, R, M, K, F any] struct {
 	hands   hands[R, M, K, F]
 
 	born    time.Duration
+	skew    time.Duration // of its wall clock
 	box     []In
 	waiting []*turn[R, M, K, F] // not durable yet, in order
 	saving  int                 // how many of them are in the save under way
@@ -76,11 +77,11 @@ type turn[R, M, K, F any] struct {
 }
 
 func newProcess[In, R, M, K, F any](w *World, kind, name string, m machine.Machine[In, R, M, K, F], h hands[R, M, K, F], born time.Duration) *process[In, R, M, K, F] {
-	return &process[In, R, M, K, F]{w: w, kind: kind, name: name, machine: m, hands: h, born: born, armed: boundaries}
+	return &process[In, R, M, K, F]{w: w, kind: kind, name: name, machine: m, hands: h, born: born, skew: w.between(-time.Minute, time.Minute), armed: boundaries}
 }
 
 func (p *process[In, R, M, K, F]) clock() machine.Now {
-	return machine.Now{Mono: p.w.now - p.born + time.Second, Wall: p.w.wall()}
+	return machine.Now{Mono: p.w.now - p.born + time.Second, Wall: p.w.wall() + int64(p.skew)}
 }
 
 // post puts an input into the mailbox.

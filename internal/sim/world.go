@@ -110,7 +110,7 @@ func (w *World) id() uint64 {
 	return w.nextID
 }
 
-// wall is the time of day, which every process of the cluster reads the same.
+// wall is the true time of day; each process reads it with an error of its own.
 func (w *World) wall() int64 { return 1_700_000_000e9 + int64(w.now) }
 
 // note writes a line into the trace.

@@ -80,13 +80,23 @@ func Status(dst []byte, s *mesos.Status) []byte {
 		case statusLabels:
 			dst = appendLabels(dst, value)
 		case statusContainer:
-			dst = member(dst, `,"container_status":`, containerStatusType, value)
+			dst = appendContainerStatus(dst, value)
 		}
 	})
 	if s.Healthy >= 0 {
 		dst = Bool(append(dst, `,"healthy":`...), s.Healthy > 0)
 	}
 	return append(dst, '}')
+}
+
+// appendContainerStatus appends what is shown of a container here: all but the executor's pid, its one number.
+func appendContainerStatus(dst, status []byte) []byte {
+	var room [256]byte
+	shown := room[:0]
+	fields(status, func(num protowire.Number, value []byte) {
+		shown = protowire.AppendBytes(protowire.AppendTag(shown, num, protowire.BytesType), value)
+	})
+	return member(dst, `,"container_status":`, containerStatusType, shown)
 }
 
 // appendInfo appends the members that come from the TaskInfo, each with a comma before it.

@@ -152,3 +152,15 @@ func FuzzTask(f *testing.F) {
 		}
 	})
 }
+
+func TestAStatusShowsItsContainerWithoutThePid(t *testing.T) {
+	rest := encode(t, &mesosv1.TaskStatus{ContainerStatus: &mesosv1.ContainerStatus{
+		ContainerId: &mesosv1.ContainerID{Value: proto.String("c")}, ExecutorPid: proto.Uint32(4711),
+		NetworkInfos: []*mesosv1.NetworkInfo{{IpAddresses: []*mesosv1.NetworkInfo_IPAddress{{IpAddress: proto.String("10.0.0.1")}}}},
+	}})
+	got := string(Status(nil, &mesos.Status{State: mesosv1.TaskState_TASK_RUNNING, Timestamp: 1, Healthy: -1, Rest: rest}))
+	const want = `{"state":"TASK_RUNNING","timestamp":1.0,"container_status":{"network_infos":[{"ip_addresses":[{"ip_address":"10.0.0.1","protocol":"IPv4"}]}],"container_id":{"value":"c"}}}`
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}

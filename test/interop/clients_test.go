@@ -34,7 +34,7 @@ var clients = []client{
 	{"pymesos 0.3.15 with JSON", "interop-pymesos", python("with_pymesos.py")},
 	{"avmesos 0.4.2 with JSON", "interop-avmesos", python("with_avmesos.py")},
 	{"mesos-framework 0.5.3 with JSON", "interop-mesos-framework", node},
-	{"mesos-rxjava 0.2.0 with protobuf", "interop-mesos-rxjava", func(t *testing.T) *exec.Cmd { return java(t, "interop.Scheduler") }},
+	{"mesos-rxjava 0.2.0 with protobuf", "interop-mesos-rxjava", rxjava},
 }
 
 // ends are how each client's tasks end, by name.
@@ -217,6 +217,11 @@ func node(t *testing.T) *exec.Cmd {
 	cmd := exec.Command("node", "with_mesos_framework.js")
 	cmd.Dir, cmd.Env = "node", append(os.Environ(), "NODE_PATH="+filepath.Join(dir, "node_modules"), "LOGS="+t.TempDir())
 	return cmd
+}
+
+func rxjava(t *testing.T) *exec.Cmd {
+	t.Helper()
+	return java(t, "interop.Scheduler")
 }
 
 // java is a main class of the Maven project. Maven itself knows what is up to date.

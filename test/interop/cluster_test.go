@@ -47,7 +47,7 @@ func pando(t *testing.T) string {
 // sockets.
 func directory(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "pando-interop.")
+	dir, err := os.MkdirTemp("", "pando-interop.") //nolint:usetesting // t.TempDir is closed to other users and too long
 	if err != nil {
 		t.Fatal(err)
 	}

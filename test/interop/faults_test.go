@@ -82,8 +82,7 @@ func end(t *testing.T, dir string, c cluster) {
 			}
 		}
 	}
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline) && busy(c); time.Sleep(100 * time.Millisecond) {
-	}
+	await(20*time.Second, func() bool { return !busy(c) })
 	for _, part := range []string{"agent", "master"} {
 		var r struct {
 			PID int `json:"pid"`
@@ -94,7 +93,8 @@ func end(t *testing.T, dir string, c cluster) {
 		}
 		_ = syscall.Kill(r.PID, syscall.SIGCONT) // it may have been stopped, or be gone
 		_ = syscall.Kill(r.PID, syscall.SIGTERM)
-		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline) && syscall.Kill(r.PID, 0) == nil; time.Sleep(20 * time.Millisecond) {
+		if !await(10*time.Second, func() bool { return !lives(r.PID) }) {
+			t.Errorf("the %s, pid %d, does not stop", part, r.PID)
 		}
 	}
 	if !t.Failed() {
@@ -107,9 +107,25 @@ func end(t *testing.T, dir string, c cluster) {
 	}
 }
 
+// await waits until something is so, or says that it did not become so in time.
+func await(limit time.Duration, so func() bool) bool {
+	for deadline := time.Now().Add(limit); !so(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
+// lives says whether a process runs; one that ended and that nobody has asked for does not.
+func lives(pid int) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return err == nil && !strings.Contains(string(status), "\nState:\tZ")
+}
+
 // busy says whether an agent still has frameworks.
 func busy(c cluster) bool {
-	r, err := (&http.Client{Timeout: 5 * time.Second}).Get("http://" + c.Agent + "/state") //nolint:noctx // the test's context has ended
+	r, err := (&http.Client{Timeout: 5 * time.Second}).Get("http://" + c.Agent + "/state")
 	if err != nil {
 		return false
 	}

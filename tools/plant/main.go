@@ -42,7 +42,7 @@ func run(ctx context.Context, out io.Writer, seeds int, only []string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // a copy of no worth
 	missed := 0
 	for _, b := range list {
 		if len(only) > 0 && !slices.Contains(only, b.name) {
@@ -93,7 +93,7 @@ func (b bug) find(ctx context.Context, dir string, seeds int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	apply := exec.CommandContext(ctx, "git", "apply", patch)
+	apply := exec.CommandContext(ctx, "git", "apply", "-C1", patch) // what stands around it may change
 	apply.Dir = dir
 	apply.Env = append(os.Environ(), "GIT_CEILING_DIRECTORIES="+filepath.Dir(dir))
 	if text, err := apply.CombinedOutput(); err != nil {
@@ -155,5 +155,5 @@ func copyTree(from, to string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 		return err
 	}
-	return os.WriteFile(to, text, 0o600)
+	return os.WriteFile(to, text, 0o600) //nolint:gosec // both paths are of this program
 }

@@ -178,7 +178,7 @@ func complete(all []*text, file string, c *node.Config) error {
 			return fmt.Errorf("--config: %s: %w", file, err)
 		}
 	}
-	c.Flags = map[string]string{}
+	c.MasterFlags, c.AgentFlags = map[string]string{}, map[string]string{}
 	for _, t := range all {
 		names := []string{"PANDO_" + strings.ToUpper(strings.ReplaceAll(t.s.name, "-", "_"))}
 		if t.s.mesos != "" {
@@ -189,10 +189,10 @@ func complete(all []*text, file string, c *node.Config) error {
 				return err
 			}
 		}
-		v, inFile := values[t.s.name]
+		value, inFile := values[t.s.name]
 		delete(values, t.s.name)
 		if !t.set && inFile {
-			if err := t.Set(fmt.Sprint(v)); err != nil {
+			if err := t.Set(fmt.Sprint(value)); err != nil {
 				return fmt.Errorf("%s: %s: %w", file, t.s.name, err)
 			}
 		}
@@ -200,8 +200,12 @@ func complete(all []*text, file string, c *node.Config) error {
 		if name == "" {
 			name = strings.ReplaceAll(t.s.name, "-", "_")
 		}
-		if v := t.String(); v != "" {
-			c.Flags[name] = v
+		v := t.String()
+		if v != "" && t.s.of&forMaster != 0 {
+			c.MasterFlags[name] = v
+		}
+		if v != "" && t.s.of&forAgent != 0 {
+			c.AgentFlags[name] = v
 		}
 	}
 	for k := range values {

@@ -8,15 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pando-os/pando/internal/clock"
 	"github.com/pando-os/pando/internal/fleet"
+	"github.com/pando-os/pando/internal/host"
 	"github.com/pando-os/pando/mesos/resource"
 )
 
@@ -76,7 +74,7 @@ launches tasks through the scheduler API, each update acknowledged by a request 
 		fl := fleet.New(fleet.Config{
 			Master: addr, Agents: agents, Resources: l, Life: life, Dialing: 32, Clock: clock.Real(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		})
-		begun, cpu := time.Now(), cpuTime(pid)
+		begun, cpu := time.Now(), host.CPUTime(pid)
 		done := make(chan struct{})
 		go func() { fl.Run(ctx); close(done) }()
 		defer func() { cancel(); <-done }()
@@ -87,13 +85,13 @@ launches tasks through the scheduler API, each update acknowledged by a request 
 			}
 		}
 		rep.RegisterSecs = time.Since(begun).Seconds()
-		rep.RegisterCPU = float64((cpuTime(pid) - cpu).Microseconds()) / float64(max(agents, 1))
+		rep.RegisterCPU = float64((host.CPUTime(pid) - cpu).Microseconds()) / float64(max(agents, 1))
 		fmt.Fprintf(cmd.ErrOrStderr(), "%d agents registered in %.1f s\n", agents, rep.RegisterSecs)
 		if idle > 0 {
 			time.Sleep(2 * time.Second)
-			cpu = cpuTime(pid)
+			cpu = host.CPUTime(pid)
 			time.Sleep(idle)
-			rep.IdleCPU = 100 * (cpuTime(pid) - cpu).Seconds() / idle.Seconds()
+			rep.IdleCPU = 100 * (host.CPUTime(pid) - cpu).Seconds() / idle.Seconds()
 		}
 		rep.RSSRegistered = rss(pid)
 		rep.KiBPerAgent = (rep.RSSRegistered - rep.RSSBefore) * 1024 / float64(max(agents, 1))
@@ -115,7 +113,7 @@ launches tasks through the scheduler API, each update acknowledged by a request 
 }
 
 func (r *report) load(ctx context.Context, cmd *cobra.Command, l *fleet.Load, pid int) error {
-	begun, cpu := time.Now(), cpuTime(pid)
+	begun, cpu := time.Now(), host.CPUTime(pid)
 	var marks []time.Time
 	tenth := int64(max(r.Tasks/10, 1))
 	err := l.Run(ctx, func(running int64) {
@@ -129,7 +127,7 @@ func (r *report) load(ctx context.Context, cmd *cobra.Command, l *fleet.Load, pi
 	if err != nil {
 		return err
 	}
-	r.CPUPerTask = float64((cpuTime(pid) - cpu).Microseconds()) / float64(r.Tasks)
+	r.CPUPerTask = float64((host.CPUTime(pid) - cpu).Microseconds()) / float64(r.Tasks)
 	r.PerSecond = float64(r.Tasks) / r.Seconds
 	if n := len(marks); n > 1 {
 		r.FirstPerSecond = float64(tenth) / marks[0].Sub(begun).Seconds()
@@ -171,32 +169,5 @@ func ownMaster(ctx context.Context) (addr string, pid int, stop func(), err erro
 	return "", 0, nil, fmt.Errorf("the master did not start within ten seconds")
 }
 
-// rss is a process's resident memory in MiB; 0 where /proc does not tell.
-func rss(pid int) float64 {
-	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "statm"))
-	if err != nil {
-		return 0
-	}
-	f := strings.Fields(string(b))
-	if len(f) < 2 {
-		return 0
-	}
-	pages, _ := strconv.ParseFloat(f[1], 64) // the kernel's own number
-	return pages * float64(os.Getpagesize()) / (1 << 20)
-}
-
-// cpuTime is what a process has taken of the processors, to a hundredth of a second; 0 where /proc does not tell.
-func cpuTime(pid int) time.Duration {
-	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
-	if err != nil {
-		return 0
-	}
-	_, after, _ := strings.Cut(string(b), ") ")
-	f := strings.Fields(after)
-	if len(f) < 13 {
-		return 0
-	}
-	user, _ := strconv.ParseInt(f[11], 10, 64)   // the kernel's own numbers
-	system, _ := strconv.ParseInt(f[12], 10, 64) // likewise
-	return time.Duration(user+system) * 10 * time.Millisecond
-}
+// rss is a process's resident memory in MiB.
+func rss(pid int) float64 { return float64(host.Resident(pid)) / (1 << 20) }

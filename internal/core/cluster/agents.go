@@ -13,34 +13,43 @@ import (
 	"github.com/pando-os/pando/internal/machine"
 )
 
-// agentRegister takes an agent in: a new one, one that comes back, or one whose connection was replaced.
-func (b *Book) agentRegister(in *AgentRegister, out *Out) {
-	spec := in.Spec
+// agentIs says who registers: the spec with its id, and what is known of it; nil when it is refused.
+func (b *Book) agentIs(in *AgentRegister, out *Out) (spec *AgentSpec, old *Agent) {
+	spec = in.Spec
 	if s := b.conns[in.Conn]; s != nil && s.id != spec.ID {
 		b.agentClosed(&AgentClosed{Conn: in.Conn}, out) // one connection has one agent
 	}
-	old := (*Agent)(nil)
 	if spec.ID == "" {
 		b.supplant(spec, out)
 		s := *spec
 		s.ID = fmt.Sprintf("%s-S%d", b.cfg.MasterID, b.nextAgent)
 		b.nextAgent++
 		s.Info = appendID(s.Info, 6, s.ID)
-		spec = &s
-	} else if old = findAgent(b.agents, spec.ID); old != nil && old.Mark == Gone {
+		return &s, nil
+	}
+	if old = findAgent(b.agents, spec.ID); old != nil && old.Mark == Gone {
 		out.Tell = append(out.Tell, Fact{Kind: FactAgentRefused, Agent: spec.ID, Reason: AgentMarkedGone})
 		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Shutdown{"this agent was marked gone; remove its work directory to let it join anew"}})
+		return nil, nil
+	}
+	if s := b.states[spec.ID]; s != nil && in.Links < s.links {
+		out.Tell = append(out.Tell, Fact{Kind: FactAgentRefused, Agent: spec.ID, Reason: RegistrationStale})
+		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Disconnect{RegistrationStale.Text()}})
+		return nil, nil
+	}
+	return spec, old
+}
+
+// agentRegister takes an agent in: a new one, one that comes back, or one whose connection was replaced.
+func (b *Book) agentRegister(in *AgentRegister, out *Out) {
+	spec, old := b.agentIs(in, out)
+	if spec == nil {
 		return
 	}
 	state := b.states[spec.ID]
 	if state == nil {
 		state = &agentState{id: spec.ID, tasks: map[FrameworkTask]struct{}{}}
 		b.states[spec.ID] = state
-	}
-	if in.Links < state.links {
-		out.Tell = append(out.Tell, Fact{Kind: FactAgentRefused, Agent: spec.ID, Reason: RegistrationStale})
-		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Disconnect{RegistrationStale.Text()}})
-		return
 	}
 	state.links = in.Links
 	if state.conn != 0 && state.conn != in.Conn {

@@ -207,6 +207,8 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 		b.agentLeave(in, out)
 	case *AgentUpdate:
 		b.agentUpdate(in, out)
+	case *AgentState:
+		b.agentState(in, out)
 	case *AgentMessage:
 		b.agentMessage(in, out)
 	case *Subscribe:

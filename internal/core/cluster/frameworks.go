@@ -274,7 +274,8 @@ func (b *Book) updateFramework(in *UpdateFramework, out *Out) {
 		name string
 	}{
 		{old.User == in.Spec.User, "user"},
-		{old.Checkpoint == in.Spec.Checkpoint, "checkpoint"}, {old.Principal == in.Spec.Principal, "principal"},
+		{old.Checkpoint == in.Spec.Checkpoint, "checkpoint"},
+		{old.Principal == in.Spec.Principal, "principal"},
 	} {
 		if !fixed.same {
 			answer(Invalid, "framework_info."+fixed.name+" cannot change while the framework lives; tear it down and subscribe anew")

@@ -13,12 +13,14 @@ import (
 // side.
 type In any
 
-// ConnID names one connection of an agent. StreamID names one SUBSCRIBE of a scheduler. Neither is ever used again, so
-// what comes late from one that was replaced is told from the new one's. CallID names a call whose caller waits.
+// Names of connections are never used again, so what comes late from one that was replaced is told from the new one's.
 type (
-	ConnID   uint64
+	// ConnID names one connection of an agent.
+	ConnID uint64
+	// StreamID names one SUBSCRIBE of a scheduler.
 	StreamID uint64
-	CallID   uint64
+	// CallID names a call whose caller waits.
+	CallID uint64
 )
 
 // AgentSpec is what an agent says of itself when it registers.
@@ -117,6 +119,14 @@ type (
 		// Latest is the newest state that the agent knows.
 		Latest mesosv1.TaskState
 		// Launch is the number of the task's launch.
+		Launch uint64
+	}
+	// AgentState is a newer state of a task than its outstanding update says.
+	AgentState struct {
+		Conn            ConnID
+		Framework, Task string
+		State           mesosv1.TaskState
+		// Launch is the number of the Run.
 		Launch uint64
 	}
 	// AgentMessage goes from an executor to its scheduler.

@@ -67,6 +67,7 @@ type stage struct {
 }
 
 func newStage(t *testing.T) *stage {
+	t.Helper()
 	s := &stage{t: t, now: time.Second, agents: map[string]*AgentRecord{}, frameworks: map[string]*FrameworkRecord{}, specs: map[string]*TaskSpec{}}
 	s.elect(map[string]string{})
 	return s
@@ -284,7 +285,7 @@ func (s *stage) input(verb string, arg map[string]string, flags []string) In {
 		for _, f := range list("framework") {
 			in.Frameworks = append(in.Frameworks, &FrameworkSpec{ID: f, Name: f, User: "root", Roles: []string{"*"}, Info: []byte(f)})
 		}
-		for _, task := range strings.Fields(arg["task"]) {
+		for task := range strings.FieldsSeq(arg["task"]) {
 			in.Tasks = append(in.Tasks, s.report(fw, task))
 		}
 		return in
@@ -322,7 +323,7 @@ func (s *stage) input(verb string, arg map[string]string, flags []string) In {
 		if arg["type"] != "" {
 			op.Type = mesosv1.Offer_Operation_Type(mesosv1.Offer_Operation_Type_value[arg["type"]])
 		}
-		for _, task := range strings.Fields(arg["task"]) {
+		for task := range strings.FieldsSeq(arg["task"]) {
 			id, res, _ := strings.Cut(task, ":")
 			spec := &TaskSpec{ID: id, Name: id, AgentID: cmp.Or(arg["agent"], "M1-S0"), Resources: s.resources(res), Info: []byte(id), Role: arg["role"], User: "root"}
 			if arg["invalid"] != "" {

@@ -21,8 +21,9 @@ func Terminal(s mesosv1.TaskState) bool {
 		mesosv1.TaskState_TASK_ERROR, mesosv1.TaskState_TASK_LOST, mesosv1.TaskState_TASK_DROPPED,
 		mesosv1.TaskState_TASK_GONE, mesosv1.TaskState_TASK_GONE_BY_OPERATOR:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // agentUpdate takes a reliable update in and passes it on. The agent keeps it until it is acknowledged.
@@ -60,6 +61,24 @@ func (b *Book) agentUpdate(in *AgentUpdate, out *Out) {
 		b.dropTwin(state, FrameworkTask{in.Framework, s.TaskID})
 	}
 	b.tell(in.Framework, s, out)
+}
+
+// agentState notes what a task has come to while its update waits behind another. What an ended task held is free from now
+// on; its scheduler hears of it when it has acknowledged what is before.
+func (b *Book) agentState(in *AgentState, out *Out) {
+	state := b.conns[in.Conn]
+	t := findTask(b.tasks, in.Framework, in.Task)
+	if state == nil || t == nil || t.Agent != state.id || t.Unreachable || past(t, in.Launch) || Terminal(t.State) {
+		return
+	}
+	n := *t
+	n.State = in.State
+	if Terminal(in.State) && !t.Released {
+		b.release(t)
+		n.Released, n.KillGrace = true, nil
+	}
+	b.tasks.Set(&n)
+	out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: state.id, Framework: in.Framework, Task: in.Task, State: in.State})
 }
 
 // past says whether a launch of this number was over before the task was launched on the same agent. Its id was free by

@@ -93,6 +93,7 @@ func lessTask(a, b *Task) bool {
 	}
 	return a.Spec.ID < b.Spec.ID
 }
+
 func lessCompleted(a, b *Task) bool {
 	if a.Framework != b.Framework {
 		return a.Framework < b.Framework

@@ -378,12 +378,12 @@ func (b *Book) forget(ref Ref, out *Out) {
 }
 
 // has says whether any task of a framework is here.
-func (b *Book) has(framework string) (any bool) {
+func (b *Book) has(framework string) (found bool) {
 	b.tasks.Ascend(&TaskView{Task: &Task{Framework: framework}}, func(v *TaskView) bool {
-		any = v.Task.Framework == framework
+		found = v.Task.Framework == framework
 		return false
 	})
-	return any
+	return found
 }
 
 // maxFormer bounds how many frameworks without tasks are remembered; the original's setting.

@@ -132,6 +132,7 @@ func kill(task string, grace time.Duration) *Kill { return &Kill{Ref{"F", task},
 
 // running is a task whose STARTING and RUNNING are acknowledged.
 func running(t *testing.T) *bench {
+	t.Helper()
 	s := newBench(t)
 	s.join()
 	s.expect(t, run("t1"), "launch t1")

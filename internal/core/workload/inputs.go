@@ -243,6 +243,8 @@ type Msg struct {
 	Link     uint64
 	Register *Register
 	Update   *Update
+	// State is a newer state of a task whose update waits behind one that is not acknowledged.
+	State *State
 	// Refuse closes the link: its master has an older epoch than one that was seen.
 	Refuse string
 }
@@ -254,6 +256,13 @@ type Register struct {
 	Frameworks []*Framework
 	// Links is higher in every registration: a master heeds none that is older than one that it has seen.
 	Links uint64
+}
+
+// State is what a task has come to, for the master alone.
+type State struct {
+	Ref
+	State  mesosv1.TaskState
+	Launch uint64
 }
 
 // Update is one status with the latest state that the agent knows.

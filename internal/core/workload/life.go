@@ -110,8 +110,8 @@ func (b *Book) lastStatus(v *TaskView, state *taskState, e Exit) *mesos.Status {
 		s := b.statusBare(mesosv1.TaskState_TASK_FAILED, mesosv1.TaskStatus_REASON_CONTAINER_LIMITATION_MEMORY,
 			fmt.Sprintf("The task took more memory than its limit of %d MB and was killed; give it more mem or let it use less.", e.Limit>>20))
 		s.Rest = encodeRest(&mesosv1.TaskStatus{Limitation: &mesosv1.TaskResourceLimitation{Resources: []*mesosv1.Resource{{
-			Name: proto.String("mem"), Type: mesosv1.Value_SCALAR.Enum(),
-			Scalar: &mesosv1.Value_Scalar{Value: proto.Float64(float64(e.Limit >> 20))},
+			Name: new("mem"), Type: mesosv1.Value_SCALAR.Enum(),
+			Scalar: &mesosv1.Value_Scalar{Value: new(float64(e.Limit >> 20))},
 		}}}})
 		return s
 	case !e.Known:
@@ -333,11 +333,11 @@ func (b *Book) statusHere(v *TaskView, pid uint32, state mesosv1.TaskState, word
 	return &mesos.Status{
 		State: state, Source: mesosv1.TaskStatus_SOURCE_EXECUTOR, Message: words, Healthy: -1,
 		Rest: encodeRest(&mesosv1.TaskStatus{ContainerStatus: &mesosv1.ContainerStatus{
-			ContainerId: &mesosv1.ContainerID{Value: proto.String(v.Container)},
+			ContainerId: &mesosv1.ContainerID{Value: new(v.Container)},
 			NetworkInfos: []*mesosv1.NetworkInfo{{IpAddresses: []*mesosv1.NetworkInfo_IPAddress{{
-				Protocol: mesosv1.NetworkInfo_IPv4.Enum(), IpAddress: proto.String(b.cfg.IP),
+				Protocol: mesosv1.NetworkInfo_IPv4.Enum(), IpAddress: new(b.cfg.IP),
 			}}}},
-			ExecutorPid: proto.Uint32(pid),
+			ExecutorPid: new(pid),
 		}}),
 	}
 }

@@ -27,7 +27,24 @@ func (b *Book) update(v *TaskView, s *mesos.Status, out *Out) {
 	v = b.note(v, state, s)
 	if first {
 		b.sendFirst(v, state, out)
+		return
 	}
+	b.sendState(v, out)
+}
+
+// sendState tells the master a newer state of a task than its outstanding update says, so that what an ended task held is
+// free although nobody acknowledges. An update that goes out with this very step says it along.
+func (b *Book) sendState(v *TaskView, out *Out) {
+	if !b.registered {
+		return
+	}
+	for i := range out.Send {
+		if u := out.Send[i].Update; u != nil && u.Framework == v.Task.Framework && u.Status.TaskID == v.Task.ID && u.Launch == v.Task.Launch {
+			u.Latest = v.State
+			return
+		}
+	}
+	out.Send = append(out.Send, Msg{Link: b.linkID, State: &State{v.ref(), v.State, v.Task.Launch}})
 }
 
 // note puts a status into the stream of a task and its history.
@@ -158,6 +175,7 @@ func terminal(s mesosv1.TaskState) bool {
 	case mesosv1.TaskState_TASK_FINISHED, mesosv1.TaskState_TASK_FAILED, mesosv1.TaskState_TASK_KILLED,
 		mesosv1.TaskState_TASK_ERROR, mesosv1.TaskState_TASK_LOST, mesosv1.TaskState_TASK_DROPPED, mesosv1.TaskState_TASK_GONE:
 		return true
+	default:
+		return false
 	}
-	return false
 }

@@ -72,10 +72,6 @@ func (s *shim) launch(c *conn, m *wire.Message) {
 	}
 	now := time.Now()
 	b.state.PID, b.state.Ticks, b.state.Wall = uint32(ch.pid), ch.ticks, now.UnixNano()
-	if spec.MaxCompletion > 0 {
-		b.due = now.Add(time.Duration(spec.MaxCompletion))
-		b.wakeBy(b.due)
-	}
 	s.boxes[spec.ID] = b
 	// The record comes before the command can run: an agent that finds this shim dead finds what it must clean up.
 	save(spec.ID+runSuffix, &b.state)
@@ -93,6 +89,10 @@ func (s *shim) launch(c *conn, m *wire.Message) {
 				f = &failure{wire.KindKilled, "it was killed before its command was executed"}
 			}
 			b.told, b.born, b.failed = true, f == nil, f
+			if b.born && spec.MaxCompletion > 0 { // the making of the container is not the task's time
+				b.due = time.Now().Add(time.Duration(spec.MaxCompletion))
+				b.wakeBy(b.due)
+			}
 			if b.born && s.conns[b.conn] {
 				b.conn.send(&wire.Message{Type: wire.Started, Seq: b.seq, States: []wire.State{b.state}})
 			}
