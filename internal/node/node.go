@@ -140,8 +140,19 @@ func (n *Node) Stop() {
 	n.stops = nil
 }
 
+// busyWait is how long a port may be busy before that is believed.
+const busyWait = 300 * time.Millisecond
+
 func (n *Node) listen(port int, flag string) (net.Listener, error) {
-	l, err := net.Listen("tcp", net.JoinHostPort(n.cfg.IP, strconv.Itoa(port)))
+	var l net.Listener
+	var err error
+	// A run that has just ended may have left a child between its fork and its exec, which holds the port for a moment.
+	for deadline := time.Now().Add(busyWait); ; time.Sleep(10 * time.Millisecond) {
+		l, err = net.Listen("tcp", net.JoinHostPort(n.cfg.IP, strconv.Itoa(port)))
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(deadline) {
+			break
+		}
+	}
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("port %d of %s is in use by another program; end that, or choose another port with %s", port, n.cfg.IP, flag)
 	}

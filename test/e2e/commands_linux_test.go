@@ -87,6 +87,7 @@ func TestDetachLeavesANodeInTheBackground(t *testing.T) {
 		t.Errorf("a second start in the foreground: %d %s", code, said)
 	}
 	f.launch(task("undisturbed", "exit 0"))
+	f.end("undisturbed")
 	if code, said := outcome(t, n.pando("down", "--data-dir", n.data())); code != 0 {
 		t.Errorf("down: %d %s", code, said)
 	}

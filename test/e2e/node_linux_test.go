@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -41,26 +40,19 @@ type node struct {
 	master, agent string          // addresses; empty when it has none
 
 	cmd  *exec.Cmd
-	out  *record
+	out  record
 	gone chan struct{} // closed when the process has ended
 }
 
-// record is output that can be read while it grows.
-type record struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
+// record is a file of output; it is read while it grows.
+type record string
 
-func (r *record) Write(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.b.Write(p)
-}
-
-func (r *record) String() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.b.String()
+func (r record) String() string {
+	b, err := os.ReadFile(string(r))
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
 }
 
 var paths atomic.Int32
@@ -171,8 +163,11 @@ func (n *node) start() {
 // launchNow starts the node and waits for nothing.
 func (n *node) launchNow() {
 	n.t.Helper()
-	n.cmd, n.out, n.gone = n.command(), &record{}, make(chan struct{})
-	n.cmd.Stdout, n.cmd.Stderr = n.out, n.out
+	n.cmd, n.out, n.gone = n.command(), record(fresh()), make(chan struct{})
+	out, err := os.Create(string(n.out))
+	must(n.t, err)
+	defer out.Close()
+	n.cmd.Stdout, n.cmd.Stderr = out, out
 	if n.wrap != nil {
 		n.wrap(n.cmd)
 	}
@@ -242,7 +237,7 @@ func (n *node) clean() {
 			<-n.gone
 		}
 	}
-	if n.t.Failed() && n.out != nil {
+	if n.t.Failed() && n.out != "" {
 		n.t.Logf("%s said:\n%s", n.kind, n.out)
 	}
 	if n.agent == "" {

@@ -337,16 +337,28 @@ type process struct {
 	ticks uint64
 }
 
+// environment reads a process's environment. It is empty for a moment while a process executes another program, so that
+// is not believed at once of one that has a program.
+func environment(pid int) string {
+	for range 5 {
+		env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if err != nil || len(env) > 0 {
+			return string(env)
+		}
+		if _, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err != nil {
+			return ""
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return ""
+}
+
 // processesOf are the processes whose environment names a task, by task.
 func processesOf(t *testing.T) map[string][]process {
 	t.Helper()
 	out := map[string][]process{}
 	for pid := range processes() {
-		env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-		if err != nil {
-			continue
-		}
-		for v := range strings.SplitSeq(string(env), "\x00") {
+		for v := range strings.SplitSeq(environment(pid), "\x00") {
 			if id, ok := strings.CutPrefix(v, mark+"="); ok {
 				if ticks, err := host.StartTicks(pid); err == nil {
 					out[id] = append(out[id], process{pid, ticks})

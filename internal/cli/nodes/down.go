@@ -11,6 +11,7 @@ import (
 
 	"github.com/pando-os/pando/client"
 	"github.com/pando-os/pando/internal/cli/where"
+	"github.com/pando-os/pando/internal/fault"
 )
 
 // stopWithin is how long a node has to stop.
@@ -70,10 +71,16 @@ func killAll(ctx context.Context, cmd *cobra.Command, r running) error {
 		return err
 	}
 	asked := map[string]bool{}
+	away := false
 	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); {
 		state, err := op.State(ctx)
 		if err != nil {
 			return fmt.Errorf("asking for the tasks: %w", err)
+		}
+		// Right after a start the agent has not told the master yet what runs.
+		if away = r.Agent != "" && state.ActivatedAgents == 0; away {
+			time.Sleep(20 * time.Millisecond)
+			continue
 		}
 		left := 0
 		for _, f := range state.Frameworks {
@@ -84,7 +91,7 @@ func killAll(ctx context.Context, cmd *cobra.Command, r running) error {
 				left++
 				if key := f.ID + "/" + t.ID; !asked[key] {
 					asked[key] = true
-					if err := op.Kill(ctx, f.ID, t.ID); err != nil {
+					if err := op.Kill(ctx, f.ID, t.ID); err != nil && !fault.Is(err, fault.NotFound) { // it may have ended by itself
 						return fmt.Errorf("killing task %s: %w", t.ID, err)
 					}
 				}
@@ -97,6 +104,9 @@ func killAll(ctx context.Context, cmd *cobra.Command, r running) error {
 			return nil
 		}
 		time.Sleep(100 * time.Millisecond)
+	}
+	if away {
+		return errors.New("the agent did not register with the master within two minutes, so its tasks cannot be ended; nothing was stopped")
 	}
 	return errors.New("some tasks did not end within two minutes; nothing was stopped")
 }

@@ -139,11 +139,11 @@ func run(cmd *cobra.Command, cfg node.Config, level string, withMaster, withAgen
 			}
 		}()
 	}
+	greet(cmd.OutOrStdout(), ready, cfg) // before it is called ready: who waits for that shows what was said
 	if err := pid.ready(ready); err != nil {
 		n.Stop()
 		return err
 	}
-	greet(cmd.OutOrStdout(), ready, cfg)
 	err = n.Wait(ctx)
 	stop() // a second Ctrl-C ends the process at once
 	tasks := n.Tasks()
