@@ -160,7 +160,7 @@ func (l *Load) event(rec []byte, progress func(int64)) error {
 		return l.update(s.GetTaskId().GetValue(), s.GetAgentId().GetValue(), s.GetState(), s.GetUuid(), progress)
 	case scheduler.Event_OFFERS:
 		for _, o := range e.GetOffers().GetOffers() {
-			if err := l.offer(o.GetId().GetValue(), o.GetAgentId().GetValue()); err != nil {
+			if err := l.offer(o.GetId().GetValue(), o.GetAgentId().GetValue(), cpus(o.GetResources())); err != nil {
 				return err
 			}
 		}
@@ -195,7 +195,15 @@ func (l *Load) jsonEvent(rec []byte, progress func(int64)) error {
 				return nil
 			}
 			agent, _ := after(id, `"agent_id":{"value":"`)
-			if err := l.offer(word(id), word(agent)); err != nil {
+			amount, _ := after(agent, `"cpus","type":"SCALAR","scalar":{"value":`)
+			if end := bytes.IndexByte(amount, '}'); end >= 0 {
+				amount = amount[:end]
+			}
+			n, err := strconv.ParseFloat(string(amount), 64)
+			if err != nil {
+				return fmt.Errorf("an offer without cpus: %w", err)
+			}
+			if err := l.offer(word(id), word(agent), n); err != nil {
 				return err
 			}
 			rec = agent
@@ -274,23 +282,50 @@ func stage(s mesosv1.TaskState) uint8 {
 	return 4
 }
 
-// offer is one that lies here.
-type offer struct{ id, agent string }
+// offer is one that lies here, for so many tasks.
+type offer struct {
+	id, agent string
+	tasks     int
+}
+
+func cpus(rs []*mesosv1.Resource) float64 {
+	for _, r := range rs {
+		if r.GetName() == "cpus" {
+			return r.GetScalar().GetValue()
+		}
+	}
+	return 0
+}
 
 // offer takes an offer in.
-func (l *Load) offer(id, agent string) error {
-	l.held = append(l.held, offer{id, agent})
+func (l *Load) offer(id, agent string, cpus float64) error {
+	o := offer{id, agent, min(l.PerOffer, int(cpus/l.CPUs+1e-6))}
+	if o.tasks == 0 { // a crumb; it comes again when it has grown
+		return l.decline(o)
+	}
+	l.held = append(l.held, o)
 	return l.use()
+}
+
+func (l *Load) decline(o offer) error {
+	body, err := l.encode(&scheduler.Call{
+		FrameworkId: &mesosv1.FrameworkID{Value: &l.framework}, Type: scheduler.Call_DECLINE.Enum(),
+		Decline: &scheduler.Call_Decline{OfferIds: []*mesosv1.OfferID{{Value: &o.id}}, Filters: &mesosv1.Filters{RefuseSeconds: proto.Float64(1)}},
+	})
+	if err != nil {
+		return err
+	}
+	return l.call(body)
 }
 
 // use launches tasks on offers while there is room for them.
 func (l *Load) use() error {
 	for len(l.held) > 0 {
-		n := min(l.PerOffer, l.Tasks-l.launched, l.InFlight-(l.launched-int(l.Ended.Load())))
-		if n <= 0 || n < l.PerOffer && l.Tasks-l.launched > n {
+		o := l.held[0]
+		n := min(o.tasks, l.Tasks-l.launched, l.InFlight-(l.launched-int(l.Ended.Load())))
+		if n <= 0 || n < o.tasks && l.Tasks-l.launched > n {
 			return nil
 		}
-		o := l.held[0]
 		l.held = l.held[1:]
 		if err := l.launch(o, n); err != nil {
 			return err

@@ -116,6 +116,7 @@ func (r *report) load(ctx context.Context, cmd *cobra.Command, l *fleet.Load, pi
 	begun, cpu := time.Now(), host.CPUTime(pid)
 	var marks []time.Time
 	tenth := int64(max(r.Tasks/10, 1))
+	r.Seconds = -1 // until all run
 	err := l.Run(ctx, func(running int64) {
 		if running%tenth == 0 {
 			marks = append(marks, time.Now())
@@ -128,6 +129,9 @@ func (r *report) load(ctx context.Context, cmd *cobra.Command, l *fleet.Load, pi
 		return err
 	}
 	r.CPUPerTask = float64((host.CPUTime(pid) - cpu).Microseconds()) / float64(r.Tasks)
+	if r.Seconds < 0 { // some never ran; what ended did so by now
+		r.Seconds = time.Since(begun).Seconds()
+	}
 	r.PerSecond = float64(r.Tasks) / r.Seconds
 	if n := len(marks); n > 1 {
 		r.FirstPerSecond = float64(tenth) / marks[0].Sub(begun).Seconds()
