@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	crand "crypto/rand"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -50,6 +51,10 @@ type Agent struct {
 
 	links atomic.Uint64 // numbers them
 
+	left    chan struct{} // closed when the agent leaves and nothing of its tasks is here any more
+	goodbye chan struct{} // closed when the link ended over which it said goodbye
+	parted  sync.Once     // closes goodbye
+
 	files sandbox.Files // what /files shows; it has a lock of its own
 
 	mu       sync.Mutex // guards the rest
@@ -68,6 +73,7 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 		cfg: cfg, deps: deps, started: deps.Clock.Now(), compactAt: compactAt,
 		launches: make(chan struct{}, max(cfg.Launches, 1)),
 		cancels:  map[string]context.CancelFunc{}, watchers: map[string]context.CancelFunc{},
+		left: make(chan struct{}), goodbye: make(chan struct{}),
 	}
 	a.wire = agentlink.Agent{Info: a.info, IP: cfg.IP, Version: cfg.Version, Unsupported: unsupported}
 	dir := filepath.Join(cfg.WorkDir, "meta")
@@ -110,8 +116,10 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 }
 
 // Run finds the containers that are there, connects to the master and works until the context ends. Tasks go on after it.
+// When a master says that the agent must end, its tasks end first, and the error says why.
 func (a *Agent) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, end := context.WithCancelCause(ctx)
+	cancel := func() { end(nil) }
 	defer cancel()
 	looking := a.deps.Clock.Now().Mono
 	found, err := a.deps.Runtime.Recover(ctx)
@@ -135,7 +143,11 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	a.work.Go(func() { a.exits(ctx) })
-	a.work.Go(func() { a.connect(ctx) })
+	a.work.Go(func() {
+		if why := a.connect(ctx); why != nil && a.vacate(ctx) == nil {
+			end(why)
+		}
+	})
 	a.work.Go(func() { a.collect(ctx) })
 	err = a.loop.Run(ctx)
 	cancel()
@@ -147,6 +159,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.work.Wait()
 	if cerr := a.journal.Close(); err == nil {
 		err = cerr
+	}
+	if why, ok := errors.AsType[*dismissal](context.Cause(ctx)); ok && err == nil {
+		err = why
 	}
 	return err
 }
@@ -238,6 +253,9 @@ func (a *Agent) Send(messages []workload.Msg) {
 		if m.Link != l.id {
 			continue
 		}
+		if m.Unregister {
+			l.goodbye.Store(true)
+		}
 		if m.Refuse != "" {
 			l.close()
 			return
@@ -269,6 +287,8 @@ func (a *Agent) Do(work []workload.Work) {
 			})
 		case w.Watch != nil:
 			a.watch(w.Watch)
+		case w.Left:
+			close(a.left)
 		case w.Forget != "":
 			id := w.Forget
 			a.unwatch(id)
@@ -297,7 +317,7 @@ func (a *Agent) Tell(_ machine.Now, facts []workload.Fact) {
 		f := &facts[i]
 		a.counts.count(f)
 		switch f.Kind {
-		case workload.FactRegistered, workload.FactReregistered, workload.FactUnlinked:
+		case workload.FactRegistered, workload.FactReregistered, workload.FactUnlinked, workload.FactLeaving:
 			a.deps.Log.Info(f.Kind.String(), "agent", f.Text)
 		case workload.FactLeaderRefused, workload.FactOrphanDestroyed:
 			a.deps.Log.Warn(f.Kind.String(), "container", f.Container, "why", f.Text)

@@ -131,6 +131,14 @@ func (n *Node) Tasks() int {
 	return n.agent.Tasks()
 }
 
+// Leave takes the node's agent out of its cluster for good, with all of its tasks. The node is to be stopped then.
+func (n *Node) Leave(ctx context.Context) error {
+	if n.agent == nil {
+		return nil
+	}
+	return n.agent.Leave(ctx)
+}
+
 // Stop ends everything in the reverse order of starting. Tasks go on.
 func (n *Node) Stop() {
 	n.cancel()

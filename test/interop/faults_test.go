@@ -15,10 +15,11 @@ import (
 )
 
 // faulty are the recorded faults that this version can suffer; the others need what comes later: task groups, custom
-// executors, reservations, the operator's stream, agents that leave.
+// executors, reservations, the operator's stream.
 var faulty = []string{
 	"faults/scheduler_away", "faults/scheduler_gone", "faults/agent_killed", "faults/update_told_again",
 	"faults/task_lost_on_its_way", "faults/teardown_while_the_agent_is_away", "faults/master_killed",
+	"faults/agent_leaves",
 }
 
 // control is the script that the probe calls to kill, stop, continue and start a part. The pid stands in the part's data
@@ -31,6 +32,7 @@ case $deed in
 kill) p=$(pid); kill -9 "$p"; while [ -e "/proc/$p" ] && ! grep -q '^State:.Z' "/proc/$p/status" 2>/dev/null; do sleep 0.02; done ;;
 stop) kill -STOP "$(pid)" ;;
 cont) kill -CONT "$(pid)" ;;
+leave) p=$(pid); kill -USR1 "$p"; while [ -e "/proc/$p" ] && ! grep -q '^State:.Z' "/proc/$p/status" 2>/dev/null; do sleep 0.02; done ;;
 start)
   rm -f "$dir/$part/pando.pid"
   case $part in
@@ -58,7 +60,7 @@ func apart(t *testing.T) (cluster, []string) {
 		if out, err := exec.CommandContext(t.Context(), script, part, "start").CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
-		for _, deed := range []string{"kill", "stop", "cont", "start"} {
+		for _, deed := range []string{"kill", "stop", "cont", "start", "leave"} {
 			env = append(env, fmt.Sprintf("PROBE_%s_%s=%s %s %s", strings.ToUpper(part), strings.ToUpper(deed), script, part, deed))
 		}
 	}

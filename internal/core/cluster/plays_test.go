@@ -180,6 +180,9 @@ func (s *stage) step(in In) (lines []string) {
 				words += " removed"
 			}
 			lines = append(lines, words)
+		case r.ForgetAgent != "":
+			delete(s.agents, r.ForgetAgent)
+			lines = append(lines, "forget agent "+r.ForgetAgent)
 		default:
 			delete(s.frameworks, r.Forget)
 			lines = append(lines, "forget framework "+r.Forget)
