@@ -69,6 +69,9 @@ type workLoop = loop.Loop[workload.In, workload.Record, workload.Msg, workload.W
 
 // Open reads the journal in the work directory and makes an agent of it that does nothing yet.
 func Open(cfg Config, deps Deps) (*Agent, error) {
+	if cfg.Reconfiguration == "" {
+		cfg.Reconfiguration = PolicyEqual
+	}
 	a := &Agent{
 		cfg: cfg, deps: deps, started: deps.Clock.Now(), compactAt: compactAt,
 		launches: make(chan struct{}, max(cfg.Launches, 1)),
@@ -98,6 +101,14 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 	if damage.Torn > 0 {
 		deps.Log.Info("the end of the journal was cut off by a crash and is dropped", "journal", path, "bytes", damage.Torn)
 	}
+	kept, err := a.identify(records)
+	if err == nil && len(kept) < len(records) {
+		err = j.Replace(nil)
+	}
+	if err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	records = kept
 	var seed [32]byte
 	if _, err := crand.Read(seed[:]); err != nil {
 		return nil, fmt.Errorf("seed: %w", err)

@@ -51,6 +51,7 @@ func (a *Agent) settings() []byte {
 		"gc_delay": mesos.FormatDuration(c.GCDelay), "gc_disk_headroom": strconv.FormatFloat(c.GCHeadroom, 'f', -1, 64),
 		"executor_shutdown_grace_period": mesos.FormatDuration(c.ShutdownGrace), "recovery_timeout": mesos.FormatDuration(c.RecoveryTimeout),
 		"switch_user": strconv.FormatBool(c.SwitchUser), "strict": strconv.FormatBool(c.Strict),
+		"reconfiguration_policy": string(c.Reconfiguration),
 	}, c.Flags)
 }
 
