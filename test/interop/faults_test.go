@@ -20,6 +20,7 @@ var faulty = []string{
 	"faults/scheduler_away", "faults/scheduler_gone", "faults/agent_killed", "faults/update_told_again",
 	"faults/task_lost_on_its_way", "faults/teardown_while_the_agent_is_away", "faults/master_killed",
 	"faults/agent_leaves", "faults/agent_changed",
+	"faults/agent_gone", "faults/master_killed_framework_stays_away",
 }
 
 // control is the script that the probe calls to kill, stop, continue and start a part. The pid stands in the part's data
@@ -48,7 +49,11 @@ start | start_more | start_other)
   if [ "$deed" = start_other ]; then # it refuses
     ! wait $! && grep -q 'reconfiguration-policy' "$dir/$part.log" && exit 0; exit 1
   fi
-  for _ in $(seq 400); do grep -q '"ready": *true' "$dir/$part/pando.pid" 2>/dev/null && exit 0; sleep 0.05; done
+  for _ in $(seq 400); do
+    grep -q '"ready": *true' "$dir/$part/pando.pid" 2>/dev/null && exit 0
+    kill -0 $! || { tail -n 1 "$dir/$part.log" | grep -q 'told this agent to end' && exit 0; break; } # it worked and is gone again
+    sleep 0.05
+  done
   echo "the $part does not start:" >&2; cat "$dir/$part.log" >&2; exit 1 ;;
 esac
 `

@@ -29,7 +29,7 @@ func (b *Book) agentIs(in *AgentRegister, out *Out) (spec *AgentSpec, old *Agent
 	}
 	if old = findAgent(b.agents, spec.ID); old != nil && old.Mark == Gone {
 		out.Tell = append(out.Tell, Fact{Kind: FactAgentRefused, Agent: spec.ID, Reason: AgentMarkedGone})
-		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Shutdown{"this agent was marked gone; remove its work directory to let it join anew"}})
+		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Shutdown{goneWords}})
 		return nil, nil
 	}
 	if s := b.states[spec.ID]; s != nil && in.Links < s.links {

@@ -357,6 +357,8 @@ func (s *stage) input(verb string, arg map[string]string, flags []string) In {
 			in.Tasks = append(in.Tasks, TaskRef{id, agent})
 		}
 		return in
+	case "gone":
+		return &MarkAgentGone{Call: call, Agent: arg["agent"]}
 	case "teardown":
 		return &Teardown{Stream: stream, Call: call, Framework: fw}
 	}
