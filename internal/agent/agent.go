@@ -62,6 +62,7 @@ type Agent struct {
 	cancels  map[string]context.CancelFunc // of launches, by container
 	watchers map[string]context.CancelFunc // of checks, by container
 	master   string                        // host name of the leader
+	summoned string                        // host:port of a master that says it leads, to be tried next
 	base     context.Context               // of all work; ends with Run
 }
 

@@ -37,6 +37,7 @@ type masterLink struct {
 	seq   uint64 // of the last Up; the outbox's goroutine owns it
 	buf   []byte // for frames; the reader owns it
 
+	epoch   uint64      // of the leader
 	goodbye atomic.Bool // it was said over this link
 }
 
@@ -45,7 +46,7 @@ func (a *Agent) connect(ctx context.Context) *dismissal {
 	wait := backoffMin
 	session := uuid.NewString()
 	for next := 0; ctx.Err() == nil; next++ {
-		addr := a.cfg.Masters[next%len(a.cfg.Masters)]
+		addr := a.next(next)
 		begun := time.Now()
 		err := a.follow(ctx, addr, session)
 		if ctx.Err() != nil {
@@ -105,6 +106,7 @@ func (a *Agent) serve(ctx context.Context, conn net.Conn, r *bufio.Reader, sessi
 		return errors.New("the master did not answer the hello")
 	}
 	a.mu.Lock()
+	l.epoch = first.GetEpoch()
 	a.link, a.master = l, w.GetMasterHostname()
 	a.mu.Unlock()
 	defer func() {
