@@ -43,12 +43,12 @@ func (a *Agent) connect(ctx context.Context) {
 	session := uuid.NewString()
 	for next := 0; ctx.Err() == nil; next++ {
 		addr := a.cfg.Masters[next%len(a.cfg.Masters)]
-		begun := time.Now()
+		begun := a.deps.Clock.Now().Mono
 		err := a.follow(ctx, addr, session)
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(begun) > backoffMax {
+		if a.deps.Clock.Now().Mono-begun > backoffMax {
 			wait = backoffMin
 		}
 		a.deps.Log.Debug("no link to a leading master", "master", addr, "error", err)
@@ -178,7 +178,7 @@ func (a *Agent) info(id string) []byte {
 
 func (a *Agent) agentInfo(id string) *mesosv1.AgentInfo {
 	info := &mesosv1.AgentInfo{
-		Hostname: &a.cfg.Hostname, Port: proto.Int32(int32(a.cfg.Port)), Attributes: a.cfg.Attributes,
+		Hostname: &a.cfg.Hostname, Port: new(int32(a.cfg.Port)), Attributes: a.cfg.Attributes,
 		Resources: a.cfg.Resources.ToProto("", resource.PostRefinement),
 	}
 	if id != "" {

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/pando-os/pando/mesos/v0"
+	v0 "github.com/pando-os/pando/mesos/v0"
 )
 
 // Build gives the members that /version and the states begin with, as JSON without braces: the version of the original
