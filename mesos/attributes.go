@@ -1,12 +1,11 @@
 package mesos
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
 	"strings"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/mesos/resource"
@@ -36,10 +35,10 @@ func ParseAttributes(text string) ([]*mesosv1.Attribute, error) {
 }
 
 func attribute(name, value string) (*mesosv1.Attribute, error) {
-	a := &mesosv1.Attribute{Name: proto.String(name)}
+	a := &mesosv1.Attribute{Name: new(name)}
 	switch value[0] {
 	case '{':
-		return nil, fmt.Errorf("an attribute may not be a set; write several attributes, or text")
+		return nil, errors.New("an attribute may not be a set; write several attributes, or text")
 	case '[':
 		spans, err := resource.ParseSpans(value)
 		if err != nil {
@@ -47,15 +46,15 @@ func attribute(name, value string) (*mesosv1.Attribute, error) {
 		}
 		a.Type, a.Ranges = mesosv1.Value_RANGES.Enum(), &mesosv1.Value_Ranges{}
 		for _, s := range spans {
-			a.Ranges.Range = append(a.Ranges.Range, &mesosv1.Value_Range{Begin: proto.Uint64(s.Begin), End: proto.Uint64(s.End)})
+			a.Ranges.Range = append(a.Ranges.Range, &mesosv1.Value_Range{Begin: new(s.Begin), End: new(s.End)})
 		}
 		return a, nil
 	}
 	if f, ok := attributeNumber(value); ok {
-		a.Type, a.Scalar = mesosv1.Value_SCALAR.Enum(), &mesosv1.Value_Scalar{Value: proto.Float64(f)}
+		a.Type, a.Scalar = mesosv1.Value_SCALAR.Enum(), &mesosv1.Value_Scalar{Value: new(f)}
 		return a, nil
 	}
-	a.Type, a.Text = mesosv1.Value_TEXT.Enum(), &mesosv1.Value_Text{Value: proto.String(value)}
+	a.Type, a.Text = mesosv1.Value_TEXT.Enum(), &mesosv1.Value_Text{Value: new(value)}
 	return a, nil
 }
 

@@ -119,10 +119,11 @@ type (
 	}
 )
 
-func plain[T any](b testing.TB, text []byte) *T {
+func plain[T any](tb testing.TB, text []byte) *T {
+	tb.Helper()
 	v := new(T)
 	if err := json.Unmarshal(text, v); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	return v
 }
@@ -143,6 +144,7 @@ func BenchmarkStatus(b *testing.B) {
 }
 
 func compareEncoders(b *testing.B, wire, text func([]byte) []byte, m proto.Message, p any) {
+	b.Helper()
 	buf := make([]byte, 0, 1<<16)
 	run := func(name string, f func()) {
 		b.Run(name, func(b *testing.B) {

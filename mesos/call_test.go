@@ -50,7 +50,7 @@ func drawCall(r *rand.Rand) *scheduler.Call {
 		c = &scheduler.Call{Type: scheduler.Call_DECLINE.Enum(), Decline: random.Message(r, &scheduler.Call_Decline{}).(*scheduler.Call_Decline)}
 	}
 	if r.IntN(4) > 0 {
-		c.FrameworkId = &mesosv1.FrameworkID{Value: proto.String(random.String(r))}
+		c.FrameworkId = &mesosv1.FrameworkID{Value: new(random.String(r))}
 	}
 	return c
 }
@@ -124,8 +124,10 @@ func TestUnusualCalls(t *testing.T) {
 }
 
 func TestTheUsualCallsTakeTheFastWay(t *testing.T) {
-	for _, text := range []string{acknowledgeJSON, acceptJSON, `{"type":"DECLINE","framework_id":{"value":"f"},"decline":{"offer_ids":[{"value":"o"}],"filters":{"refuse_seconds":5}}}`,
-		`{"type":"DECLINE","subscribe":null,"framework_id":{"value":"f"},"decline":{"offer_ids":[{"value":"o"}],"filters":null,"new":{}}}`, `{"type":"KILL","kill":{"task_id":{"value":"t"}}}`} {
+	for _, text := range []string{
+		acknowledgeJSON, acceptJSON, `{"type":"DECLINE","framework_id":{"value":"f"},"decline":{"offer_ids":[{"value":"o"}],"filters":{"refuse_seconds":5}}}`,
+		`{"type":"DECLINE","subscribe":null,"framework_id":{"value":"f"},"decline":{"offer_ids":[{"value":"o"}],"filters":null,"new":{}}}`, `{"type":"KILL","kill":{"task_id":{"value":"t"}}}`,
+	} {
 		r := callReader{s: codec.NewScanner([]byte(text)), source: text}
 		if r.read() == nil {
 			t.Errorf("%.40s… is left to the general codec", text)

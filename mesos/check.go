@@ -189,7 +189,7 @@ func CheckCall(c *scheduler.Call) error {
 		return sameFramework(c.GetFrameworkId(), c.GetSubscribe().GetFrameworkInfo(), "subscribe")
 	}
 	if c.FrameworkId == nil {
-		return fmt.Errorf("framework_id: is missing; every call but SUBSCRIBE needs it")
+		return errors.New("framework_id: is missing; every call but SUBSCRIBE needs it")
 	}
 	if member, there := memberOf(c); !there {
 		return missing(kind, member)

@@ -17,19 +17,19 @@ import (
 const someAmount = `{"name":"cpus","type":"SCALAR","scalar":{"value":0.1},"allocation_info":{"role":"probe"}},{"name":"mem","type":"SCALAR","scalar":{"value":32},"allocation_info":{"role":"probe"}}`
 
 // taskWith is a good task but for the members in change; a change to null takes the member away.
-func taskWith(t testing.TB, change string) *mesosv1.TaskInfo {
-	t.Helper()
+func taskWith(tb testing.TB, change string) *mesosv1.TaskInfo {
+	tb.Helper()
 	task := map[string]json.RawMessage{"name": []byte(`"x"`), "task_id": []byte(`{"value":"x"}`), "agent_id": []byte(`{"value":"a"}`), "resources": []byte("[" + someAmount + "]"), "command": []byte(`{"value":"true"}`)}
 	var more map[string]json.RawMessage
 	if err := json.Unmarshal([]byte("{"+change+"}"), &more); err != nil {
-		t.Fatalf("%s: %v", change, err)
+		tb.Fatalf("%s: %v", change, err)
 	}
 	maps.Copy(task, more)
 	text, err := json.Marshal(task)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return read[mesosv1.TaskInfo](t, string(text))
+	return read[mesosv1.TaskInfo](tb, string(text))
 }
 
 var launch = Launch{AgentID: "a", FrameworkID: "f", Role: "probe"}

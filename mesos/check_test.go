@@ -18,23 +18,23 @@ import (
 func read[M any, P interface {
 	*M
 	proto.Message
-}](t testing.TB, text string) P {
-	t.Helper()
+}](tb testing.TB, text string) P {
+	tb.Helper()
 	m := P(new(M))
 	if err := UnmarshalJSON([]byte(text), m); err != nil {
-		t.Fatalf("%s: %v", text, err)
+		tb.Fatalf("%s: %v", text, err)
 	}
 	return m
 }
 
 // about wants an error that begins with the field's name, or none for "".
-func about(t testing.TB, name string, err error, field string) {
-	t.Helper()
+func about(tb testing.TB, name string, err error, field string) {
+	tb.Helper()
 	switch {
 	case field == "" && err != nil:
-		t.Errorf("%s: refused: %v", name, err)
+		tb.Errorf("%s: refused: %v", name, err)
 	case field != "" && (err == nil || !strings.HasPrefix(err.Error(), field)):
-		t.Errorf("%s: got %v, want an error about %s", name, err, field)
+		tb.Errorf("%s: got %v, want an error about %s", name, err, field)
 	}
 }
 
@@ -163,7 +163,7 @@ func TestCalls(t *testing.T) {
 			about(t, kind+" with an id only", err, strings.ToLower(kind)+": is missing")
 		}
 	}
-	about(t, "a number for a type of the future", CheckCall(&scheduler.Call{Type: scheduler.Call_Type(99).Enum(), FrameworkId: &mesosv1.FrameworkID{Value: proto.String("f")}}), "type")
+	about(t, "a number for a type of the future", CheckCall(&scheduler.Call{Type: scheduler.Call_Type(99).Enum(), FrameworkId: &mesosv1.FrameworkID{Value: new("f")}}), "type")
 	const info = `{"user":"u","name":"n"`
 	for name, c := range map[string]struct{ call, field string }{
 		"no type":                   {`{}`, "type"},
@@ -219,12 +219,35 @@ func TestConstraintsAdmit(t *testing.T) {
 		selector, predicate string
 		want                bool
 	}{
-		{rack, `{"exists":{}}`, true}, {none, `{"exists":{}}`, false}, {rack, `{"not_exists":{}}`, false}, {none, `{"not_exists":{}}`, true}, {level, `{"exists":{}}`, true}, {level, `{"not_exists":{}}`, false},
-		{rack, `{"text_equals":{"value":"r1"}}`, true}, {rack, `{"text_equals":{"value":"r2"}}`, false}, {none, `{"text_equals":{"value":""}}`, false}, {level, `{"text_equals":{"value":"x"}}`, true},
-		{rack, `{"text_not_equals":{"value":"r1"}}`, false}, {none, `{"text_not_equals":{"value":"x"}}`, true}, {level, `{"text_not_equals":{"value":"x"}}`, true},
-		{rack, `{"text_matches":{"regex":"r[0-9]"}}`, true}, {rack, `{"text_matches":{"regex":"r"}}`, false}, {rack, `{"text_matches":{"regex":"r|r1"}}`, true}, {rack, `{"text_matches":{"regex":"(?U)r.*"}}`, true}, {rack, `{"text_matches":{"regex":"\\Qr1"}}`, true}, {rack, `{"text_matches":{"regex":"1"}}`, false}, {rack, `{"text_matches":{"regex":"x|r"}}`, false}, {none, `{"text_matches":{"regex":".*"}}`, false}, {level, `{"text_matches":{"regex":"x"}}`, true},
-		{rack, `{"text_not_matches":{"regex":"r."}}`, false}, {none, `{"text_not_matches":{"regex":".*"}}`, true}, {level, `{"text_not_matches":{"regex":"10"}}`, true},
-		{zone, `{"exists":{}}`, false}, {zone, `{"not_exists":{}}`, true}, {host, `{"text_equals":{"value":"h1"}}`, true}, {`{"pseudoattribute_type":"REGION"}`, `{"text_matches":{"regex":"eu-.*"}}`, true},
+		{rack, `{"exists":{}}`, true},
+		{none, `{"exists":{}}`, false},
+		{rack, `{"not_exists":{}}`, false},
+		{none, `{"not_exists":{}}`, true},
+		{level, `{"exists":{}}`, true},
+		{level, `{"not_exists":{}}`, false},
+		{rack, `{"text_equals":{"value":"r1"}}`, true},
+		{rack, `{"text_equals":{"value":"r2"}}`, false},
+		{none, `{"text_equals":{"value":""}}`, false},
+		{level, `{"text_equals":{"value":"x"}}`, true},
+		{rack, `{"text_not_equals":{"value":"r1"}}`, false},
+		{none, `{"text_not_equals":{"value":"x"}}`, true},
+		{level, `{"text_not_equals":{"value":"x"}}`, true},
+		{rack, `{"text_matches":{"regex":"r[0-9]"}}`, true},
+		{rack, `{"text_matches":{"regex":"r"}}`, false},
+		{rack, `{"text_matches":{"regex":"r|r1"}}`, true},
+		{rack, `{"text_matches":{"regex":"(?U)r.*"}}`, true},
+		{rack, `{"text_matches":{"regex":"\\Qr1"}}`, true},
+		{rack, `{"text_matches":{"regex":"1"}}`, false},
+		{rack, `{"text_matches":{"regex":"x|r"}}`, false},
+		{none, `{"text_matches":{"regex":".*"}}`, false},
+		{level, `{"text_matches":{"regex":"x"}}`, true},
+		{rack, `{"text_not_matches":{"regex":"r."}}`, false},
+		{none, `{"text_not_matches":{"regex":".*"}}`, true},
+		{level, `{"text_not_matches":{"regex":"10"}}`, true},
+		{zone, `{"exists":{}}`, false},
+		{zone, `{"not_exists":{}}`, true},
+		{host, `{"text_equals":{"value":"h1"}}`, true},
+		{`{"pseudoattribute_type":"REGION"}`, `{"text_matches":{"regex":"eu-.*"}}`, true},
 	} {
 		text := `{"role_constraints":{"r":{"groups":[{"attribute_constraints":[{"selector":` + c.selector + `,"predicate":` + c.predicate + `}]}]}}}`
 		compiled, err := CompileConstraints(read[scheduler.OfferConstraints](t, text), []string{"r", "s"})

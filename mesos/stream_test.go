@@ -176,7 +176,7 @@ func (o *Offer) message(t rapid.TB) *mesosv1.Offer {
 	m.Hostname = &o.Hostname
 	m.Resources = o.Resources.ToProto(o.allocation(), o.Format)
 	for _, id := range o.ExecutorIDs {
-		m.ExecutorIds = append(m.ExecutorIds, &mesosv1.ExecutorID{Value: proto.String(id)})
+		m.ExecutorIds = append(m.ExecutorIds, &mesosv1.ExecutorID{Value: new(id)})
 	}
 	if !o.LegacyRole {
 		m.AllocationInfo = &mesosv1.Resource_AllocationInfo{Role: &o.Role}
@@ -232,8 +232,8 @@ func benchmarkOffer(t rapid.TB) *Offer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	face, err := NewAgentFace(&mesosv1.URL{Scheme: proto.String("http"), Path: proto.String("/slave(1)"), Address: &mesosv1.Address{Hostname: proto.String("agent-17.example"), Ip: proto.String("10.0.0.17"), Port: proto.Int32(5051)}},
-		&mesosv1.DomainInfo{FaultDomain: &mesosv1.DomainInfo_FaultDomain{Region: &mesosv1.DomainInfo_FaultDomain_RegionInfo{Name: proto.String("eu")}, Zone: &mesosv1.DomainInfo_FaultDomain_ZoneInfo{Name: proto.String("eu-1")}}}, attributes, nil)
+	face, err := NewAgentFace(&mesosv1.URL{Scheme: new("http"), Path: new("/slave(1)"), Address: &mesosv1.Address{Hostname: new("agent-17.example"), Ip: new("10.0.0.17"), Port: proto.Int32(5051)}},
+		&mesosv1.DomainInfo{FaultDomain: &mesosv1.DomainInfo_FaultDomain{Region: &mesosv1.DomainInfo_FaultDomain_RegionInfo{Name: new("eu")}, Zone: &mesosv1.DomainInfo_FaultDomain_ZoneInfo{Name: new("eu-1")}}}, attributes, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,9 +243,9 @@ func benchmarkOffer(t rapid.TB) *Offer {
 
 func benchmarkStatus(t rapid.TB) *Status {
 	m := &mesosv1.TaskStatus{
-		TaskId: &mesosv1.TaskID{Value: proto.String("service.web.3f2b6a1e.instance-17")}, State: mesosv1.TaskState_TASK_RUNNING.Enum(), Source: mesosv1.TaskStatus_SOURCE_EXECUTOR.Enum(), Timestamp: proto.Float64(1700000000.123456),
-		AgentId: &mesosv1.AgentID{Value: proto.String("3f2b6a1e-6c1c-4a55-9b3d-0c2a8f1d7e42-S17")}, ExecutorId: &mesosv1.ExecutorID{Value: proto.String("service.web.3f2b6a1e.instance-17")}, Uuid: []byte("0123456789abcdef"), Healthy: proto.Bool(true),
-		ContainerStatus: &mesosv1.ContainerStatus{ContainerId: &mesosv1.ContainerID{Value: proto.String("7d3c3b5e-9f43-4f6b-8f0a-0f6f4b1f3a11")}, ExecutorPid: proto.Uint32(4711), NetworkInfos: []*mesosv1.NetworkInfo{{IpAddresses: []*mesosv1.NetworkInfo_IPAddress{{Protocol: mesosv1.NetworkInfo_IPv4.Enum(), IpAddress: proto.String("10.0.0.17")}}}}},
+		TaskId: &mesosv1.TaskID{Value: new("service.web.3f2b6a1e.instance-17")}, State: mesosv1.TaskState_TASK_RUNNING.Enum(), Source: mesosv1.TaskStatus_SOURCE_EXECUTOR.Enum(), Timestamp: new(1700000000.123456),
+		AgentId: &mesosv1.AgentID{Value: new("3f2b6a1e-6c1c-4a55-9b3d-0c2a8f1d7e42-S17")}, ExecutorId: &mesosv1.ExecutorID{Value: new("service.web.3f2b6a1e.instance-17")}, Uuid: []byte("0123456789abcdef"), Healthy: new(true),
+		ContainerStatus: &mesosv1.ContainerStatus{ContainerId: &mesosv1.ContainerID{Value: new("7d3c3b5e-9f43-4f6b-8f0a-0f6f4b1f3a11")}, ExecutorPid: proto.Uint32(4711), NetworkInfos: []*mesosv1.NetworkInfo{{IpAddresses: []*mesosv1.NetworkInfo_IPAddress{{Protocol: mesosv1.NetworkInfo_IPv4.Enum(), IpAddress: new("10.0.0.17")}}}}},
 	}
 	wire, err := proto.Marshal(m)
 	if err != nil {

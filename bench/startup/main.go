@@ -64,7 +64,7 @@ func once(pando string, idle time.Duration) (first time.Duration, rss, cpu float
 	if err != nil {
 		return 0, 0, 0, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // it is a temporary one
 	const master = "127.0.0.1:6250"
 	var words bytes.Buffer
 	c := exec.Command(pando, "up", "--data-dir", dir, "--master-port", "6250", "--agent-port", "6251")

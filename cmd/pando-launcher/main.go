@@ -26,6 +26,6 @@ func main() {
 	case "init":
 		os.Exit(shim.Init())
 	}
-	os.Stderr.WriteString("pando-launcher is started by the agent: pando-launcher shim|init\n")
+	_, _ = os.Stderr.WriteString("pando-launcher is started by the agent: pando-launcher shim|init\n") // there is nobody else to tell
 	os.Exit(64)
 }

@@ -53,7 +53,7 @@ type Agent struct {
 
 	left    chan struct{} // closed when the agent leaves and nothing of its tasks is here any more
 	goodbye chan struct{} // closed when the link ended over which it said goodbye
-	parted  sync.Once     // closes goodbye
+	parting sync.Once     // closes goodbye
 
 	files sandbox.Files // what /files shows; it has a lock of its own
 

@@ -7,7 +7,7 @@ import (
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/serve"
-	"github.com/pando-os/pando/mesos/v0"
+	v0 "github.com/pando-os/pando/mesos/v0"
 )
 
 // running visits the tasks that have a process and that the reader may see, with what each uses. One that ends meanwhile
@@ -87,10 +87,17 @@ func appendStats(dst []byte, s *container.Stats) []byte {
 		value uint64
 		limit bool
 	}{
-		{`,"mem_total_bytes":`, s.MemTotal, false}, {`,"mem_limit_bytes":`, s.MemLimit, true}, {`,"mem_soft_limit_bytes":`, s.MemSoftLimit, true},
-		{`,"mem_rss_bytes":`, s.MemRSS, false}, {`,"mem_anon_bytes":`, s.MemAnon, false}, {`,"mem_cache_bytes":`, s.MemCache, false},
-		{`,"mem_file_bytes":`, s.MemFile, false}, {`,"mem_mapped_file_bytes":`, s.MemMapped, false}, {`,"mem_swap_bytes":`, s.MemSwap, false},
-		{`,"mem_unevictable_bytes":`, s.MemUnevictable, false}, {`,"mem_kmem_usage_bytes":`, s.MemKernel, false},
+		{`,"mem_total_bytes":`, s.MemTotal, false},
+		{`,"mem_limit_bytes":`, s.MemLimit, true},
+		{`,"mem_soft_limit_bytes":`, s.MemSoftLimit, true},
+		{`,"mem_rss_bytes":`, s.MemRSS, false},
+		{`,"mem_anon_bytes":`, s.MemAnon, false},
+		{`,"mem_cache_bytes":`, s.MemCache, false},
+		{`,"mem_file_bytes":`, s.MemFile, false},
+		{`,"mem_mapped_file_bytes":`, s.MemMapped, false},
+		{`,"mem_swap_bytes":`, s.MemSwap, false},
+		{`,"mem_unevictable_bytes":`, s.MemUnevictable, false},
+		{`,"mem_kmem_usage_bytes":`, s.MemKernel, false},
 		{`,"mem_kmem_tcp_usage_bytes":`, s.MemKernelTCP, false},
 	} {
 		if !m.limit || m.value > 0 {

@@ -15,7 +15,8 @@ func FuzzDecodeRecord(f *testing.F) {
 	task := testTask("F", "t", "c").Task
 	for _, r := range []workload.Record{
 		{Identity: &workload.Identity{Agent: "S0", Info: []byte("info"), Epoch: 3, Boot: "b"}},
-		{Framework: framework}, {FrameworkGone: "F"},
+		{Framework: framework},
+		{FrameworkGone: "F"},
 		{Accepted: &workload.Accepted{Task: task, Container: "c"}},
 		{Container: &workload.Container{Ref: workload.Ref{Framework: "F", Task: "t"}, PID: 4711, Ticks: 5, Wall: 6}},
 		{Status: &workload.StatusRecord{Ref: workload.Ref{Framework: "F", Task: "t"}, Status: &mesos.Status{

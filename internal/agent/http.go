@@ -67,14 +67,20 @@ func (a *Agent) servePage(w http.ResponseWriter, r *http.Request) {
 	p := &serve.Page{
 		Title: "Pando agent", Lead: "This is one machine of a Pando cluster: it runs tasks for the cluster's frameworks and tells the master how they are.",
 		Facts: [][2]string{
-			{"Address", "slave(1)@" + net.JoinHostPort(a.cfg.IP, strconv.Itoa(a.cfg.Port))}, {"State", role},
-			{"Offers", a.cfg.Resources.String()}, {"Tasks", strconv.Itoa(a.Tasks()) + " running"}, {"Version", "speaks Mesos " + a.cfg.Version},
+			{"Address", "slave(1)@" + net.JoinHostPort(a.cfg.IP, strconv.Itoa(a.cfg.Port))},
+			{"State", role},
+			{"Offers", a.cfg.Resources.String()},
+			{"Tasks", strconv.Itoa(a.Tasks()) + " running"},
+			{"Version", "speaks Mesos " + a.cfg.Version},
 		},
 		Groups: []serve.LinkGroup{{Title: "Look", Links: []serve.Link{
-			{To: "/state", Words: "everything, tasks and their sandboxes included"}, {To: "/containers", Words: "what runs, with what it uses"},
-			{To: "/monitor/statistics", Words: "what each executor uses"}, {To: "/flags", Words: "the settings"},
+			{To: "/state", Words: "everything, tasks and their sandboxes included"},
+			{To: "/containers", Words: "what runs, with what it uses"},
+			{To: "/monitor/statistics", Words: "what each executor uses"},
+			{To: "/flags", Words: "the settings"},
 			{To: "/files/debug", Words: "the sandboxes that /files/browse and /files/read show"},
-			{To: "/metrics/snapshot", Words: "numbers, as Mesos names them"}, {To: "/metrics", Words: "the same for Prometheus"},
+			{To: "/metrics/snapshot", Words: "numbers, as Mesos names them"},
+			{To: "/metrics", Words: "the same for Prometheus"},
 			{To: "/health", Words: "an empty 200 while it lives"},
 		}}},
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net"
 	"os"
@@ -248,9 +249,7 @@ func (a *Agent) environment(w *workload.LaunchWork, info *mesosv1.TaskInfo, dir 
 		env["MESOS_RECOVERY_TIMEOUT"] = mesos.FormatDuration(a.cfg.RecoveryTimeout)
 		env["MESOS_SUBSCRIPTION_BACKOFF_MAX"] = mesos.FormatDuration(2e9)
 	}
-	for k, v := range a.cfg.Environment {
-		env[k] = v
-	}
+	maps.Copy(env, a.cfg.Environment)
 	for _, v := range info.GetCommand().GetEnvironment().GetVariables() {
 		env[v.GetName()] = v.GetValue()
 	}

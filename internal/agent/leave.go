@@ -23,14 +23,26 @@ func (a *Agent) Leave(ctx context.Context) error {
 	if err := a.vacate(ctx); err != nil {
 		return err
 	}
+	late := a.deps.Clock.NewTimer(farewell)
+	defer late.Stop()
 	select {
 	case <-a.goodbye:
-	case <-time.After(farewell):
+	case <-late.C():
 		a.deps.Log.Warn("the agent leaves without a master's answer; the cluster finds out when it misses its pings", "waited", farewell)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	return nil
+}
+
+// parted says whether the goodbye was said, after which the agent must not come back.
+func (a *Agent) parted() bool {
+	select {
+	case <-a.goodbye:
+		return true
+	default:
+		return false
+	}
 }
 
 // vacate ends all tasks, without a word to anybody, and returns when nothing of them is here.

@@ -45,22 +45,14 @@ type masterLink struct {
 func (a *Agent) connect(ctx context.Context) *dismissal {
 	wait := backoffMin
 	session := uuid.NewString()
-	for next := 0; ctx.Err() == nil; next++ {
+	for next := 0; ctx.Err() == nil && !a.parted(); next++ {
 		addr := a.next(next)
-		begun := time.Now()
+		begun := a.deps.Clock.Now().Mono
 		err := a.follow(ctx, addr, session)
-		if ctx.Err() != nil {
-			return nil
-		}
 		if why, ok := errors.AsType[*dismissal](err); ok {
 			return why
 		}
-		select {
-		case <-a.goodbye:
-			return nil
-		default:
-		}
-		if time.Since(begun) > backoffMax {
+		if a.deps.Clock.Now().Mono-begun > backoffMax {
 			wait = backoffMin
 		}
 		a.deps.Log.Debug("no link to a leading master", "master", addr, "error", err)
@@ -114,7 +106,7 @@ func (a *Agent) serve(ctx context.Context, conn net.Conn, r *bufio.Reader, sessi
 		a.link = nil
 		a.mu.Unlock()
 		if l.goodbye.Load() {
-			a.parted.Do(func() { close(a.goodbye) })
+			a.parting.Do(func() { close(a.goodbye) })
 		}
 		_ = a.loop.Put(context.WithoutCancel(ctx), &workload.Unlinked{}) // a loop that has ended needs no word of it
 	}()
@@ -195,7 +187,7 @@ func (a *Agent) info(id string) []byte {
 
 func (a *Agent) agentInfo(id string) *mesosv1.AgentInfo {
 	info := &mesosv1.AgentInfo{
-		Hostname: &a.cfg.Hostname, Port: proto.Int32(int32(a.cfg.Port)), Attributes: a.cfg.Attributes,
+		Hostname: &a.cfg.Hostname, Port: new(int32(a.cfg.Port)), Attributes: a.cfg.Attributes,
 		Resources: a.cfg.Resources.ToProto("", resource.PostRefinement),
 	}
 	if id != "" {

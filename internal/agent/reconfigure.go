@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/mesos"
@@ -137,7 +135,7 @@ func (a *Agent) identify(records []workload.Record) ([]workload.Record, error) {
 	}
 	is := a.agentInfo(was.Agent)
 	if a.cfg.AnyPort {
-		is.Port = proto.Int32(info.GetPort())
+		is.Port = new(info.GetPort())
 	}
 	differ, err := a.cfg.Reconfiguration.refuse(&info, is)
 	if err != nil || differ == "" {

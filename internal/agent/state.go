@@ -15,7 +15,7 @@ import (
 	"github.com/pando-os/pando/internal/sandbox"
 	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
-	"github.com/pando-os/pando/mesos/v0"
+	v0 "github.com/pando-os/pando/mesos/v0"
 )
 
 // reader is one reader of one view of the book. It never asks the machine.

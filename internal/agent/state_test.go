@@ -65,7 +65,7 @@ func newTestAgent(t *testing.T, c clock.Clock) *Agent {
 
 func testFramework(id, user string) *workload.Framework {
 	info := &mesosv1.FrameworkInfo{
-		Id: &mesosv1.FrameworkID{Value: &id}, Name: proto.String("watched"), User: &user, Roles: []string{"probe"},
+		Id: &mesosv1.FrameworkID{Value: &id}, Name: new("watched"), User: &user, Roles: []string{"probe"},
 		Capabilities: []*mesosv1.FrameworkInfo_Capability{{Type: mesosv1.FrameworkInfo_Capability_MULTI_ROLE.Enum()}},
 	}
 	return &workload.Framework{ID: id, Name: "watched", User: user, Info: must(proto.Marshal(info))}
@@ -73,13 +73,13 @@ func testFramework(id, user string) *workload.Framework {
 
 func testTask(framework, id, container string, states ...mesosv1.TaskState) *workload.TaskView {
 	info := &mesosv1.TaskInfo{
-		Name: &id, TaskId: &mesosv1.TaskID{Value: &id}, AgentId: &mesosv1.AgentID{Value: proto.String("S0")},
-		Command: &mesosv1.CommandInfo{Value: proto.String("echo one; echo two; sleep 300")},
+		Name: &id, TaskId: &mesosv1.TaskID{Value: &id}, AgentId: &mesosv1.AgentID{Value: new("S0")},
+		Command: &mesosv1.CommandInfo{Value: new("echo one; echo two; sleep 300")},
 	}
 	rest := must(proto.MarshalOptions{AllowPartial: true}.Marshal(&mesosv1.TaskStatus{ContainerStatus: &mesosv1.ContainerStatus{
 		ContainerId: &mesosv1.ContainerID{Value: &container},
 		NetworkInfos: []*mesosv1.NetworkInfo{{IpAddresses: []*mesosv1.NetworkInfo_IPAddress{{
-			Protocol: mesosv1.NetworkInfo_IPv4.Enum(), IpAddress: proto.String("127.0.0.1"),
+			Protocol: mesosv1.NetworkInfo_IPv4.Enum(), IpAddress: new("127.0.0.1"),
 		}}}},
 	}}))
 	v := &workload.TaskView{Container: container, Task: &workload.Task{
@@ -295,12 +295,12 @@ func TestAUserSeesHisOwnTasksOnly(t *testing.T) {
 }
 
 func TestExecutorsAreCalledAsTheOriginalCallsThem(t *testing.T) {
-	yes, no := proto.Bool(true), proto.Bool(false)
+	yes, no := new(true), new(false)
 	for want, c := range map[string]*mesosv1.CommandInfo{
-		"sh -c 'true'":            {Shell: yes, Value: proto.String("true")},
-		"sh -c '123456789012345'": {Value: proto.String("123456789012345")},
-		"sh -c '123456789012...'": {Value: proto.String("1234567890123456")},
-		"[a, b]":                  {Shell: no, Value: proto.String("a"), Arguments: []string{"b"}},
+		"sh -c 'true'":            {Shell: yes, Value: new("true")},
+		"sh -c '123456789012345'": {Value: new("123456789012345")},
+		"sh -c '123456789012...'": {Value: new("1234567890123456")},
+		"[a, b]":                  {Shell: no, Value: new("a"), Arguments: []string{"b"}},
 		"NO COMMAND":              {},
 		"NO EXECUTABLE":           {Shell: no},
 	} {

@@ -68,7 +68,7 @@ var verdicts = map[string]verdict{
 	"resources.revocable":       ignored("likewise; no agent of this version has revocable resources"),
 	"resources.shared":          ignored("likewise; it is of persistent volumes, which are refused"),
 	"resources.disk": refusedWith("(resources.disk)", func(t *mesosv1.TaskInfo) {
-		t.Resources[0].Name = proto.String("disk")
+		t.Resources[0].Name = new("disk")
 		t.Resources[0].Disk = &mesosv1.Resource_DiskInfo{Source: &mesosv1.Resource_DiskInfo_Source{Type: mesosv1.Resource_DiskInfo_Source_MOUNT.Enum()}}
 	}),
 
@@ -129,8 +129,8 @@ var verdicts = map[string]verdict{
 func secretIn(of func(*mesosv1.TaskInfo) *mesosv1.CommandInfo) func(*mesosv1.TaskInfo) {
 	return func(t *mesosv1.TaskInfo) {
 		of(t).Environment = &mesosv1.Environment{Variables: []*mesosv1.Environment_Variable{{
-			Name: proto.String("V"), Type: mesosv1.Environment_Variable_SECRET.Enum(),
-			Secret: &mesosv1.Secret{Type: mesosv1.Secret_REFERENCE.Enum(), Reference: &mesosv1.Secret_Reference{Name: proto.String("s")}},
+			Name: new("V"), Type: mesosv1.Environment_Variable_SECRET.Enum(),
+			Secret: &mesosv1.Secret{Type: mesosv1.Secret_REFERENCE.Enum(), Reference: &mesosv1.Secret_Reference{Name: new("s")}},
 		}}}
 	}
 }
@@ -138,9 +138,9 @@ func secretIn(of func(*mesosv1.TaskInfo) *mesosv1.CommandInfo) func(*mesosv1.Tas
 // plain is a task that nobody has anything against.
 func plain() *mesosv1.TaskInfo {
 	return &mesosv1.TaskInfo{
-		Name: proto.String("t"), TaskId: &mesosv1.TaskID{Value: proto.String("t")}, AgentId: &mesosv1.AgentID{Value: proto.String("S0")},
-		Command:   &mesosv1.CommandInfo{Value: proto.String("true")},
-		Resources: []*mesosv1.Resource{{Name: proto.String("cpus"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: proto.Float64(1)}}},
+		Name: new("t"), TaskId: &mesosv1.TaskID{Value: new("t")}, AgentId: &mesosv1.AgentID{Value: new("S0")},
+		Command:   &mesosv1.CommandInfo{Value: new("true")},
+		Resources: []*mesosv1.Resource{{Name: new("cpus"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: proto.Float64(1)}}},
 	}
 }
 
@@ -258,13 +258,13 @@ func (v *verdict) prove(t *testing.T, path string) {
 // complete adds what the protocol wants beside what is looked at.
 func complete(t *mesosv1.TaskInfo) {
 	for _, v := range t.GetContainer().GetVolumes() {
-		v.ContainerPath, v.HostPath, v.Mode = proto.String("/a"), proto.String("/b"), mesosv1.Volume_RO.Enum()
+		v.ContainerPath, v.HostPath, v.Mode = new("/a"), new("/b"), mesosv1.Volume_RO.Enum()
 	}
 	if h := t.HealthCheck; h != nil {
-		h.Type, h.Command.Value = mesosv1.HealthCheck_COMMAND.Enum(), proto.String("true")
+		h.Type, h.Command.Value = mesosv1.HealthCheck_COMMAND.Enum(), new("true")
 	}
 	if c := t.Check; c != nil {
-		c.Type, c.Command.Command.Value = mesosv1.CheckInfo_COMMAND.Enum(), proto.String("true")
+		c.Type, c.Command.Command.Value = mesosv1.CheckInfo_COMMAND.Enum(), new("true")
 	}
 }
 
@@ -295,7 +295,7 @@ func TestWhatMakesNoSenseIsRefusedAndNotGuessedAt(t *testing.T) {
 			t.Check = &mesosv1.CheckInfo{Type: mesosv1.CheckInfo_HTTP.Enum(), Http: &mesosv1.CheckInfo_Http{Port: proto.Uint32(70000)}}
 		}, "check.http.port"},
 		"a secret of a health check": {func(t *mesosv1.TaskInfo) {
-			t.HealthCheck = &mesosv1.HealthCheck{Type: mesosv1.HealthCheck_COMMAND.Enum(), Command: &mesosv1.CommandInfo{Value: proto.String("true")}}
+			t.HealthCheck = &mesosv1.HealthCheck{Type: mesosv1.HealthCheck_COMMAND.Enum(), Command: &mesosv1.CommandInfo{Value: new("true")}}
 			secretIn(func(t *mesosv1.TaskInfo) *mesosv1.CommandInfo { return t.HealthCheck.Command })(t)
 		}, "health_check.command.environment"},
 	} {

@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	// Path is where agents ask a master for the link, and Protocol what they ask to upgrade to.
-	Path     = "/pando/v1/agent"
+	// Path is where agents ask a master for the link.
+	Path = "/pando/v1/agent"
+	// Protocol is what they ask to upgrade to.
 	Protocol = "pando-agent"
 	// Version is the only one there is.
 	Version = 1

@@ -39,7 +39,7 @@ func Dial(ctx context.Context, addr string) (conn net.Conn, r *bufio.Reader, els
 		return nil, nil, "", err
 	}
 	r = bufio.NewReaderSize(c, 4096)
-	resp, err := http.ReadResponse(r, req)
+	resp, err := http.ReadResponse(r, req) //nolint:bodyclose // the body is the connection's, which goes on or is closed above
 	if err != nil {
 		return nil, nil, "", err
 	}

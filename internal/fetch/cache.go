@@ -36,19 +36,19 @@ type entry struct {
 // errNoRoom: what is too big to be kept is fetched without a cache.
 var errNoRoom = errors.New("the fetcher's cache has no room for it")
 
-// NewCache keeps up to max bytes in dir, which belongs to it alone and is emptied.
-func NewCache(dir string, max int64) (*Cache, error) {
+// NewCache keeps up to limit bytes in dir, which belongs to it alone and is emptied.
+func NewCache(dir string, limit int64) (*Cache, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, fmt.Errorf("empty the fetcher's cache: %w", err)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the fetcher's cache: %w", err)
 	}
-	return &Cache{dir: dir, max: max, entries: map[string]*entry{}, order: list.New()}, nil
+	return &Cache{dir: dir, max: limit, entries: map[string]*entry{}, order: list.New()}, nil
 }
 
 // Size gives the bytes that are used and the bytes there may be.
-func (c *Cache) Size() (used, max int64) {
+func (c *Cache) Size() (used, limit int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.used, c.max
@@ -98,7 +98,7 @@ func (c *Cache) fill(ctx context.Context, e *entry, fetch func(context.Context) 
 	if e.err != nil {
 		delete(c.entries, e.key)
 		c.used -= e.size
-		os.Remove(e.path)
+		_ = os.Remove(e.path) // the cache begins empty; until then it costs room on the disk only
 	} else {
 		e.place = c.order.PushFront(e)
 	}
@@ -138,7 +138,7 @@ func (c *Cache) reserve(e *entry, n int64) bool {
 		c.order.Remove(last)
 		delete(c.entries, old.key)
 		c.used -= old.size
-		os.Remove(old.path)
+		_ = os.Remove(old.path) // as above
 	}
 	c.used += n
 	e.size += n

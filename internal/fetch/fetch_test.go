@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -173,9 +174,7 @@ func TestURIsComeIntoTheSandbox(t *testing.T) {
 	check(t, os.WriteFile(local, []byte("local"), 0o600))
 	with := func(packed string, more map[string]string) map[string]string {
 		m := map[string]string{packed: "-rw-r--r-- " + string(files["/"+packed])}
-		for k, v := range more {
-			m[k] = v
-		}
+		maps.Copy(m, more)
 		return m
 	}
 	for _, tt := range []struct {

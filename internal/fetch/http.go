@@ -65,8 +65,7 @@ func download(ctx context.Context, uri string, stall time.Duration) (io.ReadClos
 	req.Header.Set("User-Agent", "pando")
 	res, err := client.Do(req)
 	if err != nil {
-		var ue *url.Error
-		if errors.As(err, &ue) { // it names the URI, as our own error will
+		if ue, ok := errors.AsType[*url.Error](err); ok { // it names the URI, as our own error will
 			err = ue.Err
 		}
 		return fail(err)
@@ -92,7 +91,7 @@ func (t *transfer) Read(p []byte) (int, error) {
 	if n > 0 {
 		t.timer.Reset(t.stall)
 	}
-	if err != nil && err != io.EOF && context.Cause(t.ctx) != nil {
+	if err != nil && !errors.Is(err, io.EOF) && context.Cause(t.ctx) != nil {
 		err = context.Cause(t.ctx)
 	}
 	return n, err

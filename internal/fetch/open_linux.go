@@ -31,10 +31,12 @@ func openAs(u *host.User, path string) (*os.File, error) {
 			done <- result{nil, os.NewSyscallError("setgroups", e)}
 			return
 		}
-		unix.SetfsgidRetGid(int(u.GID))
-		unix.SetfsuidRetUid(int(u.UID))
+		_, _ = unix.SetfsgidRetGid(int(u.GID))
+		_, _ = unix.SetfsuidRetUid(int(u.UID))
 		// These two cannot fail visibly; a second call tells what holds now.
-		if uid, _ := unix.SetfsuidRetUid(int(u.UID)); uid != int(u.UID) {
+		gid, _ := unix.SetfsgidRetGid(int(u.GID))
+		uid, _ := unix.SetfsuidRetUid(int(u.UID))
+		if gid != int(u.GID) || uid != int(u.UID) {
 			done <- result{nil, os.NewSyscallError("setfsuid", unix.EPERM)}
 			return
 		}

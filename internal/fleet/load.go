@@ -70,16 +70,17 @@ func (l *Load) Run(ctx context.Context, progress func(running int64)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	body, err := l.encode(&scheduler.Call{Type: scheduler.Call_SUBSCRIBE.Enum(), Subscribe: &scheduler.Call_Subscribe{FrameworkInfo: &mesosv1.FrameworkInfo{
-		User: proto.String("root"), Name: proto.String("load"), Roles: []string{"load"},
+		User: new("root"), Name: new("load"), Roles: []string{"load"},
 		Capabilities: []*mesosv1.FrameworkInfo_Capability{
-			{Type: mesosv1.FrameworkInfo_Capability_MULTI_ROLE.Enum()}, {Type: mesosv1.FrameworkInfo_Capability_PARTITION_AWARE.Enum()},
+			{Type: mesosv1.FrameworkInfo_Capability_MULTI_ROLE.Enum()},
+			{Type: mesosv1.FrameworkInfo_Capability_PARTITION_AWARE.Enum()},
 			{Type: mesosv1.FrameworkInfo_Capability_RESERVATION_REFINEMENT.Enum()},
 		},
 	}}})
 	if err != nil {
 		return err
 	}
-	conn, err := net.Dial("tcp", l.Master)
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", l.Master)
 	if err != nil {
 		return err
 	}
@@ -89,7 +90,7 @@ func (l *Load) Run(ctx context.Context, progress func(running int64)) error {
 		return err
 	}
 	r := bufio.NewReaderSize(conn, 256<<10)
-	resp, err := http.ReadResponse(r, nil)
+	resp, err := http.ReadResponse(r, nil) //nolint:bodyclose // the body is the connection's, which is closed
 	if err != nil {
 		return err
 	}
@@ -228,11 +229,11 @@ func after(b []byte, text string) ([]byte, bool) {
 
 // word is what comes before the next quote.
 func word(b []byte) string {
-	i := bytes.IndexByte(b, '"')
-	if i < 0 {
+	before, _, ok := bytes.Cut(b, []byte{'"'})
+	if !ok {
 		return ""
 	}
-	return string(b[:i])
+	return string(before)
 }
 
 func (l *Load) update(task, agent string, state mesosv1.TaskState, uuid []byte, progress func(int64)) error {
@@ -250,7 +251,7 @@ func (l *Load) update(task, agent string, state mesosv1.TaskState, uuid []byte, 
 	}
 	n, err := strconv.Atoi(strings.TrimPrefix(task, "t"))
 	if err != nil || n >= len(l.seen) || l.seen[n] >= stage(state) {
-		return nil // not ours, or told again
+		return nil //nolint:nilerr // not ours, or told again
 	}
 	l.seen[n] = stage(state)
 	switch state {
@@ -337,16 +338,16 @@ func (l *Load) use() error {
 // launch launches tasks on an offer.
 func (l *Load) launch(o offer, n int) error {
 	var tasks []*mesosv1.TaskInfo
-	role := &mesosv1.Resource_AllocationInfo{Role: proto.String("load")}
+	role := &mesosv1.Resource_AllocationInfo{Role: new("load")}
 	for range n {
 		id := "t" + strconv.Itoa(l.launched)
 		l.launched++
 		tasks = append(tasks, &mesosv1.TaskInfo{
-			Name: proto.String("load"), TaskId: &mesosv1.TaskID{Value: &id}, AgentId: &mesosv1.AgentID{Value: &o.agent},
+			Name: new("load"), TaskId: &mesosv1.TaskID{Value: &id}, AgentId: &mesosv1.AgentID{Value: &o.agent},
 			Command: &mesosv1.CommandInfo{Value: &l.Command},
 			Resources: []*mesosv1.Resource{
-				{Name: proto.String("cpus"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: &l.CPUs}, AllocationInfo: role},
-				{Name: proto.String("mem"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: &l.Mem}, AllocationInfo: role},
+				{Name: new("cpus"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: &l.CPUs}, AllocationInfo: role},
+				{Name: new("mem"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: &l.Mem}, AllocationInfo: role},
 			},
 		})
 	}
@@ -384,7 +385,7 @@ func (l *Load) call(body []byte) error {
 }
 
 func newCaller(ctx context.Context, addr string) (*caller, error) {
-	conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
+	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}

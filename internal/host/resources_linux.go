@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,7 +23,7 @@ func Memory() (total, available uint64, err error) {
 	}
 	total, available, ok := parseMeminfo(string(b))
 	if !ok {
-		return 0, 0, fmt.Errorf("no MemTotal in /proc/meminfo")
+		return 0, 0, errors.New("no MemTotal in /proc/meminfo")
 	}
 	return total, available, nil
 }

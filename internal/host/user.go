@@ -37,7 +37,7 @@ func LookupUser(name string) (User, error) {
 			return User{}, &UnknownUserError{name, err}
 		}
 		if u, err = user.LookupId(name); err != nil {
-			return User{UID: uint32(n), GID: uint32(n), Groups: []uint32{}}, nil
+			return User{UID: uint32(n), GID: uint32(n), Groups: []uint32{}}, nil //nolint:nilerr // a number needs no entry
 		}
 	}
 	out := User{Name: u.Username}

@@ -163,7 +163,7 @@ func (l *Loop[In, R, M, W, F]) Run(ctx context.Context) error {
 }
 
 func (l *Loop[In, R, M, W, F]) steps(ctx context.Context) {
-	timer := time.NewTimer(time.Hour)
+	timer := time.NewTimer(time.Hour) //nolint:forbidigo // the wait alone; what time it is then, the clock says
 	defer timer.Stop()
 	var batch, spare []In
 	at := 0

@@ -28,8 +28,8 @@ func encoded(tb testing.TB, m proto.Message) []byte {
 
 func fuzzAgentInfo(tb testing.TB) []byte {
 	tb.Helper()
-	return encoded(tb, &mesosv1.AgentInfo{Hostname: proto.String("h"), Port: proto.Int32(5051), Resources: []*mesosv1.Resource{
-		{Name: proto.String("cpus"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: proto.Float64(4)}},
+	return encoded(tb, &mesosv1.AgentInfo{Hostname: new("h"), Port: proto.Int32(5051), Resources: []*mesosv1.Resource{
+		{Name: new("cpus"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: proto.Float64(4)}},
 	}})
 }
 
@@ -57,9 +57,9 @@ func leading(tb testing.TB) (*Master, *term) {
 
 // FuzzTake: whatever an agent sends once it was greeted becomes inputs of the book, or ends its link.
 func FuzzTake(f *testing.F) {
-	status := encoded(f, &mesosv1.TaskStatus{TaskId: &mesosv1.TaskID{Value: proto.String("t")}, State: mesosv1.TaskState_TASK_RUNNING.Enum(), Uuid: []byte("0123456789abcdef")})
-	task := encoded(f, &mesosv1.TaskInfo{Name: proto.String("t"), TaskId: &mesosv1.TaskID{Value: proto.String("t")}, AgentId: &mesosv1.AgentID{Value: proto.String("a")}})
-	framework := encoded(f, &mesosv1.FrameworkInfo{User: proto.String("u"), Name: proto.String("n"), Id: &mesosv1.FrameworkID{Value: proto.String("F")}})
+	status := encoded(f, &mesosv1.TaskStatus{TaskId: &mesosv1.TaskID{Value: new("t")}, State: mesosv1.TaskState_TASK_RUNNING.Enum(), Uuid: []byte("0123456789abcdef")})
+	task := encoded(f, &mesosv1.TaskInfo{Name: new("t"), TaskId: &mesosv1.TaskID{Value: new("t")}, AgentId: &mesosv1.AgentID{Value: new("a")}})
+	framework := encoded(f, &mesosv1.FrameworkInfo{User: new("u"), Name: new("n"), Id: &mesosv1.FrameworkID{Value: new("F")}})
 	for _, up := range []*link.Up{
 		{Pong: 3},
 		{Register: &link.Register{
@@ -105,7 +105,7 @@ func FuzzStoredRecords(f *testing.F) {
 		f.Fatal(err)
 	}
 	info := &mesosv1.FrameworkInfo{
-		User: proto.String("u"), Name: proto.String("n"), Id: &mesosv1.FrameworkID{Value: proto.String("F")}, Roles: []string{"a"}, FailoverTimeout: proto.Float64(1e300),
+		User: new("u"), Name: new("n"), Id: &mesosv1.FrameworkID{Value: new("F")}, Roles: []string{"a"}, FailoverTimeout: new(1e300),
 		OfferFilters: map[string]*mesosv1.OfferFilters{"a": {MinAllocatableResources: &mesosv1.OfferFilters_MinAllocatableResources{}}},
 	}
 	fs, err := frameworkSpec(info, nil)

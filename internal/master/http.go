@@ -6,8 +6,6 @@ import (
 	"net"
 	"net/http"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/core/cluster"
@@ -136,10 +134,11 @@ func (m *Master) masterInfo(id string) *mesosv1.MasterInfo {
 		ip = uint32(p[0]) | uint32(p[1])<<8 | uint32(p[2])<<16 | uint32(p[3])<<24 // network order, as the original has it
 	}
 	return &mesosv1.MasterInfo{
-		Id: &id, Ip: &ip, Port: proto.Uint32(uint32(m.cfg.Port)), Pid: proto.String(m.pid()), Hostname: &m.cfg.Hostname,
-		Version: proto.String(MesosVersion), Address: &mesosv1.Address{Hostname: &m.cfg.Hostname, Ip: &m.cfg.IP, Port: proto.Int32(int32(m.cfg.Port))},
+		Id: &id, Ip: &ip, Port: new(uint32(m.cfg.Port)), Pid: new(m.pid()), Hostname: &m.cfg.Hostname,
+		Version: new(MesosVersion), Address: &mesosv1.Address{Hostname: &m.cfg.Hostname, Ip: &m.cfg.IP, Port: new(int32(m.cfg.Port))},
 		Capabilities: []*mesosv1.MasterInfo_Capability{
-			{Type: mesosv1.MasterInfo_Capability_AGENT_UPDATE.Enum()}, {Type: mesosv1.MasterInfo_Capability_AGENT_DRAINING.Enum()},
+			{Type: mesosv1.MasterInfo_Capability_AGENT_UPDATE.Enum()},
+			{Type: mesosv1.MasterInfo_Capability_AGENT_DRAINING.Enum()},
 			{Type: mesosv1.MasterInfo_Capability_QUOTA_V2.Enum()},
 		},
 	}

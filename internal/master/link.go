@@ -79,12 +79,12 @@ func (m *Master) serveLink(w http.ResponseWriter, r *http.Request) {
 	delete(t.links, l.id)
 	t.mu.Unlock()
 	_ = t.loop.Post(&cluster.AgentClosed{Conn: l.id}) // a term that has ended has no links
-	if err != nil && !errors.Is(err, io.EOF) {
+	if !errors.Is(err, io.EOF) {
 		m.deps.Log.Debug("agent's link ended", "error", err)
 	}
 }
 
-// read takes frames in until the connection ends. Once the agent has said hello, the book's pings find out whether it lives.
+// read takes frames in until the connection ends, and says why it did. Once the agent has said hello, the book's pings find out whether it lives.
 func (l *agentLink) read(conn net.Conn, r *bufio.Reader) error {
 	var buf []byte
 	greeted := false

@@ -121,7 +121,7 @@ func (m *Master) lead(ctx context.Context) error {
 	if m.cfg.Alone {
 		e.Usurp = store.Alone
 	} else {
-		e.Usurp = deadLeader
+		e.Usurp = func(holder store.Pair) bool { return deadLeader(ctx, holder) }
 	}
 	won, err := store.Campaign(ctx, m.deps.Store, e)
 	if err != nil {
@@ -183,12 +183,12 @@ func (m *Master) lead(ctx context.Context) error {
 
 // deadLeader says whether the holder of leadership refuses connections: then its process is gone and its lease need not be
 // waited for. One that does not answer may only be slow.
-func deadLeader(holder store.Pair) bool {
+func deadLeader(ctx context.Context, holder store.Pair) bool {
 	var l Leader
 	if json.Unmarshal(holder.Value, &l) != nil || l.Port == 0 {
 		return false
 	}
-	c, err := net.DialTimeout("tcp", net.JoinHostPort(l.IP, strconv.Itoa(l.Port)), time.Second)
+	c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", net.JoinHostPort(l.IP, strconv.Itoa(l.Port)))
 	if err == nil {
 		_ = c.Close() // it lives; nothing was said
 		return false

@@ -100,26 +100,26 @@ func (t *term) operatorRead(kind master.Call_Type) *master.Response {
 	m := t.m
 	switch kind {
 	case master.Call_GET_HEALTH:
-		return &master.Response{Type: master.Response_GET_HEALTH.Enum(), GetHealth: &master.Response_GetHealth{Healthy: proto.Bool(true)}}
+		return &master.Response{Type: master.Response_GET_HEALTH.Enum(), GetHealth: &master.Response_GetHealth{Healthy: new(true)}}
 	case master.Call_GET_VERSION:
 		return &master.Response{Type: master.Response_GET_VERSION.Enum(), GetVersion: &master.Response_GetVersion{VersionInfo: serve.VersionInfo(MesosVersion)}}
 	case master.Call_GET_MASTER:
 		v := t.view.Load()
 		return &master.Response{Type: master.Response_GET_MASTER.Enum(), GetMaster: &master.Response_GetMaster{
-			MasterInfo: m.masterInfo(t.id), StartTime: proto.Float64(float64(v.Started) / 1e9), ElectedTime: proto.Float64(float64(v.Elected) / 1e9),
+			MasterInfo: m.masterInfo(t.id), StartTime: new(float64(v.Started) / 1e9), ElectedTime: new(float64(v.Elected) / 1e9),
 		}}
 	case master.Call_GET_FLAGS:
 		out := &master.Response_GetFlags{}
 		flags := m.flags()
 		for _, name := range slices.Sorted(maps.Keys(flags)) {
-			out.Flags = append(out.Flags, &mesosv1.Flag{Name: &name, Value: proto.String(flags[name])})
+			out.Flags = append(out.Flags, &mesosv1.Flag{Name: &name, Value: new(flags[name])})
 		}
 		return &master.Response{Type: master.Response_GET_FLAGS.Enum(), GetFlags: out}
 	case master.Call_GET_METRICS:
 		out := &master.Response_GetMetrics{}
 		numbers := m.deps.Meter.Snapshot()
 		for _, name := range slices.Sorted(maps.Keys(numbers)) {
-			out.Metrics = append(out.Metrics, &mesosv1.Metric{Name: &name, Value: proto.Float64(numbers[name])})
+			out.Metrics = append(out.Metrics, &mesosv1.Metric{Name: &name, Value: new(numbers[name])})
 		}
 		return &master.Response{Type: master.Response_GET_METRICS.Enum(), GetMetrics: out}
 	}

@@ -160,10 +160,14 @@ func (m *Master) servePage(w http.ResponseWriter, r *http.Request) {
 			{Title: "Look", Links: []serve.Link{
 				{To: "/state-summary", Words: "machines and frameworks, counted"},
 				{To: "/state", Words: "everything, tasks included"},
-				{To: "/slaves", Words: "the machines"}, {To: "/frameworks", Words: "the frameworks and their tasks"},
-				{To: "/tasks?limit=20", Words: "the latest tasks"}, {To: "/roles", Words: "who has which share"},
-				{To: "/flags", Words: "the settings"}, {To: "/metrics/snapshot", Words: "numbers, as Mesos names them"},
-				{To: "/metrics", Words: "the same for Prometheus"}, {To: "/health", Words: "an empty 200 while it lives"},
+				{To: "/slaves", Words: "the machines"},
+				{To: "/frameworks", Words: "the frameworks and their tasks"},
+				{To: "/tasks?limit=20", Words: "the latest tasks"},
+				{To: "/roles", Words: "who has which share"},
+				{To: "/flags", Words: "the settings"},
+				{To: "/metrics/snapshot", Words: "numbers, as Mesos names them"},
+				{To: "/metrics", Words: "the same for Prometheus"},
+				{To: "/health", Words: "an empty 200 while it lives"},
 			}},
 			{Title: "Use", Links: []serve.Link{
 				{Code: "pando run -- echo hello", Words: "runs a command on the cluster"},

@@ -38,11 +38,11 @@ func (b *heldBook) Step(now machine.Now, in cluster.In, out *cluster.Out) {
 }
 
 // newTestMaster makes a master that knows nobody and does not lead.
-func newTestMaster(t testing.TB) *Master {
-	t.Helper()
+func newTestMaster(tb testing.TB) *Master {
+	tb.Helper()
 	m, err := meter.New(prometheus.NewRegistry())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return New(Config{Hostname: "localhost", IP: "127.0.0.1", Port: 5050, WorkDir: "/w", Book: cluster.Defaults()},
 		Deps{Clock: clock.Real(), Log: slog.New(slog.DiscardHandler), Meter: m})

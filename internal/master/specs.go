@@ -32,8 +32,8 @@ func agentSpec(info []byte, ip, version string, caps []uint32) (*cluster.AgentSp
 		ID: a.GetId().GetValue(), Info: info, Hostname: a.GetHostname(), IP: ip, Port: a.GetPort(),
 		Region: fd.GetRegion().GetName(), Zone: fd.GetZone().GetName(), Total: total, Attributes: a.GetAttributes(), Version: version,
 	}
-	url := &mesosv1.URL{Scheme: proto.String("http"), Path: proto.String("/slave(1)"), Address: &mesosv1.Address{
-		Hostname: a.Hostname, Ip: &ip, Port: proto.Int32(a.GetPort()),
+	url := &mesosv1.URL{Scheme: new("http"), Path: new("/slave(1)"), Address: &mesosv1.Address{
+		Hostname: a.Hostname, Ip: &ip, Port: new(a.GetPort()),
 	}}
 	if s.Face, err = mesos.NewAgentFace(url, a.GetDomain(), a.GetAttributes(), nil); err != nil {
 		return nil, fmt.Errorf("agent_info: %w", err)

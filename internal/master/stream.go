@@ -58,7 +58,7 @@ func (t *term) openStream(w http.ResponseWriter, token string, json bool, user s
 	}
 	// The connection ends with the stream. A client with a pool must know, or its next call fails on the dead connection.
 	head := "HTTP/1.1 200 OK\r\nContent-Type: " + contentType + "\r\nTransfer-Encoding: chunked\r\nConnection: close\r\nMesos-Stream-Id: " + token +
-		"\r\nDate: " + time.Now().UTC().Format(http.TimeFormat) + "\r\n\r\n"
+		"\r\nDate: " + t.m.deps.Clock.Now().Time().UTC().Format(http.TimeFormat) + "\r\n\r\n"
 	s.out.Send(rawBytes(head), len(head))
 	return s, rw, nil
 }
@@ -102,7 +102,7 @@ func (s *stream) send(body any) {
 	case cluster.Subscribed:
 		s.mu.Lock()
 		s.framework = b.Framework
-		s.beat = time.AfterFunc(s.term.m.cfg.Heartbeat, s.pulse)
+		s.beat = time.AfterFunc(s.term.m.cfg.Heartbeat, s.pulse) //nolint:forbidigo // no goroutine for each of many streams
 		s.mu.Unlock()
 		s.out.Send(b, 512)
 		s.out.Send(heartbeat{}, 32)
@@ -196,7 +196,7 @@ func (s *stream) event(it any) *scheduler.Event {
 		return &scheduler.Event{Type: scheduler.Event_HEARTBEAT.Enum()}
 	case cluster.Subscribed:
 		return &scheduler.Event{Type: scheduler.Event_SUBSCRIBED.Enum(), Subscribed: &scheduler.Event_Subscribed{
-			FrameworkId: &mesosv1.FrameworkID{Value: &b.Framework}, HeartbeatIntervalSeconds: proto.Float64(s.term.m.cfg.Heartbeat.Seconds()),
+			FrameworkId: &mesosv1.FrameworkID{Value: &b.Framework}, HeartbeatIntervalSeconds: new(s.term.m.cfg.Heartbeat.Seconds()),
 			MasterInfo: s.term.m.masterInfo(s.term.id),
 		}}
 	case cluster.Rescind:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -159,9 +160,7 @@ func minima(text string) ([]allocator.Quantities, error) {
 			return nil, err
 		}
 		q := allocator.Quantities{}
-		for name, n := range l.Quantities() {
-			q[name] = n
-		}
+		maps.Insert(q, l.Quantities())
 		out = append(out, q)
 	}
 	return out, nil

@@ -88,7 +88,7 @@ func (n *Node) start(ctx context.Context, withMaster, withAgent bool) error {
 	var ml, al net.Listener
 	var err error
 	if withMaster {
-		if ml, err = n.listen(n.cfg.MasterPort, "--master-port"); err != nil {
+		if ml, err = n.listen(ctx, n.cfg.MasterPort, "--master-port"); err != nil {
 			return err
 		}
 		n.cfg.MasterPort = port(ml)
@@ -101,7 +101,7 @@ func (n *Node) start(ctx context.Context, withMaster, withAgent bool) error {
 		n.ready.Master = ml.Addr().String()
 	}
 	if withAgent {
-		if al, err = n.listen(n.cfg.AgentPort, "--agent-port"); err != nil {
+		if al, err = n.listen(ctx, n.cfg.AgentPort, "--agent-port"); err != nil {
 			return err
 		}
 		n.anyPort, n.cfg.AgentPort = n.cfg.AgentPort == 0, port(al)
@@ -152,13 +152,13 @@ func (n *Node) Stop() {
 // busyWait is how long a port may be busy before that is believed.
 const busyWait = 300 * time.Millisecond
 
-func (n *Node) listen(port int, flag string) (net.Listener, error) {
+func (n *Node) listen(ctx context.Context, port int, flag string) (net.Listener, error) {
 	var l net.Listener
 	var err error
 	// A run that has just ended may have left a child between its fork and its exec, which holds the port for a moment.
-	for deadline := time.Now().Add(busyWait); ; time.Sleep(10 * time.Millisecond) {
-		l, err = net.Listen("tcp", net.JoinHostPort(n.cfg.IP, strconv.Itoa(port)))
-		if !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(deadline) {
+	for deadline := n.clock.Now().Mono + busyWait; ; {
+		l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(n.cfg.IP, strconv.Itoa(port)))
+		if !errors.Is(err, syscall.EADDRINUSE) || n.clock.Now().Mono > deadline || clock.Sleep(ctx, n.clock, 10*time.Millisecond) != nil {
 			break
 		}
 	}
@@ -287,15 +287,19 @@ func (n *Node) startMaster(ctx context.Context, l net.Listener) error {
 
 // awaitLeading waits until a master that is alone with its store leads. One of several may have to wait for long.
 func (n *Node) awaitLeading(ctx context.Context, alone bool) error {
-	for deadline := time.Now().Add(time.Minute); alone && !n.master.Leading(); {
+	deadline := n.clock.Now().Mono + time.Minute
+	again := n.clock.NewTimer(time.Millisecond)
+	defer again.Stop()
+	for alone && !n.master.Leading() {
 		select {
 		case err := <-n.errs:
 			return err
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(time.Millisecond):
+		case <-again.C():
+			again.Reset(time.Millisecond)
 		}
-		if time.Now().After(deadline) {
+		if n.clock.Now().Mono > deadline {
 			return errors.New("the master did not begin to lead within a minute; its log may say why (--log info)")
 		}
 	}

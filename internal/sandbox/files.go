@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"os/user"
@@ -37,30 +38,30 @@ type Files struct {
 }
 
 // Attach shows what is at the real path, a directory or a file, under a virtual one. It replaces an earlier attachment.
-func (f *Files) Attach(virtual, real string) {
+func (f *Files) Attach(virtual, place string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.roots == nil {
 		f.roots = map[string]string{}
 	}
-	f.roots[clean(virtual)] = real
+	f.roots[clean(virtual)] = place
 }
 
 // AttachRun shows a run's sandbox under its real path, and the latest run's under the two that say so.
 func (f *Files) AttachRun(workDir string, r Run) {
-	real := r.Path(workDir)
-	f.Attach(real, real)
-	f.Attach(r.Latest(workDir), real)
-	f.Attach(r.Virtual(), real)
+	place := r.Path(workDir)
+	f.Attach(place, place)
+	f.Attach(r.Latest(workDir), place)
+	f.Attach(r.Virtual(), place)
 }
 
 // DetachRun takes it away again; the two names of the latest run only when they still mean this one.
 func (f *Files) DetachRun(workDir string, r Run) {
-	real := r.Path(workDir)
+	place := r.Path(workDir)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, v := range []string{real, r.Latest(workDir), r.Virtual()} {
-		if f.roots[clean(v)] == real {
+	for _, v := range []string{place, r.Latest(workDir), r.Virtual()} {
+		if f.roots[clean(v)] == place {
 			delete(f.roots, clean(v))
 		}
 	}
@@ -80,9 +81,7 @@ func (f *Files) Debug() map[string]string {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	m := make(map[string]string, len(f.roots))
-	for v, r := range f.roots {
-		m[v] = r
-	}
+	maps.Copy(m, f.roots)
 	return m
 }
 
@@ -90,17 +89,17 @@ func (f *Files) Debug() map[string]string {
 func clean(p string) string { return path.Clean("/" + p) }
 
 // resolve finds the longest attached path that p is at or below, what it stands for, and what follows it ("." for nothing).
-func (f *Files) resolve(p string) (virtual, real, rest string, ok bool) {
+func (f *Files) resolve(p string) (virtual, place, rest string, ok bool) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	p = clean(p)
 	for at := p; ; at = path.Dir(at) {
-		if real, ok := f.roots[at]; ok {
+		if place, ok := f.roots[at]; ok {
 			rest := strings.TrimPrefix(strings.TrimPrefix(p, at), "/")
 			if rest == "" {
 				rest = "."
 			}
-			return at, real, rest, true
+			return at, place, rest, true
 		}
 		if at == "/" {
 			return "", "", "", false
@@ -127,20 +126,20 @@ func (f *Files) open(p string) (*opened, error) {
 	if p == "" {
 		return nil, &Error{http.StatusBadRequest, "expecting path=VALUE in the query"}
 	}
-	_, real, rest, ok := f.resolve(p)
+	_, place, rest, ok := f.resolve(p)
 	if !ok || strings.ContainsRune(rest, 0) {
 		return nil, notFound(p)
 	}
-	st, err := os.Stat(real)
+	st, err := os.Stat(place)
 	if err != nil {
 		return nil, trouble(p, err)
 	}
-	base := real
+	base := place
 	if !st.IsDir() { // an attached file has nothing below it
 		if rest != "." {
 			return nil, notFound(p)
 		}
-		base, rest = path.Split(real)
+		base, rest = path.Split(place)
 	}
 	root, err := os.OpenRoot(base)
 	if err != nil {
@@ -202,7 +201,7 @@ func (f *Files) Browse(p string) ([]Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close()
+	defer func() { _ = dir.Close() }() // it was only read
 	list := []Info{}
 	if !dir.info.IsDir() {
 		return list, nil
@@ -244,7 +243,7 @@ func (f *Files) Read(p string, offset, length int64) ([]byte, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // as above
 	size := file.info.Size()
 	if file.info.IsDir() {
 		return nil, 0, &Error{http.StatusBadRequest, "cannot read a directory: " + p}
@@ -257,7 +256,7 @@ func (f *Files) Read(p string, offset, length int64) ([]byte, int64, error) {
 	}
 	buf := make([]byte, min(length, size-offset))
 	n, err := file.ReadAt(buf, offset)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, 0, trouble(p, err)
 	}
 	return buf[:n], offset, nil

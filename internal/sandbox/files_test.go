@@ -57,7 +57,7 @@ func shown(tb testing.TB) (f *Files, work string) {
 // get asks the handler for what?query.
 func get(h http.Handler, what string, q url.Values) *http.Response {
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest("GET", "/files/"+what+"?"+q.Encode(), nil))
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/files/"+what+"?"+q.Encode(), nil))
 	return w.Result()
 }
 
@@ -219,7 +219,8 @@ func TestOldPagesReadByCallback(t *testing.T) {
 	f, work := shown(t)
 	q := url.Values{"path": {run.Path(work) + "/stdout"}, "offset": {"4"}, "jsonp": {"jQuery_1.cb"}}
 	r := get(f.Handler(nil), "read", q)
-	if got := body(r); got != `jQuery_1.cb({"data":"two\n","offset":4});` || r.Header.Get("Content-Type") != "text/javascript" {
+	if got := body(r); got != `jQuery_1.cb({"data":"two\n","offset":4});` || r.Header.Get("Content-Type") != "text/javascript" ||
+		r.Header.Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("%q %q", got, r.Header.Get("Content-Type"))
 	}
 	q.Set("jsonp", "alert(1)//")

@@ -50,7 +50,7 @@ func Remove(workDir string, r Run) error {
 	}
 	runs := filepath.Dir(rel)
 	if to, err := root.Readlink(filepath.Join(runs, latest)); err == nil && to == r.Container {
-		root.Remove(filepath.Join(runs, latest))
+		_ = root.Remove(filepath.Join(runs, latest)) // one that stays keeps the directories around it, no more
 	}
 	// runs, the executor, executors, the framework; each only when empty, which Remove sees to.
 	for dir, n := runs, 0; n < 4; dir, n = filepath.Dir(dir), n+1 {

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"encoding/json"
+	"errors"
 	"mime"
 	"net/http"
 	"path"
@@ -105,14 +106,15 @@ func first(errs ...*Error) *Error {
 
 // refuse answers with the error's status. A missing file has no body, as clients of the original know it.
 func refuse(w http.ResponseWriter, err error) {
-	e, ok := err.(*Error)
+	e := &Error{}
+	ok := errors.As(err, &e)
 	if !ok {
 		e = &Error{http.StatusInternalServerError, err.Error()}
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(e.Status)
 	if e.Status != http.StatusNotFound {
-		w.Write([]byte(e.Message))
+		_, _ = w.Write([]byte(e.Message)) // a client that is gone needs no words
 	}
 }
 
@@ -123,18 +125,19 @@ func answer(w http.ResponseWriter, callback string, body []byte, err error) {
 	}
 	if isName(callback) {
 		w.Header().Set("Content-Type", "text/javascript")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
 		body = append(append([]byte(callback+"("), body...), ");"...)
 	} else {
 		w.Header().Set("Content-Type", "application/json")
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.Write(body)
+	_, _ = w.Write(body) // as above
 }
 
 // isName says whether a JSONP callback is the name of a function and nothing more.
 func isName(s string) bool {
 	for _, c := range []byte(s) {
-		if !(c == '_' || c == '$' || c == '.' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z') {
+		if c != '_' && c != '$' && c != '.' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
 			return false
 		}
 	}

@@ -82,7 +82,7 @@ func Create(workDir string, r Run, uid, gid int) (string, error) {
 	// Relative, so that it holds when the work directory moves and does not lead out of its own directory. Replaced in one
 	// step, so that a reader always finds one.
 	tmp := filepath.Join(runs, ".latest-"+r.Container)
-	os.Remove(tmp)
+	_ = os.Remove(tmp) // of one that stays the next line tells
 	if err := os.Symlink(r.Container, tmp); err != nil {
 		return "", fmt.Errorf("link the latest run: %w", err)
 	}

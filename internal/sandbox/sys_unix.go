@@ -16,7 +16,7 @@ func isNotDir(err error) bool {
 
 func sysInfo(st fs.FileInfo) (nlink uint64, uid, gid uint32) {
 	if s, ok := st.Sys().(*syscall.Stat_t); ok {
-		return uint64(s.Nlink), s.Uid, s.Gid
+		return uint64(s.Nlink), s.Uid, s.Gid //nolint:unconvert // it is shorter on other systems
 	}
 	return 1, 0, 0
 }

@@ -8,10 +8,8 @@ import (
 	"strconv"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/pando-os/pando/gen/mesosv1"
-	"github.com/pando-os/pando/mesos/v0"
+	v0 "github.com/pando-os/pando/mesos/v0"
 )
 
 // Build gives the members that /version and the states begin with, as JSON without braces: the version of the original
@@ -28,8 +26,8 @@ func Build(version string) []byte {
 func VersionInfo(version string) *mesosv1.VersionInfo {
 	made := committed()
 	return &mesosv1.VersionInfo{
-		Version: &version, BuildDate: proto.String(made.Format(time.DateTime)), BuildTime: proto.Float64(float64(made.Unix())),
-		BuildUser: proto.String("pando"),
+		Version: &version, BuildDate: new(made.Format(time.DateTime)), BuildTime: new(float64(made.Unix())),
+		BuildUser: new("pando"),
 	}
 }
 

@@ -123,10 +123,15 @@ func TestASubjectMayTouchItsOwn(t *testing.T) {
 		user string
 		may  bool
 	}{
-		{serve.Subject{Root: true}, "anybody", true}, {serve.Subject{Root: true}, "", true},
-		{serve.Subject{User: "alice"}, "alice", true}, {serve.Subject{User: "alice"}, "bob", false}, {serve.Subject{User: "alice"}, "root", false},
-		{serve.Subject{User: "alice"}, "", false}, {serve.Subject{User: "1000"}, "1000", true},
-		{serve.Subject{}, "", false}, {serve.Subject{}, "root", false}, // somebody of whom nothing is known
+		{serve.Subject{Root: true}, "anybody", true},
+		{serve.Subject{Root: true}, "", true},
+		{serve.Subject{User: "alice"}, "alice", true},
+		{serve.Subject{User: "alice"}, "bob", false},
+		{serve.Subject{User: "alice"}, "root", false},
+		{serve.Subject{User: "alice"}, "", false},
+		{serve.Subject{User: "1000"}, "1000", true},
+		{serve.Subject{}, "", false},
+		{serve.Subject{}, "root", false},                        // somebody of whom nothing is known
 		{serve.Subject{User: "?", UID: ^uint32(0)}, "?", false}, // likewise, as it is shown
 	} {
 		if got := c.who.May(c.user); got != c.may {

@@ -119,8 +119,7 @@ func Fail(w http.ResponseWriter, status int, words string) {
 
 // FailWith answers with an error's words and the status of its kind.
 func FailWith(w http.ResponseWriter, err error) {
-	var e *StatusError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*StatusError](err); ok {
 		Fail(w, e.Status, e.Error())
 		return
 	}

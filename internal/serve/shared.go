@@ -27,11 +27,11 @@ type answer struct {
 	body, packed  []byte
 }
 
-// JSON answers with the JSON document that key names, which make makes of the snapshot of (a pointer that is compared).
+// JSON answers with the JSON document that key names, which build makes of the snapshot of (a pointer that is compared).
 // Who may not see everything must be part of the key.
-func (s *Shared) JSON(w http.ResponseWriter, r *http.Request, of any, key string, make func() []byte) {
+func (s *Shared) JSON(w http.ResponseWriter, r *http.Request, of any, key string, build func() []byte) {
 	a := s.answer(of, key)
-	a.once.Do(func() { a.body = make() })
+	a.once.Do(func() { a.body = build() })
 	if r.URL.RawQuery != "" && r.URL.Query().Get("jsonp") != "" || !packs(r, a.body) {
 		JSON(w, r, a.body)
 		return

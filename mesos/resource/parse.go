@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -54,7 +55,7 @@ func parseOne(part, defaultRole string) (Resource, error) {
 	var r Resource
 	name, value, ok := strings.Cut(part, ":")
 	if !ok {
-		return r, fmt.Errorf("there is no colon; write name:value")
+		return r, errors.New("there is no colon; write name:value")
 	}
 	name = strings.TrimSpace(name)
 	name, revocable := strings.CutSuffix(name, "{REV}")
@@ -62,7 +63,7 @@ func parseOne(part, defaultRole string) (Resource, error) {
 	if before, in, ok := strings.Cut(name, "("); ok {
 		in, ok = strings.CutSuffix(strings.TrimSpace(in), ")")
 		if !ok {
-			return r, fmt.Errorf("the role has no closing parenthesis; write name(role):value")
+			return r, errors.New("the role has no closing parenthesis; write name(role):value")
 		}
 		name, role = before, strings.TrimSpace(in)
 	}
@@ -70,7 +71,7 @@ func parseOne(part, defaultRole string) (Resource, error) {
 		return r, err
 	}
 	if r.Name = strings.TrimSpace(name); r.Name == "" {
-		return r, fmt.Errorf("there is no name before the colon; write name:value")
+		return r, errors.New("there is no name before the colon; write name:value")
 	}
 	if strings.ContainsAny(r.Name, "(){}[]") {
 		return r, fmt.Errorf("the name %q holds brackets; write name(role):value", r.Name)
@@ -111,7 +112,7 @@ func (r *Resource) parseValue(text string) (err error) {
 		}
 		for i := range parts {
 			if parts[i] = strings.TrimSpace(parts[i]); parts[i] == "" || strings.ContainsAny(parts[i], "{}") {
-				return fmt.Errorf("an item of the set is empty or holds a brace; write {a,b}")
+				return errors.New("an item of the set is empty or holds a brace; write {a,b}")
 			}
 		}
 		r.Items, err = newItems(parts)

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
@@ -69,10 +70,10 @@ func sameUse(a, b *Traits) bool { return a == b || a.Disk == nil && b.Disk == ni
 func fromProto(p *mesosv1.Resource) (Resource, error) {
 	r := Resource{Name: p.GetName()}
 	if r.Name == "" {
-		return r, fmt.Errorf("name: is empty; give a name like \"cpus\"")
+		return r, errors.New("name: is empty; give a name like \"cpus\"")
 	}
 	if p.Type == nil {
-		return r, fmt.Errorf("type: is missing; give SCALAR, RANGES or SET")
+		return r, errors.New("type: is missing; give SCALAR, RANGES or SET")
 	}
 	if err := r.setValue(p); err != nil {
 		return r, err
@@ -132,14 +133,14 @@ func traitsFromProto(p *mesosv1.Resource) (*Traits, error) {
 	t := &Traits{Reservations: reservations, Revocable: p.Revocable != nil, Shared: p.Shared != nil, Provider: p.ProviderId.GetValue()}
 	if p.Disk != nil {
 		if p.GetName() != "disk" || p.GetType() != mesosv1.Value_SCALAR {
-			return nil, fmt.Errorf("disk: only the scalar \"disk\" may have it; leave it out")
+			return nil, errors.New("disk: only the scalar \"disk\" may have it; leave it out")
 		}
 		if t.Disk, err = diskFromProto(p.Disk); err != nil {
 			return nil, err
 		}
 	}
 	if t.Shared && (t.Disk == nil || t.Disk.PersistenceID == "") {
-		return nil, fmt.Errorf("shared: only persistent volumes can be shared; leave it out")
+		return nil, errors.New("shared: only persistent volumes can be shared; leave it out")
 	}
 	return NewTraits(t), nil
 }
@@ -149,7 +150,7 @@ func reservationsFromProto(p *mesosv1.Resource) ([]Reservation, error) {
 		role := p.GetRole() // "*" by default
 		if role == "*" {
 			if p.Reservation != nil {
-				return nil, fmt.Errorf("reservation: the role \"*\" cannot reserve; set role to the role that does")
+				return nil, errors.New("reservation: the role \"*\" cannot reserve; set role to the role that does")
 			}
 			return nil, nil
 		}
@@ -159,7 +160,7 @@ func reservationsFromProto(p *mesosv1.Resource) ([]Reservation, error) {
 		r := Reservation{Role: role}
 		if v := p.Reservation; v != nil {
 			if v.Role != nil && v.GetRole() != role || v.Type != nil && v.GetType() != mesosv1.Resource_ReservationInfo_DYNAMIC {
-				return nil, fmt.Errorf("reservation: beside `role` it may hold a principal and labels only; or use `reservations`")
+				return nil, errors.New("reservation: beside `role` it may hold a principal and labels only; or use `reservations`")
 			}
 			r.Dynamic, r.Principal, r.Labels = true, v.GetPrincipal(), labelsFromProto(v.Labels)
 		}
@@ -205,7 +206,7 @@ func labelsFromProto(p *mesosv1.Labels) []Label {
 func diskFromProto(p *mesosv1.Resource_DiskInfo) (*Disk, error) {
 	d := &Disk{PersistenceID: p.GetPersistence().GetId(), Principal: p.GetPersistence().GetPrincipal()}
 	if p.Persistence != nil && d.PersistenceID == "" {
-		return nil, fmt.Errorf("disk.persistence.id: is empty; give the volume an id")
+		return nil, errors.New("disk.persistence.id: is empty; give the volume an id")
 	}
 	if v := p.Volume; v != nil {
 		d.Volume = &Volume{ContainerPath: v.GetContainerPath(), HostPath: v.GetHostPath(), ReadOnly: v.GetMode() == mesosv1.Volume_RO}
@@ -226,7 +227,7 @@ func diskFromProto(p *mesosv1.Resource_DiskInfo) (*Disk, error) {
 			d.Source.Root, d.Source.HasPlace = s.GetMount().GetRoot(), s.Mount != nil
 		case mesosv1.Resource_DiskInfo_Source_BLOCK, mesosv1.Resource_DiskInfo_Source_RAW:
 		default:
-			return nil, fmt.Errorf("disk.source.type: is missing; give PATH, MOUNT, BLOCK or RAW")
+			return nil, errors.New("disk.source.type: is missing; give PATH, MOUNT, BLOCK or RAW")
 		}
 	}
 	return d, nil
@@ -241,23 +242,23 @@ func (l List) ToProto(allocationRole string, f Format) []*mesosv1.Resource {
 	for i := range l {
 		r := &l[i]
 		p := r.Traits.toProto(f)
-		p.Name = proto.String(r.Name)
+		p.Name = new(r.Name)
 		switch r.Kind {
 		case Scalar:
 			p.Type = mesosv1.Value_SCALAR.Enum()
-			p.Scalar = &mesosv1.Value_Scalar{Value: proto.Float64(r.Scalar.Float())}
+			p.Scalar = &mesosv1.Value_Scalar{Value: new(r.Scalar.Float())}
 		case Ranges:
 			p.Type = mesosv1.Value_RANGES.Enum()
 			p.Ranges = &mesosv1.Value_Ranges{}
 			for _, s := range r.Spans {
-				p.Ranges.Range = append(p.Ranges.Range, &mesosv1.Value_Range{Begin: proto.Uint64(s.Begin), End: proto.Uint64(s.End)})
+				p.Ranges.Range = append(p.Ranges.Range, &mesosv1.Value_Range{Begin: new(s.Begin), End: new(s.End)})
 			}
 		case Set:
 			p.Type = mesosv1.Value_SET.Enum()
 			p.Set = &mesosv1.Value_Set{Item: append([]string(nil), r.Items...)}
 		}
 		if allocationRole != "" {
-			p.AllocationInfo = &mesosv1.Resource_AllocationInfo{Role: proto.String(allocationRole)}
+			p.AllocationInfo = &mesosv1.Resource_AllocationInfo{Role: new(allocationRole)}
 		}
 		out[i] = p
 	}
@@ -268,12 +269,12 @@ func (t *Traits) toProto(f Format) *mesosv1.Resource {
 	p := &mesosv1.Resource{}
 	if t == nil {
 		if f != PostRefinement {
-			p.Role = proto.String("*")
+			p.Role = new("*")
 		}
 		return p
 	}
 	if n := len(t.Reservations); f != PostRefinement && n < 2 {
-		p.Role = proto.String(t.Role())
+		p.Role = new(t.Role())
 		if n == 1 && t.Reservations[0].Dynamic {
 			p.Reservation = &mesosv1.Resource_ReservationInfo{Principal: text(t.Reservations[0].Principal), Labels: labelsToProto(t.Reservations[0].Labels)}
 		}
@@ -285,7 +286,7 @@ func (t *Traits) toProto(f Format) *mesosv1.Resource {
 			if r.Dynamic {
 				kind = mesosv1.Resource_ReservationInfo_DYNAMIC
 			}
-			p.Reservations = append(p.Reservations, &mesosv1.Resource_ReservationInfo{Type: kind.Enum(), Role: proto.String(r.Role), Principal: text(r.Principal), Labels: labelsToProto(r.Labels)})
+			p.Reservations = append(p.Reservations, &mesosv1.Resource_ReservationInfo{Type: kind.Enum(), Role: new(r.Role), Principal: text(r.Principal), Labels: labelsToProto(r.Labels)})
 		}
 	}
 	p.Disk = t.Disk.toProto()
@@ -296,7 +297,7 @@ func (t *Traits) toProto(f Format) *mesosv1.Resource {
 		p.Shared = &mesosv1.Resource_SharedInfo{}
 	}
 	if t.Provider != "" {
-		p.ProviderId = &mesosv1.ResourceProviderID{Value: proto.String(t.Provider)}
+		p.ProviderId = &mesosv1.ResourceProviderID{Value: new(t.Provider)}
 	}
 	return p
 }
@@ -307,14 +308,14 @@ func (d *Disk) toProto() *mesosv1.Resource_DiskInfo {
 	}
 	p := &mesosv1.Resource_DiskInfo{}
 	if d.PersistenceID != "" {
-		p.Persistence = &mesosv1.Resource_DiskInfo_Persistence{Id: proto.String(d.PersistenceID), Principal: text(d.Principal)}
+		p.Persistence = &mesosv1.Resource_DiskInfo_Persistence{Id: new(d.PersistenceID), Principal: text(d.Principal)}
 	}
 	if v := d.Volume; v != nil {
 		p.Volume = &mesosv1.Volume{}
 		if err := (proto.UnmarshalOptions{AllowPartial: true}).Unmarshal(v.Rest, p.Volume); err != nil {
 			p.Volume = &mesosv1.Volume{} // a Rest that is no Volume says nothing
 		}
-		p.Volume.ContainerPath, p.Volume.HostPath, p.Volume.Mode = proto.String(v.ContainerPath), text(v.HostPath), mesosv1.Volume_RW.Enum()
+		p.Volume.ContainerPath, p.Volume.HostPath, p.Volume.Mode = new(v.ContainerPath), text(v.HostPath), mesosv1.Volume_RW.Enum()
 		if v.ReadOnly {
 			p.Volume.Mode = mesosv1.Volume_RO.Enum()
 		}
@@ -337,9 +338,9 @@ func labelsToProto(labels []Label) *mesosv1.Labels {
 	}
 	p := &mesosv1.Labels{}
 	for _, l := range labels {
-		q := &mesosv1.Label{Key: proto.String(l.Key)}
+		q := &mesosv1.Label{Key: new(l.Key)}
 		if l.HasValue {
-			q.Value = proto.String(l.Value)
+			q.Value = new(l.Value)
 		}
 		p.Labels = append(p.Labels, q)
 	}
@@ -351,5 +352,5 @@ func text(s string) *string {
 	if s == "" {
 		return nil
 	}
-	return proto.String(s)
+	return new(s)
 }

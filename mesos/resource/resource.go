@@ -8,6 +8,7 @@ package resource
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -30,7 +31,7 @@ const MaxQuantity = 1_000_000_000_000 * One
 func FromFloat(f float64) (Quantity, error) {
 	switch {
 	case math.IsNaN(f):
-		return 0, fmt.Errorf("the amount is not a number; give a number of at least 0")
+		return 0, errors.New("the amount is not a number; give a number of at least 0")
 	case f < 0:
 		return 0, fmt.Errorf("the amount %v is negative; give a number of at least 0", f)
 	case f > MaxQuantity.Float():

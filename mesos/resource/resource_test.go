@@ -2,6 +2,7 @@ package resource
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"strings"
 	"testing"
@@ -16,11 +17,11 @@ import (
 	"github.com/pando-os/pando/mesos/internal/codec"
 )
 
-func mustParse(t testing.TB, text string) List {
-	t.Helper()
+func mustParse(tb testing.TB, text string) List {
+	tb.Helper()
 	l, err := Parse(text, "*")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return l
 }
@@ -115,10 +116,7 @@ func TestReservationsAndRoles(t *testing.T) {
 	if !all.HasRefinedReservations() || taken.HasRefinedReservations() {
 		t.Error("refined reservations are not told from others")
 	}
-	got := map[string]Quantity{}
-	for name, q := range all.Quantities() {
-		got[name] = q
-	}
+	got := maps.Collect(all.Quantities())
 	if diff := cmp.Diff(map[string]Quantity{"cpus": 5 * One, "mem": 108 * One}, got); diff != "" {
 		t.Error(diff)
 	}
@@ -162,7 +160,7 @@ func TestRefusedResources(t *testing.T) {
 }
 
 func TestNotANumberIsRefused(t *testing.T) {
-	nan := &mesosv1.Resource{Name: proto.String("cpus"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: proto.Float64(math.NaN())}}
+	nan := &mesosv1.Resource{Name: new("cpus"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: new(math.NaN())}}
 	if _, _, err := FromProto([]*mesosv1.Resource{nan}); err == nil {
 		t.Error("NaN was taken")
 	}

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -13,7 +14,7 @@ func CheckRole(role string) error {
 	case role == "*":
 		return nil
 	case role == "":
-		return fmt.Errorf("the role is empty; give a name, or \"*\" for the default role")
+		return errors.New("the role is empty; give a name, or \"*\" for the default role")
 	case strings.HasPrefix(role, "/") || strings.HasSuffix(role, "/"):
 		return fmt.Errorf("the role %q begins or ends with a slash; write it without", role)
 	}

@@ -25,7 +25,7 @@ func TestTasksShowWhatTheirInfoHolds(t *testing.T) {
 	const before = `{"id":"t","name":"n","framework_id":"f","executor_id":"","slave_id":"a","state":"TASK_RUNNING",` +
 		`"resources":{"cpus":0.0,"disk":0.0,"gpus":0.0,"mem":0.0},"role":"r","statuses":[]`
 	scalar := func(v float64) *mesosv1.Value_Scalar { return &mesosv1.Value_Scalar{Value: &v} }
-	label := &mesosv1.Labels{Labels: []*mesosv1.Label{{Key: proto.String("k"), Value: proto.String(`"v"`)}, {Key: proto.String("bare")}}}
+	label := &mesosv1.Labels{Labels: []*mesosv1.Label{{Key: new("k"), Value: new(`"v"`)}, {Key: new("bare")}}}
 	for _, tt := range []struct {
 		name string
 		info *mesosv1.TaskInfo
@@ -34,10 +34,10 @@ func TestTasksShowWhatTheirInfoHolds(t *testing.T) {
 		{"nothing", &mesosv1.TaskInfo{}, ""},
 		{"labels are an array", &mesosv1.TaskInfo{Labels: label}, `,"labels":[{"key":"k","value":"\"v\""},{"key":"bare"}]`},
 		{"no label at all", &mesosv1.TaskInfo{Labels: &mesosv1.Labels{}}, `,"labels":[]`},
-		{"the user of the command", &mesosv1.TaskInfo{Command: &mesosv1.CommandInfo{User: proto.String("u")}}, `,"user":"u"`},
+		{"the user of the command", &mesosv1.TaskInfo{Command: &mesosv1.CommandInfo{User: new("u")}}, `,"user":"u"`},
 		{
 			"the user of the executor's command",
-			&mesosv1.TaskInfo{Executor: &mesosv1.ExecutorInfo{Command: &mesosv1.CommandInfo{User: proto.String("e")}}},
+			&mesosv1.TaskInfo{Executor: &mesosv1.ExecutorInfo{Command: &mesosv1.CommandInfo{User: new("e")}}},
 			`,"user":"e"`,
 		},
 		{
@@ -47,7 +47,7 @@ func TestTasksShowWhatTheirInfoHolds(t *testing.T) {
 		{"a container", &mesosv1.TaskInfo{Container: &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_MESOS.Enum()}}, `,"container":{"type":"MESOS"}`},
 		{
 			"a discovery info",
-			&mesosv1.TaskInfo{Discovery: &mesosv1.DiscoveryInfo{Visibility: mesosv1.DiscoveryInfo_CLUSTER.Enum(), Name: proto.String("d")}},
+			&mesosv1.TaskInfo{Discovery: &mesosv1.DiscoveryInfo{Visibility: mesosv1.DiscoveryInfo_CLUSTER.Enum(), Name: new("d")}},
 			`,"discovery":{"visibility":"CLUSTER","name":"d"}`,
 		},
 		{
@@ -83,8 +83,8 @@ func equal(tb testing.TB, a, b string) bool {
 
 func TestStatusesShowWhatPeopleRead(t *testing.T) {
 	rest := encode(t, &mesosv1.TaskStatus{
-		Labels:          &mesosv1.Labels{Labels: []*mesosv1.Label{{Key: proto.String("k")}}},
-		ContainerStatus: &mesosv1.ContainerStatus{ContainerId: &mesosv1.ContainerID{Value: proto.String("c")}},
+		Labels:          &mesosv1.Labels{Labels: []*mesosv1.Label{{Key: new("k")}}},
+		ContainerStatus: &mesosv1.ContainerStatus{ContainerId: &mesosv1.ContainerID{Value: new("c")}},
 		Data:            []byte("not shown"),
 	})
 	for _, tt := range []struct {
@@ -94,7 +94,8 @@ func TestStatusesShowWhatPeopleRead(t *testing.T) {
 	}{
 		{"little", mesos.Status{State: mesosv1.TaskState_TASK_STAGING, Healthy: -1, Timestamp: 1.5}, `{"state":"TASK_STAGING","timestamp":1.5}`},
 		{
-			"much", mesos.Status{State: mesosv1.TaskState_TASK_RUNNING, Healthy: 1, Timestamp: 2, Message: "not shown", Rest: rest},
+			"much",
+			mesos.Status{State: mesosv1.TaskState_TASK_RUNNING, Healthy: 1, Timestamp: 2, Message: "not shown", Rest: rest},
 			`{"state":"TASK_RUNNING","timestamp":2.0,"labels":[{"key":"k"}],"container_status":{"container_id":{"value":"c"}},"healthy":true}`,
 		},
 	} {
@@ -142,7 +143,7 @@ func TestSmallWords(t *testing.T) {
 func FuzzTask(f *testing.F) {
 	f.Add([]byte{}, []byte{})
 	f.Add(encode(f, &mesosv1.TaskInfo{
-		Labels: &mesosv1.Labels{Labels: []*mesosv1.Label{{Key: proto.String("k")}}}, Container: &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_MESOS.Enum()},
+		Labels: &mesosv1.Labels{Labels: []*mesosv1.Label{{Key: new("k")}}}, Container: &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_MESOS.Enum()},
 		Limits: map[string]*mesosv1.Value_Scalar{"cpus": {Value: proto.Float64(1)}},
 	}), []byte{0x6a, 0x00, 0x62, 0x00})
 	f.Fuzz(func(t *testing.T, info, rest []byte) {
@@ -155,8 +156,8 @@ func FuzzTask(f *testing.F) {
 
 func TestAStatusShowsItsContainerWithoutThePid(t *testing.T) {
 	rest := encode(t, &mesosv1.TaskStatus{ContainerStatus: &mesosv1.ContainerStatus{
-		ContainerId: &mesosv1.ContainerID{Value: proto.String("c")}, ExecutorPid: proto.Uint32(4711),
-		NetworkInfos: []*mesosv1.NetworkInfo{{IpAddresses: []*mesosv1.NetworkInfo_IPAddress{{IpAddress: proto.String("10.0.0.1")}}}},
+		ContainerId: &mesosv1.ContainerID{Value: new("c")}, ExecutorPid: proto.Uint32(4711),
+		NetworkInfos: []*mesosv1.NetworkInfo{{IpAddresses: []*mesosv1.NetworkInfo_IPAddress{{IpAddress: new("10.0.0.1")}}}},
 	}})
 	got := string(Status(nil, &mesos.Status{State: mesosv1.TaskState_TASK_RUNNING, Timestamp: 1, Healthy: -1, Rest: rest}))
 	const want = `{"state":"TASK_RUNNING","timestamp":1.0,"container_status":{"network_infos":[{"ip_addresses":[{"ip_address":"10.0.0.1","protocol":"IPv4"}]}],"container_id":{"value":"c"}}}`

@@ -15,7 +15,6 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 )
@@ -61,7 +60,7 @@ func TestATaskThatCannotRunSaysWhy(t *testing.T) {
 		return x
 	}
 	exec := func(x *mesosv1.TaskInfo, path string) *mesosv1.TaskInfo {
-		x.Command.Shell, x.Command.Value = proto.Bool(false), &path
+		x.Command.Shell, x.Command.Value = new(false), &path
 		return x
 	}
 
@@ -85,7 +84,7 @@ func TestATaskThatCannotRunSaysWhy(t *testing.T) {
 		"an archive that leads out":          {withURIs(task("t4", "true"), uri(server.URL+"/slip.zip")), launch, []string{"slip.zip", "slipped"}},
 		"a body that breaks off":             {withURIs(task("t5", "true"), uri(server.URL+"/short")), launch, []string{"/short"}},
 		"a file of the machine that is none": {withURIs(task("t6", "true"), uri("file:///no/such/file")), launch, []string{"/no/such/file"}},
-		"an output file that leads out":      {withURIs(task("t7", "true"), &mesosv1.CommandInfo_URI{Value: proto.String(server.URL + "/x"), OutputFile: proto.String("../out")}), launch, []string{"output_file", "../out"}},
+		"an output file that leads out":      {withURIs(task("t7", "true"), &mesosv1.CommandInfo_URI{Value: new(server.URL + "/x"), OutputFile: new("../out")}), launch, []string{"output_file", "../out"}},
 		"a user that is unknown":             {withUser(task("t8", "true"), "no-such-user"), nobodys, []string{"no-such-user", "create it"}},
 		"a limit above the hard one":         {rlimit(task("t9", "true"), 1<<40), launch, []string{"RLIMIT_NOFILE"}},
 		"a command that is not there":        {exec(task("t10", ""), "/no/such/command"), ran, []string{"status 1"}},

@@ -59,7 +59,7 @@ func TestATaskGetsWhatItAsksFor(t *testing.T) {
 	f := subscribe(t, n.master)
 
 	exec := func(x *mesosv1.TaskInfo, path string, args ...string) *mesosv1.TaskInfo {
-		x.Command.Shell, x.Command.Value, x.Command.Arguments = proto.Bool(false), &path, args
+		x.Command.Shell, x.Command.Value, x.Command.Arguments = new(false), &path, args
 		return x
 	}
 	caps := func(c ...mesosv1.CapabilityInfo_Capability) *mesosv1.CapabilityInfo {
@@ -98,11 +98,11 @@ func TestATaskGetsWhatItAsksFor(t *testing.T) {
 		"arguments and no shell":          {exec(task("g4", ""), "/bin/echo", "echo", "a  b", "$HOME", "|"), "a  b $HOME |\n", false},
 		"no arguments":                    {exec(task("g5", ""), "/bin/echo"), "\n", false},
 		"a program along PATH":            {exec(task("g6", ""), "echo", "echo", "found"), "found\n", false},
-		"a file":                          {withURIs(task("g7", "cat file"), &mesosv1.CommandInfo_URI{Value: proto.String(server.URL + "/file")}), "plain", false},
-		"a file by another name":          {withURIs(task("g8", "cat sub/name"), &mesosv1.CommandInfo_URI{Value: proto.String(server.URL + "/file"), OutputFile: proto.String("sub/name")}), "plain", false},
-		"a program":                       {withURIs(task("g9", "./script"), &mesosv1.CommandInfo_URI{Value: proto.String(server.URL + "/script"), Executable: proto.Bool(true)}), "I ran\n", false},
-		"an archive":                      {withURIs(task("g10", "cat inside"), &mesosv1.CommandInfo_URI{Value: proto.String(server.URL + "/archive.tar.gz")}), "from the archive", false},
-		"an archive that stays one":       {withURIs(task("g11", "test -e inside; echo $?; wc -c <archive.tar.gz"), &mesosv1.CommandInfo_URI{Value: proto.String(server.URL + "/archive.tar.gz"), Extract: proto.Bool(false)}), "1\n" + strconv.Itoa(len(archive)) + "\n", false},
+		"a file":                          {withURIs(task("g7", "cat file"), &mesosv1.CommandInfo_URI{Value: new(server.URL + "/file")}), "plain", false},
+		"a file by another name":          {withURIs(task("g8", "cat sub/name"), &mesosv1.CommandInfo_URI{Value: new(server.URL + "/file"), OutputFile: new("sub/name")}), "plain", false},
+		"a program":                       {withURIs(task("g9", "./script"), &mesosv1.CommandInfo_URI{Value: new(server.URL + "/script"), Executable: new(true)}), "I ran\n", false},
+		"an archive":                      {withURIs(task("g10", "cat inside"), &mesosv1.CommandInfo_URI{Value: new(server.URL + "/archive.tar.gz")}), "from the archive", false},
+		"an archive that stays one":       {withURIs(task("g11", "test -e inside; echo $?; wc -c <archive.tar.gz"), &mesosv1.CommandInfo_URI{Value: new(server.URL + "/archive.tar.gz"), Extract: new(false)}), "1\n" + strconv.Itoa(len(archive)) + "\n", false},
 		"limits of the kernel":            {rlimits(task("g12", "ulimit -Sn; ulimit -Hn; ulimit -Sc"), &mesosv1.RLimitInfo_RLimit{Type: nofile, Soft: proto.Uint64(100), Hard: proto.Uint64(200)}, &mesosv1.RLimitInfo_RLimit{Type: core}), "100\n200\nunlimited\n", false},
 		"capabilities it has":             {linux(task("g13", "grep CapEff /proc/self/status"), &mesosv1.LinuxInfo{EffectiveCapabilities: caps(mesosv1.CapabilityInfo_CHOWN)}), "CapEff:\t0000000000000001\n", false},
 		"capabilities, as once written":   {linux(task("g14", "grep CapEff /proc/self/status"), &mesosv1.LinuxInfo{CapabilityInfo: caps(mesosv1.CapabilityInfo_KILL)}), "CapEff:\t0000000000000020\n", false},
@@ -196,7 +196,7 @@ func TestChecksOfEveryKindAreMade(t *testing.T) {
 	f := subscribe(t, n.master)
 	health := func(id string, h *mesosv1.HealthCheck) *mesosv1.TaskInfo {
 		x := task(id, "exec sleep 600")
-		h.IntervalSeconds, h.DelaySeconds, h.GracePeriodSeconds, h.ConsecutiveFailures = proto.Float64(0.05), proto.Float64(0), proto.Float64(0), proto.Uint32(2)
+		h.IntervalSeconds, h.DelaySeconds, h.GracePeriodSeconds, h.ConsecutiveFailures = new(0.05), proto.Float64(0), proto.Float64(0), proto.Uint32(2)
 		x.HealthCheck = h
 		return x
 	}
@@ -214,8 +214,8 @@ func TestChecksOfEveryKindAreMade(t *testing.T) {
 	}
 	marker := fresh()
 	for _, x := range []*mesosv1.TaskInfo{
-		health("h-http", &mesosv1.HealthCheck{Type: mesosv1.HealthCheck_HTTP.Enum(), Http: &mesosv1.HealthCheck_HTTPCheckInfo{Port: proto.Uint32(uint32(port)), Path: proto.String("/well")}}),
-		health("h-tcp", &mesosv1.HealthCheck{Type: mesosv1.HealthCheck_TCP.Enum(), Tcp: &mesosv1.HealthCheck_TCPCheckInfo{Port: proto.Uint32(uint32(port))}}),
+		health("h-http", &mesosv1.HealthCheck{Type: mesosv1.HealthCheck_HTTP.Enum(), Http: &mesosv1.HealthCheck_HTTPCheckInfo{Port: new(uint32(port)), Path: new("/well")}}),
+		health("h-tcp", &mesosv1.HealthCheck{Type: mesosv1.HealthCheck_TCP.Enum(), Tcp: &mesosv1.HealthCheck_TCPCheckInfo{Port: new(uint32(port))}}),
 		health("h-command", &mesosv1.HealthCheck{Type: mesosv1.HealthCheck_COMMAND.Enum(), Command: command("test ! -e " + marker + ` && test "$` + mark + `" = h-command`)}),
 	} {
 		f.launch(x)
@@ -236,7 +236,7 @@ func TestChecksOfEveryKindAreMade(t *testing.T) {
 	must(t, err)
 	check := func(id string, c *mesosv1.CheckInfo) *mesosv1.TaskInfo {
 		x := task(id, "exec sleep 600")
-		c.IntervalSeconds, c.DelaySeconds = proto.Float64(0.05), proto.Float64(0)
+		c.IntervalSeconds, c.DelaySeconds = new(0.05), proto.Float64(0)
 		x.Check = c
 		return x
 	}
@@ -244,8 +244,8 @@ func TestChecksOfEveryKindAreMade(t *testing.T) {
 		task *mesosv1.TaskInfo
 		is   func(*mesosv1.CheckStatusInfo) bool
 	}{
-		{check("c-http", &mesosv1.CheckInfo{Type: mesosv1.CheckInfo_HTTP.Enum(), Http: &mesosv1.CheckInfo_Http{Port: proto.Uint32(uint32(port))}}), func(s *mesosv1.CheckStatusInfo) bool { return s.GetHttp().GetStatusCode() == 404 }},
-		{check("c-tcp", &mesosv1.CheckInfo{Type: mesosv1.CheckInfo_TCP.Enum(), Tcp: &mesosv1.CheckInfo_Tcp{Port: proto.Uint32(uint32(port))}}), func(s *mesosv1.CheckStatusInfo) bool { return s.GetTcp().GetSucceeded() }},
+		{check("c-http", &mesosv1.CheckInfo{Type: mesosv1.CheckInfo_HTTP.Enum(), Http: &mesosv1.CheckInfo_Http{Port: new(uint32(port))}}), func(s *mesosv1.CheckStatusInfo) bool { return s.GetHttp().GetStatusCode() == 404 }},
+		{check("c-tcp", &mesosv1.CheckInfo{Type: mesosv1.CheckInfo_TCP.Enum(), Tcp: &mesosv1.CheckInfo_Tcp{Port: new(uint32(port))}}), func(s *mesosv1.CheckStatusInfo) bool { return s.GetTcp().GetSucceeded() }},
 		{check("c-command", &mesosv1.CheckInfo{Type: mesosv1.CheckInfo_COMMAND.Enum(), Command: &mesosv1.CheckInfo_Command{Command: command("exit 9")}}), func(s *mesosv1.CheckStatusInfo) bool { return s.GetCommand().GetExitCode() == 9 }},
 	} {
 		id := c.task.GetTaskId().GetValue()

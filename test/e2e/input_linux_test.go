@@ -56,9 +56,9 @@ func TestABodyThatIsTooLargeIsRefused(t *testing.T) {
 		encoding  string
 	}{
 		"announced":     {"/api/v1/scheduler", "application/json", bytes.NewReader(make([]byte, 65<<20)), 65 << 20, ""},
-		"in chunks":     {"/api/v1/scheduler", "application/x-protobuf", ptr(zeros(64<<20 + 1)), -1, ""},
+		"in chunks":     {"/api/v1/scheduler", "application/x-protobuf", new(zeros(64<<20 + 1)), -1, ""},
 		"when unpacked": {"/api/v1/scheduler", "application/json", &bomb, int64(bomb.Len()), "gzip"},
-		"of a kill":     {"/pando/v1/kill", "application/json", ptr(zeros(64<<20 + 1)), -1, ""},
+		"of a kill":     {"/pando/v1/kill", "application/json", new(zeros(64<<20 + 1)), -1, ""},
 		"of a form":     {"/teardown", "application/x-www-form-urlencoded", strings.NewReader("frameworkId=" + strings.Repeat("a", 2<<20)), 2<<20 + 12, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -81,8 +81,6 @@ func TestABodyThatIsTooLargeIsRefused(t *testing.T) {
 		})
 	}
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // dialLink asks for the link as an agent does.
 func dialLink(t *testing.T, master string) (net.Conn, *bufio.Reader) {
@@ -116,7 +114,7 @@ func TestAMalformedLinkIsCutAndDisturbsNobody(t *testing.T) {
 		must(t, err)
 		return b
 	}
-	status, err := proto.Marshal(&mesosv1.TaskStatus{TaskId: &mesosv1.TaskID{Value: proto.String("steady")}, State: mesosv1.TaskState_TASK_FAILED.Enum(), Uuid: []byte("0123456789abcdef")})
+	status, err := proto.Marshal(&mesosv1.TaskStatus{TaskId: &mesosv1.TaskID{Value: new("steady")}, State: mesosv1.TaskState_TASK_FAILED.Enum(), Uuid: []byte("0123456789abcdef")})
 	must(t, err)
 	cases := map[string][]byte{
 		"no hello":                          frame(t, &link.Up{Pong: 1}),
@@ -129,10 +127,10 @@ func TestAMalformedLinkIsCutAndDisturbsNobody(t *testing.T) {
 		"a registration of garbage":         append(bytes.Clone(hello), frame(t, &link.Up{Register: &link.Register{AgentInfo: []byte{1, 2, 3}}})...),
 		"an update that cannot be read":     append(bytes.Clone(hello), frame(t, &link.Up{Updates: []*link.Update{{FrameworkId: f.s.FrameworkID(), Status: []byte{0xff}}}})...),
 		"a task that cannot be read": append(bytes.Clone(hello), frame(t, &link.Up{Register: &link.Register{
-			AgentInfo: info(&mesosv1.AgentInfo{Hostname: proto.String("h")}), Tasks: []*link.TaskReport{{TaskInfo: []byte{0xff}}},
+			AgentInfo: info(&mesosv1.AgentInfo{Hostname: new("h")}), Tasks: []*link.TaskReport{{TaskInfo: []byte{0xff}}},
 		}})...),
 		"a framework that cannot be read": append(bytes.Clone(hello), frame(t, &link.Up{Register: &link.Register{
-			AgentInfo: info(&mesosv1.AgentInfo{Hostname: proto.String("h")}), FrameworkInfos: [][]byte{{0xff}},
+			AgentInfo: info(&mesosv1.AgentInfo{Hostname: new("h")}), FrameworkInfos: [][]byte{{0xff}},
 		}})...),
 	}
 	for name, sent := range cases {
@@ -190,7 +188,7 @@ func TestReplayedAndMisdirectedCallsChangeNothing(t *testing.T) {
 	for _, id := range []string{"acked", "unknown"} {
 		must(t, f.s.Acknowledge(t.Context(), &mesosv1.TaskStatus{AgentId: agent, TaskId: &mesosv1.TaskID{Value: &id}, Uuid: []byte("0123456789abcdef")}))
 	}
-	err := f.s.Acknowledge(t.Context(), &mesosv1.TaskStatus{AgentId: agent, TaskId: &mesosv1.TaskID{Value: proto.String("acked")}, Uuid: []byte("short")})
+	err := f.s.Acknowledge(t.Context(), &mesosv1.TaskStatus{AgentId: agent, TaskId: &mesosv1.TaskID{Value: new("acked")}, Uuid: []byte("short")})
 	if err == nil || !strings.Contains(err.Error(), "uuid") {
 		t.Errorf("a uuid that is none: %v", err)
 	}
@@ -338,7 +336,7 @@ func TestGarbageLeavesNothingBehind(t *testing.T) {
 	hc := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
 	random := rand.New(rand.NewPCG(1, 2))
 	valid, err := proto.Marshal(&scheduler.Call{Type: scheduler.Call_SUBSCRIBE.Enum(), Subscribe: &scheduler.Call_Subscribe{
-		FrameworkInfo: &mesosv1.FrameworkInfo{User: proto.String("root"), Name: proto.String("garbage"), Roles: []string{"test"}},
+		FrameworkInfo: &mesosv1.FrameworkInfo{User: new("root"), Name: new("garbage"), Roles: []string{"test"}},
 	}})
 	must(t, err)
 	var wg sync.WaitGroup

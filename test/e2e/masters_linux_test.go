@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/pando-os/pando/client"
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/gen/mesosv1/scheduler"
@@ -207,7 +205,7 @@ func (c *crowd) settle() {
 		}
 		r := &scheduler.Call_Reconcile{}
 		for _, id := range open {
-			r.Tasks = append(r.Tasks, &scheduler.Call_Reconcile_Task{TaskId: &mesosv1.TaskID{Value: proto.String(id)}})
+			r.Tasks = append(r.Tasks, &scheduler.Call_Reconcile_Task{TaskId: &mesosv1.TaskID{Value: new(id)}})
 		}
 		err := c.s.Call(c.t.Context(), &scheduler.Call{Type: scheduler.Call_RECONCILE.Enum(), Reconcile: r})
 		time.Sleep(200 * time.Millisecond)
@@ -216,7 +214,7 @@ func (c *crowd) settle() {
 	wrote, err := os.ReadFile(c.log)
 	must(c.t, err)
 	runs := map[string]int{}
-	for _, id := range strings.Fields(string(wrote)) {
+	for id := range strings.FieldsSeq(string(wrote)) {
 		runs[id]++
 	}
 	ran := 0

@@ -275,8 +275,8 @@ func (n *node) cleanCgroups() {
 			}
 			return nil
 		})
-		for i := len(all) - 1; i >= 0; i-- {
-			if err := removeSoon(all[i]); err != nil {
+		for _, a := range slices.Backward(all) {
+			if err := removeSoon(a); err != nil {
 				n.t.Errorf("a cgroup stays: %v", err)
 			}
 		}

@@ -32,8 +32,10 @@ func TestAWebPageOfAnotherOriginGetsNothing(t *testing.T) {
 	hc := &http.Client{}
 	master, agent := "http://"+n.master, "http://"+n.agent
 
-	paths := []string{"/", "/state", "/state?jsonp=steal", "/master/state.json?jsonp=steal", "/tasks?jsonp=steal", "/flags", "/version", "/health", "/metrics", "/metrics/snapshot",
-		"/files/debug?jsonp=steal", "/files/read", "/redirect", "/nothing", "/api/v1/scheduler", "/pando/v1/kill", "/pando/v1/task", "/pando/v1/agent", "/teardown", "/logging/toggle"}
+	paths := []string{
+		"/", "/state", "/state?jsonp=steal", "/master/state.json?jsonp=steal", "/tasks?jsonp=steal", "/flags", "/version", "/health", "/metrics", "/metrics/snapshot",
+		"/files/debug?jsonp=steal", "/files/read", "/redirect", "/nothing", "/api/v1/scheduler", "/pando/v1/kill", "/pando/v1/task", "/pando/v1/agent", "/teardown", "/logging/toggle",
+	}
 	kill := `{"framework_id":"` + f.s.FrameworkID() + `","task_id":"watched"}`
 	bodies := map[string]string{ // what a form of a page can send without being asked
 		"application/x-www-form-urlencoded": "frameworkId=" + f.s.FrameworkID() + "&level=1&duration=10mins",

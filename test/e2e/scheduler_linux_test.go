@@ -71,7 +71,7 @@ func connect(t *testing.T, master string, opts ...options) *framework {
 		news: make(chan struct{}),
 	}
 	o := client.SchedulerOptions{Masters: []string{master}, SuppressedRoles: []string{"test"}, HTTP: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}, Framework: &mesosv1.FrameworkInfo{
-		Name: proto.String(t.Name()), User: proto.String(me(t)), Roles: []string{"test"}, FailoverTimeout: proto.Float64(3600),
+		Name: new(t.Name()), User: new(me(t)), Roles: []string{"test"}, FailoverTimeout: proto.Float64(3600),
 		Capabilities: []*mesosv1.FrameworkInfo_Capability{{Type: mesosv1.FrameworkInfo_Capability_MULTI_ROLE.Enum()}},
 	}}
 	for _, opt := range opts {
@@ -191,13 +191,13 @@ func task(id, shell string) *mesosv1.TaskInfo {
 	scalar := func(name string, v float64) *mesosv1.Resource {
 		return &mesosv1.Resource{
 			Name: &name, Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: &v},
-			AllocationInfo: &mesosv1.Resource_AllocationInfo{Role: proto.String("test")},
+			AllocationInfo: &mesosv1.Resource_AllocationInfo{Role: new("test")},
 		}
 	}
 	return &mesosv1.TaskInfo{
 		Name: &id, TaskId: &mesosv1.TaskID{Value: &id}, Resources: []*mesosv1.Resource{scalar("cpus", 0.1), scalar("mem", 32)},
 		Command: &mesosv1.CommandInfo{
-			Value: &shell, Environment: &mesosv1.Environment{Variables: []*mesosv1.Environment_Variable{{Name: proto.String(mark), Value: &id}}},
+			Value: &shell, Environment: &mesosv1.Environment{Variables: []*mesosv1.Environment_Variable{{Name: new(mark), Value: &id}}},
 		},
 		KillPolicy: &mesosv1.KillPolicy{GracePeriod: &mesosv1.DurationInfo{Nanoseconds: proto.Int64(int64(5 * time.Second))}},
 	}

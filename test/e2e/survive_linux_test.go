@@ -3,12 +3,11 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/gen/mesosv1/scheduler"
@@ -74,6 +73,7 @@ func TestTasksSurviveKill9(t *testing.T) {
 // survive kills the victim at a bad moment, lets things happen while it is away, starts it again, and looks what became
 // of the tasks. killAway says whether the master is there meanwhile to be asked to kill some.
 func survive(t *testing.T, prefix, master string, victim *node, killAway bool) {
+	t.Helper()
 	f := subscribe(t, master)
 	before := f.subscriptions()
 	files := fresh()
@@ -140,7 +140,7 @@ func survive(t *testing.T, prefix, master string, victim *node, killAway bool) {
 			f.mu.Unlock()
 			if !known {
 				err := f.s.Call(t.Context(), &scheduler.Call{Type: scheduler.Call_RECONCILE.Enum(), Reconcile: &scheduler.Call_Reconcile{
-					Tasks: []*scheduler.Call_Reconcile_Task{{TaskId: &mesosv1.TaskID{Value: proto.String(id)}}},
+					Tasks: []*scheduler.Call_Reconcile_Task{{TaskId: &mesosv1.TaskID{Value: new(id)}}},
 				}})
 				time.Sleep(100 * time.Millisecond)
 				return fmt.Errorf("%s is not known (%v)", id, err)
@@ -247,10 +247,5 @@ func first(all []process) process {
 }
 
 func contains(all []process, p process) bool {
-	for _, x := range all {
-		if x == p {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(all, p)
 }

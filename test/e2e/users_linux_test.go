@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/pando-os/pando/client"
 	"github.com/pando-os/pando/gen/mesosv1"
 )
@@ -61,11 +59,10 @@ func TestAnOrdinaryUserRunsTasksAsHimselfOnly(t *testing.T) {
 	f.end("good")
 	f.oneEnd("good", finished)
 
-	cmd := n.pando("run", "--master", n.master, "--", "id", "-u")
 	as := *n
 	as.user = "daemon"
 	must(t, os.Chmod(n.dir, 0o777)) // for the note of daemon's commands
-	cmd = as.pando("run", "--master", n.master, "--", "sh", "-c", "echo I am $(id -un)")
+	cmd := as.pando("run", "--master", n.master, "--", "sh", "-c", "echo I am $(id -un)")
 	if code, said := outcome(t, cmd); code != 0 || !strings.Contains(said, "I am daemon") {
 		t.Errorf("daemon's pando run: %d %s", code, said)
 	}
@@ -124,18 +121,18 @@ func TestAnOrdinaryUserSeesAndEndsHisOwnOnly(t *testing.T) {
 			t.Errorf("/pando/v1/task of %s: %d %s", x.id, got.status, got.body)
 		}
 		sandbox := "/frameworks/" + x.f.s.FrameworkID() + "/executors/" + x.id + "/runs/latest"
-		var real []string
+		var places []string
 		for _, pattern := range []string{"/agent/slaves/*" + sandbox} {
 			found, err := filepath.Glob(n.data() + pattern)
 			must(t, err)
-			real = append(real, found...)
+			places = append(places, found...)
 		}
-		if len(real) != 1 {
-			t.Fatalf("the sandbox of %s is at %v", x.id, real)
+		if len(places) != 1 {
+			t.Fatalf("the sandbox of %s is at %v", x.id, places)
 		}
-		to, err := filepath.EvalSymlinks(real[0])
+		to, err := filepath.EvalSymlinks(places[0])
 		must(t, err)
-		for _, p := range []string{sandbox, real[0], to} {
+		for _, p := range []string{sandbox, places[0], to} {
 			for _, what := range []string{"browse?path=" + p, "read?path=" + p + "/file", "download?path=" + p + "/file"} {
 				if got := ask(t, hc, http.MethodGet, agent+"/files/"+what, ""); got.status != http.StatusForbidden && got.status != http.StatusNotFound || strings.Contains(got.body, "secret\n") {
 					t.Errorf("/files/%s: %d %s", what, got.status, got.body)
@@ -150,7 +147,7 @@ func TestAnOrdinaryUserSeesAndEndsHisOwnOnly(t *testing.T) {
 			t.Errorf("tearing down the framework of %s: %d %s", x.id, got.status, got.body)
 		}
 		thief := connect(t, n.master, ofUser("nobody"), fromUID(nobody), func(o *client.SchedulerOptions) {
-			o.Framework.Id = &mesosv1.FrameworkID{Value: proto.String(x.f.s.FrameworkID())}
+			o.Framework.Id = &mesosv1.FrameworkID{Value: new(x.f.s.FrameworkID())}
 		})
 		<-thief.done
 		if !errors.As(thief.err, new(*client.RemovedError)) {

@@ -197,7 +197,7 @@ func TestATaskIsKilledExactlyWhenItsFailuresReachTheLimit(t *testing.T) {
 }
 
 func TestPlansHaveTheProtocolsDefaults(t *testing.T) {
-	h := &mesosv1.HealthCheck{Type: mesosv1.HealthCheck_COMMAND.Enum(), Command: &mesosv1.CommandInfo{Value: proto.String("exit 0")}}
+	h := &mesosv1.HealthCheck{Type: mesosv1.HealthCheck_COMMAND.Enum(), Command: &mesosv1.CommandInfo{Value: new("exit 0")}}
 	got, err := OfHealth(h)
 	if err != nil {
 		t.Fatal(err)
@@ -209,7 +209,7 @@ func TestPlansHaveTheProtocolsDefaults(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
-	c := &mesosv1.CheckInfo{Type: mesosv1.CheckInfo_HTTP.Enum(), Http: &mesosv1.CheckInfo_Http{Port: proto.Uint32(80), Path: proto.String("/x")}}
+	c := &mesosv1.CheckInfo{Type: mesosv1.CheckInfo_HTTP.Enum(), Http: &mesosv1.CheckInfo_Http{Port: proto.Uint32(80), Path: new("/x")}}
 	if got, err = OfCheck(c); err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +288,7 @@ func TestLookingAtATask(t *testing.T) {
 		case "/away":
 			http.Redirect(w, r, elsewhere.URL, http.StatusMovedPermanently)
 		case "/sick":
-			w.WriteHeader(503)
+			w.WriteHeader(http.StatusServiceUnavailable)
 		case "/hang":
 			select {
 			case <-hang:

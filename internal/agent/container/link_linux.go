@@ -80,7 +80,7 @@ func (l *link) dial(ctx context.Context) ([]wire.State, error) {
 		}
 		return nil, err
 	}
-	conn.SetDeadline(time.Now().Add(helloTime))
+	_ = conn.SetDeadline(time.Now().Add(helloTime)) // of a connection that is broken the greeting tells
 	err = wire.WriteFrame(conn, &wire.Message{Type: wire.Hello, Version: wire.Version})
 	var m *wire.Message
 	if err == nil {
@@ -93,7 +93,7 @@ func (l *link) dial(ctx context.Context) ([]wire.State, error) {
 		conn.Close()
 		return nil, fmt.Errorf("greet the shim %s: %w", l.name, err)
 	}
-	conn.SetDeadline(time.Time{})
+	_ = conn.SetDeadline(time.Time{}) // of a connection that is broken the reader tells
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -113,7 +113,7 @@ func (l *link) send(m *wire.Message) error {
 	if l.conn == nil {
 		return errors.New("the shim is not connected")
 	}
-	l.conn.SetWriteDeadline(time.Now().Add(sendTime))
+	_ = l.conn.SetWriteDeadline(time.Now().Add(sendTime)) // of a connection that is broken the write tells
 	err := wire.WriteFrame(l.conn, m)
 	if err != nil {
 		l.conn.Close()
@@ -233,7 +233,7 @@ func (l *link) failCalls() {
 	l.mu.Unlock()
 	for _, c := range calls {
 		if c.msg.Type == wire.Launch {
-			l.send(&wire.Message{Type: wire.Kill, ID: c.msg.Spec.ID})
+			_ = l.send(&wire.Message{Type: wire.Kill, ID: c.msg.Spec.ID}) // a shim that cannot be reached is dead, and its containers with it
 		}
 		c.reply <- nil
 	}

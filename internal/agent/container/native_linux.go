@@ -76,7 +76,7 @@ func Open(cfg Config) (*Native, error) {
 	}
 	// What whoever started us left open must not live on in shims: a pipe held by one would keep its reader waiting for as
 	// long as tasks run. All that Go opens is marked so already.
-	unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
+	_ = unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC) // a kernel before 5.11 cannot, and it only spares a wait
 	n := &Native{
 		cfg:   cfg,
 		log:   cfg.Log,
@@ -209,12 +209,12 @@ func (n *Native) abandon(h *held) {
 	switch {
 	case h.exited:
 		n.drop(h)
-		n.unrecord(h.link, id)
+		_ = n.unrecord(h.link, id) // what stays is found and forgotten by the next agent
 	case !h.launching && h.state.PID == 0: // it was refused meanwhile
 		n.drop(h)
 	}
 	n.mu.Unlock()
-	n.Kill(id, 0)
+	_ = n.Kill(id, 0) // it returns none
 }
 
 // drop forgets a container and frees its place. n.mu is held.
@@ -250,7 +250,7 @@ func (n *Native) Kill(id string, grace time.Duration) error {
 	l := h.link
 	n.mu.Unlock()
 	// Whatever goes wrong is the connection's: then the kill is repeated once it is made again, or the shim is dead.
-	l.send(&wire.Message{Type: wire.Kill, ID: id, Grace: int64(max(grace, 0))})
+	_ = l.send(&wire.Message{Type: wire.Kill, ID: id, Grace: int64(max(grace, 0))})
 	return nil
 }
 

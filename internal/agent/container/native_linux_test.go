@@ -155,7 +155,7 @@ func BenchmarkStartToClean(b *testing.B) {
 			close(work)
 			wg.Wait()
 			b.StopTimer()
-			quit(b, c, n)
+			quit(b, n)
 			b.ReportMetric(float64((cpuTime()-before).Microseconds())/float64(b.N)/1000, "cpu-ms/op")
 		})
 	}
@@ -172,13 +172,14 @@ func cpuTime() time.Duration {
 	return sum
 }
 
-func quit(tb testing.TB, c *cage, n *container.Native) {
+func quit(tb testing.TB, n *container.Native) {
 	tb.Helper()
 	n.QuitShims(tb)
 }
 
 func TestNativeKeepsTheContractOfContainers(t *testing.T) {
 	containertest.Suite(t, func(t *testing.T) containertest.Rig {
+		t.Helper()
 		c := newCage(t)
 		return containertest.Rig{
 			Open: func() container.Runtime { return c.open() },

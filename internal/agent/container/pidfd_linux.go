@@ -23,7 +23,7 @@ const (
 // pidfdExit reads a wait status off a descriptor; false when the process has not been reaped yet or the kernel is older.
 func pidfdExit(fd int) (uint32, bool) {
 	info := pidfdInfo{mask: pidfdInfoExit}
-	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), uintptr(pidfdGetInfo), uintptr(unsafe.Pointer(&info)))
+	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), pidfdGetInfo, uintptr(unsafe.Pointer(&info)))
 	return uint32(info.exit), e == 0 && info.mask&pidfdInfoExit != 0
 }
 

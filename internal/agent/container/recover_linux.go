@@ -135,7 +135,7 @@ func (l *link) bury(st wire.State, pidfd int) wire.State {
 	}
 	oom := l.n.cfg.Cgroup.Plan(st.ID, cgroup.Limits{}).OOMFile
 	for end := time.Now().Add(buryTime); host.Alive(int(st.PID), st.Ticks) && time.Now().Before(end); time.Sleep(time.Millisecond) {
-		unix.Kill(int(st.PID), unix.SIGKILL)
+		_ = unix.Kill(int(st.PID), unix.SIGKILL) // it may be gone
 	}
 	st.OOM = cgroup.OOMKills(oom) > 0
 	if err := cgroup.Destroy(st.Cgroups, buryTime); err != nil {
@@ -152,14 +152,14 @@ func (l *link) bury(st wire.State, pidfd int) wire.State {
 	if err != nil {
 		l.n.log.Error("cannot record an exit", "container", st.ID, "error", err)
 	}
-	os.Remove(filepath.Join(l.dir, st.ID+runSuffix))
+	_ = os.Remove(filepath.Join(l.dir, st.ID+runSuffix)) // the exit beside it counts first
 	return st
 }
 
 // tidy removes a dead shim's directory once no record is in it.
 func (l *link) tidy() {
 	if len(l.records()) == 0 {
-		os.RemoveAll(l.dir)
+		_ = os.RemoveAll(l.dir) // the next start tidies again
 	}
 }
 
@@ -182,11 +182,11 @@ func (n *Native) exited(l *link, st wire.State) {
 	h := n.held[st.ID]
 	switch {
 	case h == nil: // its launch was given up
-		n.unrecord(l, st.ID)
+		_ = n.unrecord(l, st.ID) // what stays is found and forgotten by the next agent
 	case h.exited:
 	case h.abandoned:
 		n.drop(h)
-		n.unrecord(l, st.ID)
+		_ = n.unrecord(l, st.ID) // what stays is found and forgotten by the next agent
 	default:
 		n.tell(h, st)
 	}
@@ -229,7 +229,7 @@ func (n *Native) reconcile(l *link, states []wire.State) {
 			continue
 		}
 		if !h.killBy.IsZero() {
-			l.send(&wire.Message{Type: wire.Kill, ID: id, Grace: int64(max(0, time.Until(h.killBy)))})
+			_ = l.send(&wire.Message{Type: wire.Kill, ID: id, Grace: int64(max(0, time.Until(h.killBy)))}) // a lost connection brings us here again
 		}
 	}
 }
@@ -252,17 +252,17 @@ func (n *Native) shimDied(l *link) {
 	for _, h := range mine {
 		if h.launching { // its caller is told by failCalls; what there is of it goes
 			if st, ok := readRecord(filepath.Join(l.dir, h.state.ID+runSuffix)); ok {
-				unix.Kill(int(st.PID), unix.SIGKILL)
-				os.Remove(filepath.Join(l.dir, h.state.ID+runSuffix))
+				_ = unix.Kill(int(st.PID), unix.SIGKILL)                  // it may be gone
+				_ = os.Remove(filepath.Join(l.dir, h.state.ID+runSuffix)) // as in bury
 			}
-			cgroup.Destroy(h.state.Cgroups, buryTime)
+			_ = cgroup.Destroy(h.state.Cgroups, buryTime) // a leftover is looked for at the next start
 			continue
 		}
 		st := l.bury(h.state, h.pidfd)
 		n.mu.Lock()
 		if h.abandoned {
 			n.drop(h)
-			n.unrecord(l, st.ID)
+			_ = n.unrecord(l, st.ID) // what stays is found and forgotten by the next agent
 		} else if !h.exited {
 			n.tell(h, st)
 		}
@@ -288,7 +288,7 @@ func (n *Native) trim(now time.Time) {
 		}
 		if idle++; idle > n.cfg.Spare && now.Sub(l.idleSince) > idleKeep {
 			l.quitting = true
-			n.tasks.Go(func() { l.send(&wire.Message{Type: wire.Quit}) })
+			n.tasks.Go(func() { _ = l.send(&wire.Message{Type: wire.Quit}) }) // one that is gone need not go
 		}
 	}
 }

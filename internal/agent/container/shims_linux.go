@@ -80,7 +80,7 @@ func (n *Native) startShim() error {
 	}
 	err := l.spawn()
 	if err != nil {
-		os.RemoveAll(l.dir)
+		_ = os.RemoveAll(l.dir) // the start failed already; a leftover is tidied by the next agent
 		return fmt.Errorf("start the launcher %s: %w", n.cfg.Launcher, err)
 	}
 	n.mu.Lock()
@@ -120,7 +120,7 @@ func (l *link) spawn() error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(l.n.cfg.Launcher, "shim")
+	cmd := exec.Command(l.n.cfg.Launcher, "shim") //nolint:noctx // it is meant to outlive us
 	cmd.Dir = l.dir
 	// Two threads at work suffice for a few containers, and the heap stays small: its state is a few kilobytes.
 	cmd.Env = []string{"GOMAXPROCS=2", "GOGC=50"}
@@ -131,13 +131,13 @@ func (l *link) spawn() error {
 		return err
 	}
 	// Reaps it if we outlive it. Nobody waits for this goroutine: the shim is meant to outlive us.
-	go cmd.Wait()
+	go func() { _ = cmd.Wait() }() // how it ended is told by its socket
 	// Ours must go first: while we hold the socket too, a dead shim would look alive.
 	socket.Close()
 	listener.Close()
 	_, err = l.dial(l.n.context())
 	if err != nil {
-		cmd.Process.Kill()
+		_ = cmd.Process.Kill() // it may be gone
 	}
 	return err
 }

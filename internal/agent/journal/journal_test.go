@@ -81,7 +81,7 @@ func TestTruncationAtEveryOffsetLosesOnlyTheTail(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n := range len(whole) {
+	for n := range whole {
 		cut := filepath.Join(dir, fmt.Sprint(n))
 		if err := os.WriteFile(cut, whole[:n], 0o600); err != nil {
 			t.Fatal(err)
@@ -111,7 +111,7 @@ func TestAFlippedByteLosesOnlyItsRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n := range len(whole) {
+	for n := range whole {
 		bad := bytes.Clone(whole)
 		bad[n] ^= 0x55
 		flipped := filepath.Join(dir, fmt.Sprint(n))

@@ -40,7 +40,7 @@ func claim(dataDir string) (*pidFile, error) {
 		return nil, fmt.Errorf("--data-dir: %w", err)
 	}
 	// A command that only looks holds the lock for a moment, so one refusal is none.
-	for try := 0; try < 10; try++ {
+	for range 10 {
 		if err = lockFile(f); err == nil {
 			break
 		}

@@ -3,8 +3,8 @@ package nodes
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -38,7 +38,7 @@ type report struct {
 	RSSAfter       float64 `json:"rss_after_mib"`
 }
 
-func simulate(version string) *cobra.Command {
+func simulate() *cobra.Command {
 	var agents, tasks, inFlight, perOffer, connections int
 	var encoding, resources string
 	var life, idle time.Duration
@@ -72,7 +72,7 @@ launches tasks through the scheduler API, each update acknowledged by a request 
 		defer stop()
 		rep := report{Agents: agents, Tasks: tasks, Encoding: encoding, RSSBefore: rss(pid)}
 		fl := fleet.New(fleet.Config{
-			Master: addr, Agents: agents, Resources: l, Life: life, Dialing: 32, Clock: clock.Real(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+			Master: addr, Agents: agents, Resources: l, Life: life, Dialing: 32, Clock: clock.Real(), Log: slog.New(slog.DiscardHandler),
 		})
 		begun, cpu := time.Now(), host.CPUTime(pid)
 		done := make(chan struct{})
@@ -170,7 +170,7 @@ func ownMaster(ctx context.Context) (addr string, pid int, stop func(), err erro
 		time.Sleep(20 * time.Millisecond)
 	}
 	stop()
-	return "", 0, nil, fmt.Errorf("the master did not start within ten seconds")
+	return "", 0, nil, errors.New("the master did not start within ten seconds")
 }
 
 // rss is a process's resident memory in MiB.

@@ -26,7 +26,7 @@ func background(cmd *cobra.Command, args []string, out *os.File, log string, off
 	if err != nil {
 		return err
 	}
-	c := exec.Command(self, args...)
+	c := exec.Command(self, args...) //nolint:noctx // it is meant to outlive us
 	c.Stdout, c.Stderr = out, out
 	c.Dir = "/"
 	if wd, err := os.Getwd(); err == nil {

@@ -23,7 +23,7 @@ import (
 
 // Commands are the commands of nodes. version is of this build.
 func Commands(version string) []*cobra.Command {
-	return []*cobra.Command{up(version), down(), status(), master(version), agent(version), simulate(version)}
+	return []*cobra.Command{up(version), down(), status(), master(version), agent(version), simulate()}
 }
 
 // defaultDataDir is where a node keeps its state when nobody says otherwise.
@@ -109,12 +109,12 @@ func logFlag(cmd *cobra.Command) *string {
 
 // run brings a node up in the foreground, says where to go next, and waits for Ctrl-C.
 func run(cmd *cobra.Command, cfg node.Config, level string, withMaster, withAgent bool) error {
-	var min slog.Level
-	if err := min.UnmarshalText([]byte(level)); err != nil {
+	var least slog.Level
+	if err := least.UnmarshalText([]byte(level)); err != nil {
 		return fmt.Errorf("--log: %q is not debug, info, warn or error", level)
 	}
 	cfg.LogLevel = new(slog.LevelVar)
-	cfg.LogLevel.Set(min)
+	cfg.LogLevel.Set(least)
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: cfg.LogLevel}))
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -173,7 +173,9 @@ func waitOrLeave(ctx context.Context, n *node.Node, withAgent bool) error {
 	case <-leave:
 	}
 	cancel()
-	<-ended
+	if err := <-ended; err != nil {
+		return err
+	}
 	return n.Leave(ctx)
 }
 

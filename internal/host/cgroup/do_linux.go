@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -64,10 +65,8 @@ func (s *System) Prepare(name string) *Parent {
 func delegate(dir, name, controller string) error {
 	at := dir
 	for _, part := range append([]string{""}, strings.Split(name, "/")...) {
-		if part != "" {
-			at += "/" + part
-		}
-		if have, err := os.ReadFile(at + "/cgroup.subtree_control"); err == nil && hasWord(string(have), controller) {
+		at = path.Join(at, part)
+		if have, err := os.ReadFile(at + "/cgroup.subtree_control"); err == nil && slices.Contains(strings.Fields(string(have)), controller) {
 			continue
 		}
 		if err := write(at+"/cgroup.subtree_control", "+"+controller); err != nil {
@@ -75,15 +74,6 @@ func delegate(dir, name, controller string) error {
 		}
 	}
 	return nil
-}
-
-func hasWord(s, word string) bool {
-	for _, w := range strings.Fields(s) {
-		if w == word {
-			return true
-		}
-	}
-	return false
 }
 
 // Remove deletes the parent's own directories, which must be empty of containers, and those above that nobody else uses.
@@ -95,7 +85,7 @@ func (p *Parent) Remove() error {
 			continue
 		}
 		for up := path.Dir(p.name); up != "."; up = path.Dir(up) {
-			unix.Rmdir(strings.TrimSuffix(d, p.name) + up)
+			_ = unix.Rmdir(strings.TrimSuffix(d, p.name) + up) // refused while somebody uses it
 		}
 	}
 	return errors.Join(errs...)
@@ -133,7 +123,7 @@ func (p Plan) Create() error {
 	}
 	if err != nil {
 		for _, g := range p.Groups[:made] {
-			unix.Rmdir(g.Dir)
+			_ = unix.Rmdir(g.Dir) // the first error is the one to tell
 		}
 	}
 	return err
@@ -177,14 +167,14 @@ func Procs(dir string) []int {
 // the pids controller is present it is forbidden to fork first.
 func Kill(dirs []string) {
 	for _, d := range dirs {
-		write(d+"/pids.max", "0") // only one hierarchy has it; a refusal costs nothing
+		_ = write(d+"/pids.max", "0") // only one hierarchy has it; a refusal costs nothing
 	}
 	for _, d := range dirs {
 		if write(d+"/cgroup.kill", "1") == nil {
 			continue
 		}
 		for _, pid := range Procs(d) {
-			unix.Kill(pid, unix.SIGKILL)
+			_ = unix.Kill(pid, unix.SIGKILL) // it may be gone
 		}
 	}
 }

@@ -27,6 +27,7 @@ type town struct {
 }
 
 func newTown(tb testing.TB) *town {
+	tb.Helper()
 	now := machine.Now{Mono: time.Second, Wall: 1_700_000_000e9}
 	cfg := cluster.Defaults()
 	cfg.MasterID, cfg.Started = "7f8cc1a3-58b7-4b27-8d5c-f8a8e5a4b4a1", now.Wall-1e9
@@ -87,9 +88,10 @@ func must[T any](v T, err error) T {
 func (t *town) subscribe(stream int, user string) {
 	t.tb.Helper()
 	info := &mesosv1.FrameworkInfo{
-		User: &user, Name: proto.String("watched"), Roles: []string{"probe"}, WebuiUrl: proto.String("http://127.0.0.1:1/"),
+		User: &user, Name: new("watched"), Roles: []string{"probe"}, WebuiUrl: new("http://127.0.0.1:1/"),
 		Capabilities: []*mesosv1.FrameworkInfo_Capability{
-			{Type: mesosv1.FrameworkInfo_Capability_MULTI_ROLE.Enum()}, {Type: mesosv1.FrameworkInfo_Capability_PARTITION_AWARE.Enum()},
+			{Type: mesosv1.FrameworkInfo_Capability_MULTI_ROLE.Enum()},
+			{Type: mesosv1.FrameworkInfo_Capability_PARTITION_AWARE.Enum()},
 			{Type: mesosv1.FrameworkInfo_Capability_RESERVATION_REFINEMENT.Enum()},
 		},
 	}
@@ -106,7 +108,7 @@ func taskInfo(id, agent string) *mesosv1.TaskInfo {
 	return &mesosv1.TaskInfo{
 		Name: &id, TaskId: &mesosv1.TaskID{Value: &id}, AgentId: &mesosv1.AgentID{Value: &agent},
 		Resources: []*mesosv1.Resource{scalar("cpus", 0.1), scalar("mem", 32)},
-		Command:   &mesosv1.CommandInfo{Value: proto.String("sleep 300")},
+		Command:   &mesosv1.CommandInfo{Value: new("sleep 300")},
 	}
 }
 
@@ -131,9 +133,9 @@ func (t *town) launch(stream int, offer *cluster.Offer, tasks ...*mesosv1.TaskIn
 func (t *town) update(conn, stream int, framework, agent, task string, state mesosv1.TaskState) {
 	t.tb.Helper()
 	rest := must(proto.MarshalOptions{AllowPartial: true}.Marshal(&mesosv1.TaskStatus{ContainerStatus: &mesosv1.ContainerStatus{
-		ContainerId: &mesosv1.ContainerID{Value: proto.String("0b1b5a4e-8d43-4a15-9c3b-0d6f7a0f2f11")},
+		ContainerId: &mesosv1.ContainerID{Value: new("0b1b5a4e-8d43-4a15-9c3b-0d6f7a0f2f11")},
 		NetworkInfos: []*mesosv1.NetworkInfo{{IpAddresses: []*mesosv1.NetworkInfo_IPAddress{{
-			Protocol: mesosv1.NetworkInfo_IPv4.Enum(), IpAddress: proto.String("127.0.0.1"),
+			Protocol: mesosv1.NetworkInfo_IPv4.Enum(), IpAddress: new("127.0.0.1"),
 		}}}},
 	}}))
 	t.now.Wall += int64(time.Millisecond)
@@ -147,6 +149,7 @@ func (t *town) update(conn, stream int, framework, agent, task string, state mes
 
 // recordedScene is the cluster that the original was asked about.
 func recordedScene(tb testing.TB) *town {
+	tb.Helper()
 	t := newTown(tb)
 	t.agent(1)
 	t.subscribe(1, "root")
@@ -156,10 +159,10 @@ func recordedScene(tb testing.TB) *town {
 	}
 	f, a := t.ids[0], t.agents[0]
 	runs := taskInfo("runs", a)
-	runs.Labels = &mesosv1.Labels{Labels: []*mesosv1.Label{{Key: proto.String("a"), Value: proto.String("b")}}}
+	runs.Labels = &mesosv1.Labels{Labels: []*mesosv1.Label{{Key: new("a"), Value: new("b")}}}
 	runs.Discovery = &mesosv1.DiscoveryInfo{
-		Visibility: mesosv1.DiscoveryInfo_CLUSTER.Enum(), Name: proto.String("disc"),
-		Ports: &mesosv1.Ports{Ports: []*mesosv1.Port{{Number: proto.Uint32(80), Name: proto.String("http"), Protocol: proto.String("tcp")}}},
+		Visibility: mesosv1.DiscoveryInfo_CLUSTER.Enum(), Name: new("disc"),
+		Ports: &mesosv1.Ports{Ports: []*mesosv1.Port{{Number: proto.Uint32(80), Name: new("http"), Protocol: new("tcp")}}},
 	}
 	runs.Container = &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_MESOS.Enum()}
 	t.launch(1, t.offers[0], taskInfo("done", a), runs)
@@ -167,8 +170,11 @@ func recordedScene(tb testing.TB) *town {
 		task  string
 		state mesosv1.TaskState
 	}{
-		{"done", mesosv1.TaskState_TASK_STARTING}, {"done", mesosv1.TaskState_TASK_RUNNING}, {"done", mesosv1.TaskState_TASK_FINISHED},
-		{"runs", mesosv1.TaskState_TASK_STARTING}, {"runs", mesosv1.TaskState_TASK_RUNNING},
+		{"done", mesosv1.TaskState_TASK_STARTING},
+		{"done", mesosv1.TaskState_TASK_RUNNING},
+		{"done", mesosv1.TaskState_TASK_FINISHED},
+		{"runs", mesosv1.TaskState_TASK_STARTING},
+		{"runs", mesosv1.TaskState_TASK_RUNNING},
 	} {
 		t.update(1, 1, f, a, u.task, u.state)
 	}

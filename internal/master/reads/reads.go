@@ -13,7 +13,7 @@ import (
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
-	"github.com/pando-os/pando/mesos/v0"
+	v0 "github.com/pando-os/pando/mesos/v0"
 )
 
 // About is what a master says of itself.

@@ -310,6 +310,7 @@ func TestWhatIsAwayIsShownInItsPlace(t *testing.T) {
 
 // bigView is 10,000 tasks on 1,000 agents.
 func bigView(tb testing.TB) *cluster.View {
+	tb.Helper()
 	town := newTown(tb)
 	for i := range 1000 {
 		town.agent(i + 1)

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/pando-os/pando/internal/core/cluster"
-	"github.com/pando-os/pando/mesos/v0"
+	v0 "github.com/pando-os/pando/mesos/v0"
 )
 
 // role is what is shown of one.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/fault"
-	"github.com/pando-os/pando/mesos/v0"
+	v0 "github.com/pando-os/pando/mesos/v0"
 )
 
 // defaultLimit is how many tasks /tasks gives to who does not say.

@@ -25,20 +25,20 @@ import (
 
 func TestWhatIsWritten(t *testing.T) {
 	for want, m := range map[string]proto.Message{
-		`{"user":"u","name":"n","failover_timeout":0.0,"checkpoint":false}`: &mesosv1.FrameworkInfo{User: proto.String("u"), Name: proto.String("n")},
+		`{"user":"u","name":"n","failover_timeout":0.0,"checkpoint":false}`: &mesosv1.FrameworkInfo{User: new("u"), Name: new("n")},
 		`{"refuse_seconds":5.0}`:                                   &mesosv1.Filters{},
-		`{"refuse_seconds":1e30}`:                                  &mesosv1.Filters{RefuseSeconds: proto.Float64(1e30)},
+		`{"refuse_seconds":1e30}`:                                  &mesosv1.Filters{RefuseSeconds: new(1e30)},
 		`{"nanoseconds":9223372036854775807}`:                      &mesosv1.TimeInfo{Nanoseconds: proto.Int64(math.MaxInt64)},
 		`{"begin":0,"end":18446744073709551615}`:                   &mesosv1.Value_Range{Begin: proto.Uint64(0), End: proto.Uint64(math.MaxUint64)},
 		`{"value":"//7+"}`:                                         &mesosv1.UUID{Value: []byte{255, 254, 254}},
-		`{"value":"Infinity"}`:                                     &mesosv1.Value_Scalar{Value: proto.Float64(math.Inf(1))},
+		`{"value":"Infinity"}`:                                     &mesosv1.Value_Scalar{Value: new(math.Inf(1))},
 		`{"max_grace_period":{"nanoseconds":1},"mark_gone":false}`: &mesosv1.DrainConfig{MaxGracePeriod: &mesosv1.DurationInfo{Nanoseconds: proto.Int64(1)}},
 		`{"type":"SCALAR"}`:                                        &mesosv1.Resource{Type: mesosv1.Value_SCALAR.Enum()},
-		`{"name":"n","type":"TEXT"}`:                               &mesosv1.Attribute{Name: proto.String("n"), Type: mesosv1.Value_TEXT.Enum()},
-		`{"name":"x"}`:                                             &mesosv1.Attribute{Name: proto.String("x"), Type: mesosv1.Value_Type(99).Enum()},
+		`{"name":"n","type":"TEXT"}`:                               &mesosv1.Attribute{Name: new("n"), Type: mesosv1.Value_TEXT.Enum()},
+		`{"name":"x"}`:                                             &mesosv1.Attribute{Name: new("x"), Type: mesosv1.Value_Type(99).Enum()},
 		`{}`:                                                       &mesosv1.Labels{},
-		`{"quantities":{"a":{"value":1.0},"b":{"value":0.5}}}`:     &mesosv1.OfferFilters_ResourceQuantities{Quantities: map[string]*mesosv1.Value_Scalar{"b": {Value: proto.Float64(0.5)}, "a": {Value: proto.Float64(1)}}},
-		`{"value":"tab\t \"quote\" \\ \u0001 \u001F é ` + "\x7f/\"}": &mesosv1.TaskID{Value: proto.String("tab\t \"quote\" \\ \x01 \x1f é \x7f/")},
+		`{"quantities":{"a":{"value":1.0},"b":{"value":0.5}}}`:     &mesosv1.OfferFilters_ResourceQuantities{Quantities: map[string]*mesosv1.Value_Scalar{"b": {Value: new(0.5)}, "a": {Value: proto.Float64(1)}}},
+		`{"value":"tab\t \"quote\" \\ \u0001 \u001F é ` + "\x7f/\"}": &mesosv1.TaskID{Value: new("tab\t \"quote\" \\ \x01 \x1f é \x7f/")},
 	} {
 		got, err := AppendJSON(nil, m)
 		if err != nil || string(got) != want {
@@ -74,11 +74,11 @@ func TestDoubles(t *testing.T) {
 
 func TestWhatIsRead(t *testing.T) {
 	for text, want := range map[string]proto.Message{
-		` {"value" : "x", "more": [1, {"a": null}, "b", true, false, -1.5e+3]} `: &mesosv1.TaskID{Value: proto.String("x")},
-		`{"value":"a","value":"b"}`:                  &mesosv1.TaskID{Value: proto.String("b")},
-		`{"value":"\u00e9\ud83d\ude00\ud800\n\/"}`:   &mesosv1.TaskID{Value: proto.String("é😀\uFFFD\n/")},
-		`{"refuse_seconds":"Infinity"}`:              &mesosv1.Filters{RefuseSeconds: proto.Float64(math.Inf(1))},
-		`{"refuse_seconds":"1.5"}`:                   &mesosv1.Filters{RefuseSeconds: proto.Float64(1.5)},
+		` {"value" : "x", "more": [1, {"a": null}, "b", true, false, -1.5e+3]} `: &mesosv1.TaskID{Value: new("x")},
+		`{"value":"a","value":"b"}`:                  &mesosv1.TaskID{Value: new("b")},
+		`{"value":"\u00e9\ud83d\ude00\ud800\n\/"}`:   &mesosv1.TaskID{Value: new("é😀\uFFFD\n/")},
+		`{"refuse_seconds":"Infinity"}`:              &mesosv1.Filters{RefuseSeconds: new(math.Inf(1))},
+		`{"refuse_seconds":"1.5"}`:                   &mesosv1.Filters{RefuseSeconds: new(1.5)},
 		`{"refuse_seconds":null}`:                    &mesosv1.Filters{},
 		`{"refuse_seconds":1,"refuse_seconds":null}`: &mesosv1.Filters{},
 		`{"nanoseconds":"-12"}`:                      &mesosv1.TimeInfo{Nanoseconds: proto.Int64(-12)},
@@ -86,7 +86,7 @@ func TestWhatIsRead(t *testing.T) {
 		`{"begin":18446744073709551615,"end":0}`:     &mesosv1.Value_Range{Begin: proto.Uint64(math.MaxUint64), End: proto.Uint64(0)},
 		`{"type":"NO_SUCH_TYPE"}`:                    &mesosv1.FrameworkInfo_Capability{},
 		`{"type":"MULTI_ROLE"}`:                      &mesosv1.FrameworkInfo_Capability{Type: mesosv1.FrameworkInfo_Capability_MULTI_ROLE.Enum()},
-		`{"labels":[null,{"key":"k"},null]}`:         &mesosv1.Labels{Labels: []*mesosv1.Label{{Key: proto.String("k")}}},
+		`{"labels":[null,{"key":"k"},null]}`:         &mesosv1.Labels{Labels: []*mesosv1.Label{{Key: new("k")}}},
 		`{"quantities":{"a":{"value":1},"b":null}}`:  &mesosv1.OfferFilters_ResourceQuantities{Quantities: map[string]*mesosv1.Value_Scalar{"a": {Value: proto.Float64(1)}}},
 		`{"role_constraints":{"":{}}}`:               &scheduler.OfferConstraints{RoleConstraints: map[string]*scheduler.OfferConstraints_RoleConstraints{"": {}}},
 	} {
@@ -255,14 +255,14 @@ func equalJSON(t rapid.TB, a, b []byte) bool {
 }
 
 func TestCheckRequiredNamesThePath(t *testing.T) {
-	m := &scheduler.Call{Accept: &scheduler.Call_Accept{OfferIds: []*mesosv1.OfferID{{Value: proto.String("a")}, {}}}}
+	m := &scheduler.Call{Accept: &scheduler.Call_Accept{OfferIds: []*mesosv1.OfferID{{Value: new("a")}, {}}}}
 	if err := CheckRequired(m); err == nil || !strings.HasPrefix(err.Error(), "accept.offer_ids[1].value: ") {
 		t.Error(err)
 	}
 	if err := CheckRequired(&scheduler.Call{}); err != nil {
 		t.Error(err)
 	}
-	f := &mesosv1.TaskInfo{Name: proto.String(""), TaskId: &mesosv1.TaskID{Value: proto.String("")}, AgentId: &mesosv1.AgentID{Value: proto.String("")}, Limits: map[string]*mesosv1.Value_Scalar{"cpus": {}}}
+	f := &mesosv1.TaskInfo{Name: new(""), TaskId: &mesosv1.TaskID{Value: new("")}, AgentId: &mesosv1.AgentID{Value: new("")}, Limits: map[string]*mesosv1.Value_Scalar{"cpus": {}}}
 	if err := CheckRequired(f); err == nil || !strings.HasPrefix(err.Error(), "limits.cpus.value: ") {
 		t.Error(err)
 	}

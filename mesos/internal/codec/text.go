@@ -7,6 +7,7 @@ package codec
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -103,10 +104,8 @@ func AppendDouble(dst []byte, f float64) []byte {
 	}
 	start := len(dst)
 	dst = strconv.AppendFloat(dst, f, 'f', -1, 64)
-	for _, c := range dst[start:] {
-		if c == '.' {
-			return dst
-		}
+	if slices.Contains(dst[start:], '.') {
+		return dst
 	}
 	return append(dst, '.', '0')
 }
@@ -134,10 +133,11 @@ func appendExponent(dst []byte, f float64) []byte {
 			continue
 		}
 		out, in := i+1, i+1
-		if dst[in] == '-' {
+		switch dst[in] {
+		case '-':
 			out++
 			in++
-		} else if dst[in] == '+' {
+		case '+':
 			in++
 		}
 		for in < len(dst)-1 && dst[in] == '0' {

@@ -23,6 +23,7 @@ type Rig struct {
 
 // Suite holds a Runtime to its contract.
 func Suite(t *testing.T, machine func(*testing.T) Rig) {
+	t.Helper()
 	for _, c := range []struct {
 		name string
 		run  func(*rig)

@@ -9,7 +9,7 @@ import (
 )
 
 func TestFakeKeepsTheContractOfContainers(t *testing.T) {
-	containertest.Suite(t, func(t *testing.T) containertest.Rig {
+	containertest.Suite(t, func(*testing.T) containertest.Rig {
 		m := fake.NewMachine(nil)
 		return containertest.Rig{
 			Open:    func() container.Runtime { return m.Open() },

@@ -56,7 +56,7 @@ func Install(dir string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("write out the launcher: %w", err)
 	}
-	defer os.Remove(tmp.Name())
+	defer func() { _ = os.Remove(tmp.Name()) }() // renamed already, unless something failed
 	_, err = tmp.Write(content)
 	err = errors.Join(err, tmp.Chmod(0o755), tmp.Close())
 	if err == nil {

@@ -145,7 +145,7 @@ func (s *shim) start(b *box) (ch *child, f *failure) {
 		if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 			return nil, fail(wire.KindSystem, "make a pipe", err)
 		}
-		unix.SetNonblock(p[0], true)
+		_ = unix.SetNonblock(p[0], true) // fails for a bad descriptor only
 		b.pipes[i], ends[i] = os.NewFile(uintptr(p[0]), name), p[1]
 	}
 	if ch, f = fork(s.null, ends[0], ends[1]); f != nil {
@@ -186,10 +186,10 @@ func (b *box) signal(sig unix.Signal) {
 		signalSession(int(b.state.PID), nil, sig)
 		return
 	}
-	unix.Kill(int(b.state.PID), sig) // it may not have joined yet
+	_ = unix.Kill(int(b.state.PID), sig) // it may not have joined yet
 	for _, pid := range cgroup.Procs(b.state.Cgroups[0]) {
 		if pid != int(b.state.PID) {
-			unix.Kill(pid, sig)
+			_ = unix.Kill(pid, sig) // it may be gone
 		}
 	}
 }
@@ -246,7 +246,7 @@ func (s *shim) advance(b *box) {
 		if b.drainBy.IsZero() {
 			b.drainBy = now.Add(drainTime)
 			for _, p := range b.pipes {
-				p.SetReadDeadline(b.drainBy)
+				_ = p.SetReadDeadline(b.drainBy) // a closed one is drained
 			}
 		}
 		return
@@ -314,7 +314,7 @@ func (s *shim) end(b *box) {
 	}
 	delete(s.boxes, b.spec.ID)
 	if !b.born {
-		unix.Unlink(b.spec.ID + runSuffix)
+		_ = unix.Unlink(b.spec.ID + runSuffix) // an exit beside it counts first
 		if s.conns[b.conn] {
 			refuse(b.conn, b.seq, b.failed)
 		}
@@ -322,7 +322,7 @@ func (s *shim) end(b *box) {
 	}
 	b.state.Exited = true
 	save(b.spec.ID+exitSuffix, &b.state)
-	unix.Unlink(b.spec.ID + runSuffix)
+	_ = unix.Unlink(b.spec.ID + runSuffix) // an exit beside it counts first
 	for c := range s.conns {
 		c.send(&wire.Message{Type: wire.Exited, States: []wire.State{b.state}})
 	}
@@ -343,7 +343,7 @@ func save(name string, st *wire.State) {
 		err = unix.Rename(tmp, name)
 	}
 	if err != nil {
-		os.Stderr.WriteString("pando-launcher shim: write " + name + ": " + err.Error() + "\n")
+		_, _ = os.Stderr.WriteString("pando-launcher shim: write " + name + ": " + err.Error() + "\n") // there is nobody else to tell
 	}
 }
 

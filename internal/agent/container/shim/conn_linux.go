@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"errors"
 	"io"
 	"os"
 	"time"
@@ -23,7 +24,7 @@ const outbox = 1024
 
 // accept takes agents on, without package net: a UNIX socket needs two system calls.
 func (s *shim) accept(fd int) {
-	unix.SetNonblock(fd, true)
+	_ = unix.SetNonblock(fd, true) // fails for a bad descriptor only, which the next line tells
 	l := os.NewFile(uintptr(fd), "listener")
 	raw, err := l.SyscallConn()
 	if err != nil {
@@ -69,8 +70,8 @@ func (s *shim) read(c *conn) {
 	for {
 		m, err := wire.ReadFrame(c.file)
 		if err != nil {
-			if err != io.EOF {
-				os.Stderr.WriteString("pando-launcher shim: lost an agent: " + err.Error() + "\n")
+			if !errors.Is(err, io.EOF) {
+				_, _ = os.Stderr.WriteString("pando-launcher shim: lost an agent: " + err.Error() + "\n") // there is nobody else to tell
 			}
 			s.events <- func() { s.drop(c) }
 			return

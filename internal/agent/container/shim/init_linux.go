@@ -39,7 +39,7 @@ func Init() int {
 		return 111
 	}
 	f := become(m.Spec, up)
-	wire.WriteFrame(up, &wire.Message{Type: wire.Refused, Kind: f.kind, Text: f.text})
+	_ = wire.WriteFrame(up, &wire.Message{Type: wire.Refused, Kind: f.kind, Text: f.text}) // a shim that is gone needs no answer
 	return 111
 }
 
@@ -51,7 +51,7 @@ func become(s *wire.Spec, up *os.File) *failure {
 		return fail(wire.KindCgroup, "join cgroup", err)
 	}
 	if b, err := os.ReadFile(oomScore); err == nil && len(b) > 0 && b[0] == '-' { // the shim's, see Main
-		os.WriteFile(oomScore, []byte("0"), 0)
+		_ = os.WriteFile(oomScore, []byte("0"), 0) // raising is always allowed
 	}
 	path, f := lookPath(s)
 	if f != nil {
@@ -62,8 +62,8 @@ func become(s *wire.Spec, up *os.File) *failure {
 	}
 	if s.SetUser {
 		// A program that opens /dev/stdout anew needs to own the pipe behind it.
-		unix.Fchown(1, int(s.UID), int(s.GID))
-		unix.Fchown(2, int(s.UID), int(s.GID))
+		_ = unix.Fchown(1, int(s.UID), int(s.GID)) // without it the program can still write to what it was given
+		_ = unix.Fchown(2, int(s.UID), int(s.GID)) // as above
 	}
 	if err := wire.WriteFrame(up, &wire.Message{Type: wire.Ready}); err != nil {
 		return fail(wire.KindSystem, "tell the shim", err)
@@ -143,7 +143,7 @@ func takeIdentity(s *wire.Spec) *failure {
 		bounding = s.Effective // whoever names what is to be effective does not want more to come back
 	}
 	if bounding != nil {
-		for c := uintptr(0); c < 64; c++ {
+		for c := range uintptr(64) {
 			if has, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0); err != nil || has == 0 {
 				if err != nil {
 					break // past the last capability this kernel knows
@@ -217,7 +217,7 @@ func setCaps(mask uint64) *failure {
 	if err := unix.Capset(&h, &d[0]); err != nil {
 		return fail(wire.KindCaps, "set capabilities (the agent may lack some of them)", err)
 	}
-	for c := uintptr(0); c < 64; c++ {
+	for c := range uintptr(64) {
 		if mask&(1<<c) == 0 {
 			continue
 		}

@@ -30,7 +30,7 @@ func (l *logFile) open() error {
 	if err == nil {
 		l.fd, l.size = fd, 0
 		if l.uid >= 0 {
-			unix.Fchown(fd, l.uid, l.gid)
+			_ = unix.Fchown(fd, l.uid, l.gid) // the task can read it all the same
 		}
 		return nil
 	}
@@ -107,14 +107,14 @@ func (l *logFile) rotate() {
 		return l.name + "." + strconv.FormatInt(i, 10)
 	}
 	if l.keep <= 0 {
-		unix.Unlinkat(l.dir, l.name, 0)
+		_ = unix.Unlinkat(l.dir, l.name, 0) // of one that stays the open below tells
 	}
 	for i := l.keep; i > 0; i-- {
-		unix.Renameat(l.dir, name(i-1), l.dir, name(i))
+		_ = unix.Renameat(l.dir, name(i-1), l.dir, name(i)) // there may not be so many yet
 	}
 	if l.open() != nil { // the task was faster with a file of that name
-		unix.Unlinkat(l.dir, l.name, 0)
-		l.open()
+		_ = unix.Unlinkat(l.dir, l.name, 0) // of one that stays the open below tells
+		_ = l.open()                        // what then has no file is counted as lost
 	}
 }
 

@@ -40,7 +40,7 @@ func fork(null, stdout, stderr int) (*child, *failure) {
 		unix.Close(pair[0])
 		return nil, fail(wire.KindSystem, "start a process", err)
 	}
-	unix.SetNonblock(pair[0], true)
+	_ = unix.SetNonblock(pair[0], true) // fails for a bad descriptor only
 	return &child{pid: pid, ticks: startTicks(pid), up: os.NewFile(uintptr(pair[0]), "child")}, nil
 }
 
@@ -96,10 +96,10 @@ func signalSession(pid int, candidates []int, sig unix.Signal) {
 			continue
 		}
 		if sid, err := unix.Getsid(p); err == nil && sid == pid {
-			unix.Kill(p, sig)
+			_ = unix.Kill(p, sig) // it may be gone
 		}
 	}
-	unix.Kill(pid, sig)
+	_ = unix.Kill(pid, sig) // as above
 }
 
 func everyone() []int {

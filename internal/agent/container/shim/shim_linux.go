@@ -39,13 +39,13 @@ func Main() int {
 	unix.CloseOnExec(3)
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		os.Stderr.WriteString("pando-launcher shim: open /dev/null: " + err.Error() + "\n")
+		_, _ = os.Stderr.WriteString("pando-launcher shim: open /dev/null: " + err.Error() + "\n") // there is nobody else to tell
 		return 71
 	}
 	// Orphans of a container come to us, so that they are reaped and its cgroup can go.
-	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) // every kernel since 3.4 can
 	// The machine's own shortage of memory should cost one task, not all that share this shim. Refused to the unprivileged.
-	os.WriteFile(oomScore, []byte("-900"), 0)
+	_ = os.WriteFile(oomScore, []byte("-900"), 0)
 	unix.Umask(0o022)
 	s := &shim{
 		events: make(chan func(), 64),
@@ -107,15 +107,15 @@ func (s *shim) leave(now time.Time) bool {
 	for c := range s.conns {
 		c.drain()
 	}
-	unix.Unlink("sock")
+	_ = unix.Unlink("sock") // nobody answers there any more, which tells as much
 	left := false
 	entries, _ := os.ReadDir(".")
 	for _, e := range entries {
 		left = left || strings.HasSuffix(e.Name(), exitSuffix)
 	}
 	if wd, err := os.Getwd(); err == nil && !left {
-		unix.Unlink("log")
-		os.Remove(wd)
+		_ = unix.Unlink("log") // the directory then stays, and the agent tidies it
+		_ = os.Remove(wd)      // as above
 	}
 	return true
 }
