@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // slaves are the ids of the agents that a master shows.
@@ -85,14 +86,16 @@ func TestAnAgentThatIsNotWhatItWasDoesNotStart(t *testing.T) {
 	if now := processesOf(t)["stays"]; fmt.Sprint(now) != fmt.Sprint(ran) {
 		t.Errorf("the task ran as %v and runs as %v", ran, now)
 	}
-	must(t, eventuallyKilled(f, "stays"))
+	eventually(t, "the task's end", func() error { // a kill that comes before its agent is back is of no task
+		f.mu.Lock()
+		all := f.statuses["stays"]
+		f.mu.Unlock()
+		if terminal(all[len(all)-1]) {
+			return nil
+		}
+		err := f.kill("stays")
+		time.Sleep(100 * time.Millisecond)
+		return fmt.Errorf("it has not ended (%v)", err)
+	})
 	f.oneEnd("stays", killed)
-}
-
-// eventuallyKilled kills a task as soon as its scheduler is subscribed again.
-func eventuallyKilled(f *framework, id string) error {
-	f.resubscribed(1)
-	err := f.kill(id)
-	f.end(id)
-	return err
 }
