@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	crand "crypto/rand"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -50,6 +51,10 @@ type Agent struct {
 
 	links atomic.Uint64 // numbers them
 
+	left    chan struct{} // closed when the agent leaves and nothing of its tasks is here any more
+	goodbye chan struct{} // closed when the link ended over which it said goodbye
+	parting sync.Once     // closes goodbye
+
 	files sandbox.Files // what /files shows; it has a lock of its own
 
 	mu       sync.Mutex // guards the rest
@@ -57,6 +62,7 @@ type Agent struct {
 	cancels  map[string]context.CancelFunc // of launches, by container
 	watchers map[string]context.CancelFunc // of checks, by container
 	master   string                        // host name of the leader
+	summoned string                        // host:port of a master that says it leads, to be tried next
 	base     context.Context               // of all work; ends with Run
 }
 
@@ -64,10 +70,14 @@ type workLoop = loop.Loop[workload.In, workload.Record, workload.Msg, workload.W
 
 // Open reads the journal in the work directory and makes an agent of it that does nothing yet.
 func Open(cfg Config, deps Deps) (*Agent, error) {
+	if cfg.Reconfiguration == "" {
+		cfg.Reconfiguration = PolicyEqual
+	}
 	a := &Agent{
 		cfg: cfg, deps: deps, started: deps.Clock.Now(), compactAt: compactAt,
 		launches: make(chan struct{}, max(cfg.Launches, 1)),
 		cancels:  map[string]context.CancelFunc{}, watchers: map[string]context.CancelFunc{},
+		left: make(chan struct{}), goodbye: make(chan struct{}),
 	}
 	a.wire = agentlink.Agent{Info: a.info, IP: cfg.IP, Version: cfg.Version, Unsupported: unsupported}
 	dir := filepath.Join(cfg.WorkDir, "meta")
@@ -92,6 +102,14 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 	if damage.Torn > 0 {
 		deps.Log.Info("the end of the journal was cut off by a crash and is dropped", "journal", path, "bytes", damage.Torn)
 	}
+	kept, err := a.identify(records)
+	if err == nil && len(kept) < len(records) {
+		err = j.Replace(nil)
+	}
+	if err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	records = kept
 	var seed [32]byte
 	if _, err := crand.Read(seed[:]); err != nil {
 		return nil, fmt.Errorf("seed: %w", err)
@@ -110,8 +128,10 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 }
 
 // Run finds the containers that are there, connects to the master and works until the context ends. Tasks go on after it.
+// When a master says that the agent must end, its tasks end first, and the error says why.
 func (a *Agent) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, end := context.WithCancelCause(ctx)
+	cancel := func() { end(nil) }
 	defer cancel()
 	looking := a.deps.Clock.Now().Mono
 	found, err := a.deps.Runtime.Recover(ctx)
@@ -135,7 +155,11 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	a.work.Go(func() { a.exits(ctx) })
-	a.work.Go(func() { a.connect(ctx) })
+	a.work.Go(func() {
+		if why := a.connect(ctx); why != nil && a.vacate(ctx) == nil {
+			end(why)
+		}
+	})
 	a.work.Go(func() { a.collect(ctx) })
 	err = a.loop.Run(ctx)
 	cancel()
@@ -147,6 +171,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.work.Wait()
 	if cerr := a.journal.Close(); err == nil {
 		err = cerr
+	}
+	if why, ok := errors.AsType[*dismissal](context.Cause(ctx)); ok && err == nil {
+		err = why
 	}
 	return err
 }
@@ -238,6 +265,9 @@ func (a *Agent) Send(messages []workload.Msg) {
 		if m.Link != l.id {
 			continue
 		}
+		if m.Unregister {
+			l.goodbye.Store(true)
+		}
 		if m.Refuse != "" {
 			l.close()
 			return
@@ -269,6 +299,8 @@ func (a *Agent) Do(work []workload.Work) {
 			})
 		case w.Watch != nil:
 			a.watch(w.Watch)
+		case w.Left:
+			close(a.left)
 		case w.Forget != "":
 			id := w.Forget
 			a.unwatch(id)
@@ -297,7 +329,7 @@ func (a *Agent) Tell(_ machine.Now, facts []workload.Fact) {
 		f := &facts[i]
 		a.counts.count(f)
 		switch f.Kind {
-		case workload.FactRegistered, workload.FactReregistered, workload.FactUnlinked:
+		case workload.FactRegistered, workload.FactReregistered, workload.FactUnlinked, workload.FactLeaving:
 			a.deps.Log.Info(f.Kind.String(), "agent", f.Text)
 		case workload.FactLeaderRefused, workload.FactOrphanDestroyed:
 			a.deps.Log.Warn(f.Kind.String(), "container", f.Container, "why", f.Text)

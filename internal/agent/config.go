@@ -24,6 +24,10 @@ type Config struct {
 	WorkDir    string
 	Resources  resource.List
 	Attributes []*mesosv1.Attribute
+	// Reconfiguration says what may differ from what the agent was when it registered last; empty: nothing.
+	Reconfiguration Policy
+	// AnyPort says that the port was left to the system, so that another one is no difference.
+	AnyPort bool
 	// Strict refuses to start from a damaged journal; otherwise what cannot be read is lost.
 	Strict bool
 	// Boot is the machine's boot id.

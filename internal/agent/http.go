@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/host"
 	"github.com/pando-os/pando/internal/serve"
 	"github.com/pando-os/pando/mesos"
@@ -19,6 +20,7 @@ func (a *Agent) Handler() http.Handler {
 		rd, who := a.reader(r)
 		shared.JSON(w, r, rd.view, who.User, func() []byte { return rd.state(nil) })
 	})
+	mux.Exact(agentlink.SummonsPath, a.serveSummons)
 	mux.Handle("/containers", a.serveContainers)
 	mux.Handle("/monitor/statistics", a.serveStatistics)
 	fixed := func(path string, body []byte) {
@@ -51,6 +53,7 @@ func (a *Agent) settings() []byte {
 		"gc_delay": mesos.FormatDuration(c.GCDelay), "gc_disk_headroom": strconv.FormatFloat(c.GCHeadroom, 'f', -1, 64),
 		"executor_shutdown_grace_period": mesos.FormatDuration(c.ShutdownGrace), "recovery_timeout": mesos.FormatDuration(c.RecoveryTimeout),
 		"switch_user": strconv.FormatBool(c.SwitchUser), "strict": strconv.FormatBool(c.Strict),
+		"reconfiguration_policy": string(c.Reconfiguration),
 	}, c.Flags)
 }
 

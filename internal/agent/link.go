@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -35,18 +36,21 @@ type masterLink struct {
 	out   *loop.Outbox[any]
 	seq   uint64 // of the last Up; the outbox's goroutine owns it
 	buf   []byte // for frames; the reader owns it
+
+	epoch   uint64      // of the leader
+	goodbye atomic.Bool // it was said over this link
 }
 
-// connect keeps a link to the leading master, as long as the context lasts.
-func (a *Agent) connect(ctx context.Context) {
+// connect keeps a link to the leading master, as long as the context lasts and no master dismisses the agent.
+func (a *Agent) connect(ctx context.Context) *dismissal {
 	wait := backoffMin
 	session := uuid.NewString()
-	for next := 0; ctx.Err() == nil; next++ {
-		addr := a.cfg.Masters[next%len(a.cfg.Masters)]
+	for next := 0; ctx.Err() == nil && !a.parted(); next++ {
+		addr := a.next(next)
 		begun := a.deps.Clock.Now().Mono
 		err := a.follow(ctx, addr, session)
-		if ctx.Err() != nil {
-			return
+		if why, ok := errors.AsType[*dismissal](err); ok {
+			return why
 		}
 		if a.deps.Clock.Now().Mono-begun > backoffMax {
 			wait = backoffMin
@@ -55,6 +59,7 @@ func (a *Agent) connect(ctx context.Context) {
 		_ = clock.Sleep(ctx, a.deps.Clock, wait+rand.N(wait/2)) // the loop looks at ctx
 		wait = min(wait*2, backoffMax)
 	}
+	return nil
 }
 
 // follow connects to a master, or to the leader that it names, and serves the link until it ends.
@@ -93,12 +98,16 @@ func (a *Agent) serve(ctx context.Context, conn net.Conn, r *bufio.Reader, sessi
 		return errors.New("the master did not answer the hello")
 	}
 	a.mu.Lock()
+	l.epoch = first.GetEpoch()
 	a.link, a.master = l, w.GetMasterHostname()
 	a.mu.Unlock()
 	defer func() {
 		a.mu.Lock()
 		a.link = nil
 		a.mu.Unlock()
+		if l.goodbye.Load() {
+			a.parting.Do(func() { close(a.goodbye) })
+		}
 		_ = a.loop.Put(context.WithoutCancel(ctx), &workload.Unlinked{}) // a loop that has ended needs no word of it
 	}()
 	if err := a.loop.Put(ctx, &workload.Linked{Link: l.id, Epoch: first.GetEpoch()}); err != nil {
@@ -114,7 +123,7 @@ func (a *Agent) serve(ctx context.Context, conn net.Conn, r *bufio.Reader, sessi
 			return fmt.Errorf("an order of epoch %d over the link of epoch %d", d.GetEpoch(), first.GetEpoch())
 		}
 		if d.GetShutdown() != "" {
-			return a.told(d.GetShutdown())
+			return &dismissal{d.GetShutdown()}
 		}
 		if d.GetPing() != 0 {
 			l.out.Send(agentlink.Pong(d.GetPing()), 16)
@@ -131,7 +140,7 @@ func (a *Agent) serve(ctx context.Context, conn net.Conn, r *bufio.Reader, sessi
 	}
 }
 
-// told is what comes of a master's word that this agent must not join.
+// told is what comes of the word of a master that cannot speak with this agent; another may.
 func (a *Agent) told(why string) error {
 	a.deps.Log.Error("the master refuses this agent", "why", why)
 	return errors.New(why)

@@ -64,6 +64,9 @@ func (a *Agent) AppendUp(dst []byte, seq *uint64, items []any) ([]byte, error) {
 				b := m.Update.Status.AppendProto(nil)
 				up.Updates = append(up.Updates, &link.Update{FrameworkId: m.Update.Framework, Status: b, LatestState: uint32(m.Update.Latest), Launch: m.Update.Launch})
 				size += len(b) + 64
+			case m.Unregister:
+				up.Unregister = true
+				size++
 			case m.State != nil:
 				up.States = append(up.States, &link.State{
 					FrameworkId: m.State.Framework, TaskId: m.State.Task, State: uint32(m.State.State), Launch: m.State.Launch,

@@ -15,6 +15,7 @@ import (
 // Handler answers everything that a master is asked.
 func (m *Master) Handler() http.Handler {
 	mux := &serve.Mux{Prefixes: []string{"master"}}
+	mux.Exact("/api/v1", m.serveOperator)
 	mux.Exact("/api/v1/scheduler", m.serveScheduler)
 	mux.Exact(agentlink.Path, m.serveLink)
 	mux.Exact("/pando/v1/kill", m.serveKill)
@@ -112,15 +113,7 @@ func (m *Master) serveTeardown(w http.ResponseWriter, r *http.Request) {
 		serve.Fail(w, http.StatusBadRequest, "The form must have the field frameworkId.")
 		return
 	}
-	if !t.mayEnd(w, r, id) {
-		return
-	}
-	a, err := t.ask(r.Context(), func(c cluster.CallID) cluster.In { return &cluster.Teardown{Call: c, Framework: id} })
-	if err != nil {
-		t.unavailable(w, err)
-		return
-	}
-	answer(w, a)
+	t.teardown(w, r, id)
 }
 
 // mayEnd says whether the asking user may end what belongs to a framework.

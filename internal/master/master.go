@@ -165,10 +165,16 @@ func (m *Master) lead(ctx context.Context) error {
 	m.leader.Store(me)
 	m.term.Store(t)
 	m.deps.Log.Info("leading", "master", me.ID, "epoch", won.Epoch(), "agents_and_frameworks_recovered", len(records))
+	var summoning sync.WaitGroup
+	if !m.cfg.Alone { // whoever is alone with the store had no leader before that could be frozen
+		summoning.Go(func() { t.summon(ctx, me) })
+	}
 	err = t.loop.Run(ctx)
 	m.term.CompareAndSwap(t, nil)
 	m.leader.CompareAndSwap(me, nil)
 	t.end()
+	cancel(err)
+	summoning.Wait()
 	if err == nil {
 		err = context.Cause(ctx)
 	}

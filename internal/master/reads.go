@@ -1,6 +1,7 @@
 package master
 
 import (
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -111,8 +112,8 @@ func (m *Master) reader(w http.ResponseWriter, r *http.Request, about *reads.Abo
 	return rd, who
 }
 
-// about gathers what does not change while the master runs.
-func (m *Master) about() *reads.About {
+// flags are the settings by the original's names, and what was set.
+func (m *Master) flags() map[string]string {
 	book := &m.cfg.Book
 	flags := map[string]string{
 		"agent_ping_timeout":                mesos.FormatDuration(book.PingInterval),
@@ -130,9 +131,15 @@ func (m *Master) about() *reads.About {
 	if m.cfg.Cluster != "" {
 		flags["cluster"] = m.cfg.Cluster
 	}
+	maps.Copy(flags, m.cfg.Flags)
+	return flags
+}
+
+// about gathers what does not change while the master runs.
+func (m *Master) about() *reads.About {
 	a := &reads.About{
 		PID: m.pid(), Hostname: m.cfg.Hostname, Cluster: m.cfg.Cluster, Port: m.cfg.Port,
-		Build: serve.Build(MesosVersion), Flags: serve.Settings(flags, m.cfg.Flags), Weights: book.Allocation.Weights,
+		Build: serve.Build(MesosVersion), Flags: serve.Settings(m.flags()), Weights: m.cfg.Book.Allocation.Weights,
 	}
 	for _, c := range m.masterInfo("").GetCapabilities() {
 		a.Capabilities = append(a.Capabilities, c.GetType().String())

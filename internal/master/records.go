@@ -123,6 +123,8 @@ func (t *term) Save(ctx context.Context, records []cluster.Record) error {
 			put(store.Put(frameworks+r.Framework.Spec.ID, v))
 		case r.Forget != "":
 			put(store.Delete(frameworks + r.Forget))
+		case r.ForgetAgent != "":
+			put(store.Delete(agentsKey + r.ForgetAgent))
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)

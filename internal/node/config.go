@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/pando-os/pando/internal/agent"
 	"github.com/pando-os/pando/internal/core/allocator"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/mesos"
@@ -37,6 +38,8 @@ type Config struct {
 
 	// Resources and Attributes describe the machine, in the original's syntax; what is not named is detected.
 	Resources, Attributes, DefaultRole string
+	// Reconfiguration is equal, additive or any: how the agent may differ from what it was.
+	Reconfiguration string
 	// Strict refuses to start from a damaged journal.
 	Strict bool
 	// CPUQuota makes a task's cpus a hard limit.
@@ -72,7 +75,7 @@ func Defaults() Config {
 	b := cluster.Defaults()
 	return Config{
 		IP: "127.0.0.1", MasterPort: 5050, AgentPort: 5051, Store: "embedded", Strict: true, SwitchUser: os.Geteuid() == 0,
-		DefaultRole: "*", GCDelay: 7 * 24 * time.Hour, GCHeadroom: 0.1,
+		DefaultRole: "*", Reconfiguration: string(agent.PolicyEqual), GCDelay: 7 * 24 * time.Hour, GCHeadroom: 0.1,
 		MinAllocatable:     "cpus:0.01|mem:32",
 		AllocationInterval: b.AllocationInterval, PingTimeout: b.PingInterval, PingMisses: b.PingMisses,
 		ReregisterTimeout: b.ReregisterTimeout, LeaseTTL: 10 * time.Second, EventBacklog: 64 << 20,
@@ -116,6 +119,9 @@ func (c *Config) check() error {
 		if p.port < 0 || p.port > 65535 {
 			return fmt.Errorf("%s: %d is not a port", p.flag, p.port)
 		}
+	}
+	if err := agent.Policy(c.Reconfiguration).Check(); err != nil {
+		return fmt.Errorf("--reconfiguration-policy: %w", err)
 	}
 	if c.AllocationInterval <= 0 {
 		return fmt.Errorf("--allocation-interval: %s is not a positive duration", c.AllocationInterval)

@@ -56,14 +56,15 @@ type Node struct {
 	log   *slog.Logger
 	clock clock.Clock
 
-	store  store.Store
-	master *master.Master
-	agent  *agent.Agent
-	native *container.Native
-	ready  Ready
-	errs   chan error
-	stops  []func() // in the order of starting
-	cancel context.CancelFunc
+	store   store.Store
+	master  *master.Master
+	agent   *agent.Agent
+	native  *container.Native
+	ready   Ready
+	anyPort bool // of the agent
+	errs    chan error
+	stops   []func() // in the order of starting
+	cancel  context.CancelFunc
 }
 
 // Start brings up a master, an agent, or both, and returns when they work.
@@ -103,7 +104,7 @@ func (n *Node) start(ctx context.Context, withMaster, withAgent bool) error {
 		if al, err = n.listen(ctx, n.cfg.AgentPort, "--agent-port"); err != nil {
 			return err
 		}
-		n.cfg.AgentPort = port(al)
+		n.anyPort, n.cfg.AgentPort = n.cfg.AgentPort == 0, port(al)
 		n.ready.Agent = al.Addr().String()
 		return n.startAgent(ctx, al)
 	}
@@ -129,6 +130,14 @@ func (n *Node) Tasks() int {
 		return 0
 	}
 	return n.agent.Tasks()
+}
+
+// Leave takes the node's agent out of its cluster for good, with all of its tasks. The node is to be stopped then.
+func (n *Node) Leave(ctx context.Context) error {
+	if n.agent == nil {
+		return nil
+	}
+	return n.agent.Leave(ctx)
 }
 
 // Stop ends everything in the reverse order of starting. Tasks go on.
@@ -340,7 +349,8 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 	work := filepath.Join(n.cfg.DataDir, "agent")
 	n.agent, err = agent.Open(agent.Config{
 		Masters: n.cfg.Masters, Hostname: n.cfg.Hostname, IP: n.cfg.IP, Port: n.cfg.AgentPort, WorkDir: work,
-		Resources: resources, Attributes: attributes, Strict: n.cfg.Strict, Boot: boot, Launches: 2 * runtime.NumCPU(),
+		Resources: resources, Attributes: attributes,
+		Reconfiguration: agent.Policy(n.cfg.Reconfiguration), AnyPort: n.anyPort, Strict: n.cfg.Strict, Boot: boot, Launches: 2 * runtime.NumCPU(),
 		Quota: n.cfg.CPUQuota, ShutdownGrace: n.cfg.ShutdownGrace, RecoveryTimeout: n.cfg.RecoveryTimeout,
 		GCDelay: n.cfg.GCDelay, GCHeadroom: n.cfg.GCHeadroom, Isolation: isolation(lacks),
 		SwitchUser: n.cfg.SwitchUser, AnyUser: n.cfg.TrustLoopback || n.cfg.Insecure, Flags: n.cfg.AgentFlags, Version: master.MesosVersion, Book: workload.Defaults(),

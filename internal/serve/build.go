@@ -8,12 +8,31 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/pando-os/pando/gen/mesosv1"
 	v0 "github.com/pando-os/pando/mesos/v0"
 )
 
 // Build gives the members that /version and the states begin with, as JSON without braces: the version of the original
 // whose behaviour this is, and when the program's sources were committed (when its file was written, where it does not know).
 func Build(version string) []byte {
+	made := committed()
+	b := strconv.AppendQuote([]byte(`"version":`), version)
+	b = strconv.AppendQuote(append(b, `,"build_date":`...), made.Format(time.DateTime))
+	b = strconv.AppendInt(append(b, `,"build_time":`...), made.Unix(), 10)
+	return append(b, `.0,"build_user":"pando"`...)
+}
+
+// VersionInfo says the same in the words of the v1 APIs.
+func VersionInfo(version string) *mesosv1.VersionInfo {
+	made := committed()
+	return &mesosv1.VersionInfo{
+		Version: &version, BuildDate: new(made.Format(time.DateTime)), BuildTime: new(float64(made.Unix())),
+		BuildUser: new("pando"),
+	}
+}
+
+// committed is when the program's sources were, or else when its file was written.
+func committed() time.Time {
 	made := time.Unix(0, 0).UTC()
 	if path, err := os.Executable(); err == nil {
 		if st, err := os.Stat(path); err == nil {
@@ -27,10 +46,7 @@ func Build(version string) []byte {
 			}
 		}
 	}
-	b := strconv.AppendQuote([]byte(`"version":`), version)
-	b = strconv.AppendQuote(append(b, `,"build_date":`...), made.Format(time.DateTime))
-	b = strconv.AppendInt(append(b, `,"build_time":`...), made.Unix(), 10)
-	return append(b, `.0,"build_user":"pando"`...)
+	return made
 }
 
 // Settings gives settings as a JSON object of strings, by name. Later ones take the place of earlier ones.

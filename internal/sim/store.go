@@ -30,6 +30,8 @@ func (s *store) commit(epoch uint64, records []cluster.Record) bool {
 			s.frameworks[r.Framework.Spec.ID] = r.Framework
 		case r.Forget != "":
 			delete(s.frameworks, r.Forget)
+		case r.ForgetAgent != "":
+			delete(s.agents, r.ForgetAgent)
 		}
 	}
 	return true

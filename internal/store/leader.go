@@ -20,9 +20,12 @@ type Election struct {
 	TTL time.Duration
 	// Usurp, when set, is asked about a leader that holds the key; true takes its place at once by compare-and-swap. It is right
 	// for a node that is alone with its store (its own dead leadership is all it can meet), and for a standby that knows the
-	// holder is dead. It is asked when a holder is first seen and again every quarter of TTL.
+	// holder is dead. It is asked when a holder is first seen and again every quarter of TTL, twice a second at least.
 	Usurp func(holder Pair) bool
 }
+
+// usurpEvery bounds how long a dead holder stands before somebody looks.
+const usurpEvery = 500 * time.Millisecond
 
 // Alone is the Usurp of a node whose lock on the data directory is leadership already.
 func Alone(Pair) bool { return true }
@@ -104,7 +107,7 @@ func (e *Election) await(ctx context.Context, s Store, lease Lease, holder Pair)
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if e.Usurp != nil {
-		watching, cancel = context.WithTimeout(watching, e.TTL/4)
+		watching, cancel = context.WithTimeout(watching, min(e.TTL/4, usurpEvery))
 		defer cancel()
 	}
 	changes := s.Watch(watching, e.Key, holder.Revision)

@@ -15,10 +15,11 @@ import (
 )
 
 // faulty are the recorded faults that this version can suffer; the others need what comes later: task groups, custom
-// executors, reservations, the operator's stream, agents that leave.
+// executors, reservations, the operator's settings.
 var faulty = []string{
-	"faults/scheduler_away", "faults/scheduler_gone", "faults/agent_killed", "faults/update_told_again",
-	"faults/task_lost_on_its_way", "faults/teardown_while_the_agent_is_away", "faults/master_killed",
+	"faults/scheduler_away", "faults/scheduler_gone", "faults/agent_killed", "faults/agent_killed_without_checkpoint",
+	"faults/update_told_again", "faults/task_lost_on_its_way", "faults/teardown_while_the_agent_is_away", "faults/agent_unreachable",
+	"faults/agent_leaves", "faults/agent_changed", "faults/agent_gone", "faults/master_killed", "faults/master_killed_framework_stays_away",
 }
 
 // control is the script that the probe calls to kill, stop, continue and start a part. The pid stands in the part's data
@@ -31,14 +32,27 @@ case $deed in
 kill) p=$(pid); kill -9 "$p"; while [ -e "/proc/$p" ] && ! grep -q '^State:.Z' "/proc/$p/status" 2>/dev/null; do sleep 0.02; done ;;
 stop) kill -STOP "$(pid)" ;;
 cont) kill -CONT "$(pid)" ;;
-start)
+leave) p=$(pid); kill -USR1 "$p"; while [ -e "/proc/$p" ] && ! grep -q '^State:.Z' "/proc/$p/status" 2>/dev/null; do sleep 0.02; done ;;
+start | start_more | start_other)
+  resources='cpus:4;mem:4096;disk:10000;ports:[31000-32000]' attributes='rack:r1;zone:z1;level:10' policy=equal
+  case $deed in
+  start_more) resources=cpus:6${resources#cpus:4} attributes+=';extra:yes' policy=additive ;;
+  start_other) attributes=rack:r2${attributes#rack:r1} ;;
+  esac
   rm -f "$dir/$part/pando.pid"
   case $part in
   master) args=(--master-port %[3]d --agent-ping-timeout 1s --max-agent-ping-timeouts 5 --hostname localhost --allocation-interval 500ms) ;;
-  agent) args=(--master 127.0.0.1:%[3]d --agent-port %[4]d --runtime-dir "$dir/run" --resources 'cpus:4;mem:4096;disk:10000;ports:[31000-32000]' --attributes 'rack:r1;zone:z1;level:10' --hostname localhost) ;;
+  agent) args=(--master 127.0.0.1:%[3]d --agent-port %[4]d --runtime-dir "$dir/run" --resources "$resources" --attributes "$attributes" --reconfiguration-policy "$policy" --hostname localhost) ;;
   esac
   setsid %[2]q "$part" --data-dir "$dir/$part" "${args[@]}" >>"$dir/$part.log" 2>&1 </dev/null &
-  for _ in $(seq 400); do grep -q '"ready": *true' "$dir/$part/pando.pid" 2>/dev/null && exit 0; sleep 0.05; done
+  if [ "$deed" = start_other ]; then # it refuses
+    ! wait $! && grep -q 'reconfiguration-policy' "$dir/$part.log" && exit 0; exit 1
+  fi
+  for _ in $(seq 400); do
+    grep -q '"ready": *true' "$dir/$part/pando.pid" 2>/dev/null && exit 0
+    kill -0 $! || { tail -n 1 "$dir/$part.log" | grep -q 'told this agent to end' && exit 0; break; } # it worked and is gone again
+    sleep 0.05
+  done
   echo "the $part does not start:" >&2; cat "$dir/$part.log" >&2; exit 1 ;;
 esac
 `
@@ -58,7 +72,7 @@ func apart(t *testing.T) (cluster, []string) {
 		if out, err := exec.CommandContext(t.Context(), script, part, "start").CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
-		for _, deed := range []string{"kill", "stop", "cont", "start"} {
+		for _, deed := range []string{"kill", "stop", "cont", "start", "leave", "start_more", "start_other"} {
 			env = append(env, fmt.Sprintf("PROBE_%s_%s=%s %s %s", strings.ToUpper(part), strings.ToUpper(deed), script, part, deed))
 		}
 	}

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -39,18 +41,40 @@ func probe(t *testing.T, c cluster, only string, env ...string) {
 		t.Fatalf("the probe ended without a report: %v\n%s", err, out)
 	}
 	differ := false
-	for _, v := range verdicts {
+	for i := range verdicts {
+		v := &verdicts[i]
+		differ = differ || len(v.Differences) > 0
+		v.Differences = slices.DeleteFunc(v.Differences, func(d []any) bool { return unreached(t, v.Case, d) })
 		t.Run(v.Case, func(t *testing.T) {
 			for _, d := range v.Differences {
 				line, _ := json.Marshal(d) // it came from JSON
 				t.Errorf("%s", line)
 			}
 		})
-		differ = differ || len(v.Differences) > 0
 	}
 	if len(verdicts) == 0 || err != nil && !differ {
 		t.Errorf("the probe is not content: %v\n%s", err, out)
 	}
+}
+
+// unreached says whether a difference is a step that the probe waited for in vain, and that is meant. The probe itself takes
+// deviations of answers alone.
+func unreached(t *testing.T, name string, difference []any) bool {
+	t.Helper()
+	if len(difference) < 2 || difference[1] != "not reached" {
+		return false
+	}
+	b, err := os.ReadFile("deviations.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	step := strings.ReplaceAll(fmt.Sprint(difference[0]), " ", "_")
+	for l := range strings.Lines(string(b)) {
+		if f := strings.Fields(l); len(f) > 2 && f[0] == name && strings.TrimSuffix(f[1], "*") == step {
+			return true
+		}
+	}
+	return false
 }
 
 func golden(t *testing.T) {

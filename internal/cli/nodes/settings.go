@@ -62,6 +62,7 @@ func settings(c *node.Config) []setting {
 		{"resources", "resources", forAgent, "resources of this machine, as cpus:4;mem:8192 (default: what is found)", &c.Resources},
 		{"attributes", "attributes", forAgent, "attributes of this machine, as rack:r1;zone:z2", &c.Attributes},
 		{"default-role", "default_role", forAgent, "role of resources that name none", &c.DefaultRole},
+		{"reconfiguration-policy", "reconfiguration_policy", forAgent, "how this machine may differ from what it was when it registered last: equal, additive or any", &c.Reconfiguration},
 		{"strict", "strict", forAgent, "refuse to start from a damaged journal; otherwise lose only what cannot be read", &c.Strict},
 		{"cgroups-enable-cfs", "cgroups_enable_cfs", forAgent, "make a task's cpus a hard limit and not only its share", &c.CPUQuota},
 		{"switch-user", "switch_user", forAgent, "run tasks as their users", &c.SwitchUser},

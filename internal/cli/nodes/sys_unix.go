@@ -15,6 +15,9 @@ import (
 
 func lockFile(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }
 
+// leaves are the signals that tell an agent to leave its cluster for good, as the original has it.
+var leaves = []os.Signal{syscall.SIGUSR1}
+
 func terminate(pid int) error { return syscall.Kill(pid, syscall.SIGTERM) }
 
 // background starts a process of its own session and waits until it works.

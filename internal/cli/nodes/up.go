@@ -3,6 +3,7 @@
 package nodes
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -144,7 +145,7 @@ func run(cmd *cobra.Command, cfg node.Config, level string, withMaster, withAgen
 		n.Stop()
 		return err
 	}
-	err = n.Wait(ctx)
+	err = waitOrLeave(ctx, n, withAgent)
 	stop() // a second Ctrl-C ends the process at once
 	tasks := n.Tasks()
 	n.Stop()
@@ -152,6 +153,30 @@ func run(cmd *cobra.Command, cfg node.Config, level string, withMaster, withAgen
 		fmt.Fprintf(cmd.OutOrStdout(), "\n%s on without the agent; the next start finds them. To end them instead: pando down --kill-tasks, while it is up.\n", count(tasks, "task goes", "tasks go"))
 	}
 	return err
+}
+
+// waitOrLeave waits for the node's end. A node with an agent that is told to leave has it unregister first, and its tasks end.
+func waitOrLeave(ctx context.Context, n *node.Node, withAgent bool) error {
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var leave chan os.Signal
+	if withAgent && len(leaves) > 0 {
+		leave = make(chan os.Signal, 1)
+		signal.Notify(leave, leaves...)
+		defer signal.Stop(leave)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- n.Wait(waiting) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-leave:
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		return err
+	}
+	return n.Leave(ctx)
 }
 
 // greet says what runs where, what is missing, and what to do next.

@@ -84,6 +84,7 @@ type agent struct {
 	Agent
 	index  int
 	free   resource.List
+	short  bool // more is held than there is: it came back with less than its tasks use
 	active bool
 	dirty  bool
 	held   []holding
@@ -134,13 +135,19 @@ func (a *Allocator) UpdateAgent(spec Agent) {
 	a.addTotal(g.Total, -1)
 	a.addTotal(spec.Total, 1)
 	g.Agent = spec
-	g.free = spec.Total
-	for _, h := range g.held {
-		g.free = g.free.Minus(h.what)
-	}
+	g.reckon()
 	a.filters -= len(g.filter)
 	g.filter = nil
 	a.touch(g)
+}
+
+// reckon finds what is free of an agent from what it has and what is held.
+func (g *agent) reckon() {
+	g.free, g.short = g.Total, false
+	for _, h := range g.held {
+		g.short = g.short || !g.free.Contains(h.what)
+		g.free = g.free.Minus(h.what)
+	}
 }
 
 // RemoveAgent forgets an agent and all that is held on it.
@@ -304,7 +311,11 @@ func (a *Allocator) Release(agentID, frameworkID, role string, what resource.Lis
 			break
 		}
 	}
-	g.free = g.free.Plus(what)
+	if g.short {
+		g.reckon()
+	} else {
+		g.free = g.free.Plus(what)
+	}
 	a.count(c, what, -1)
 	if refuseUntil > 0 {
 		a.addFilter(g, c, what, refuseUntil)
@@ -335,6 +346,7 @@ func (a *Allocator) touch(g *agent) {
 }
 
 func (a *Allocator) hold(g *agent, c *client, what resource.List) {
+	g.short = g.short || !g.free.Contains(what)
 	g.free = g.free.Minus(what)
 	a.count(c, what, 1)
 	for i := range g.held {

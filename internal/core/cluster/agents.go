@@ -29,7 +29,7 @@ func (b *Book) agentIs(in *AgentRegister, out *Out) (spec *AgentSpec, old *Agent
 	}
 	if old = findAgent(b.agents, spec.ID); old != nil && old.Mark == Gone {
 		out.Tell = append(out.Tell, Fact{Kind: FactAgentRefused, Agent: spec.ID, Reason: AgentMarkedGone})
-		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Shutdown{"this agent was marked gone; remove its work directory to let it join anew"}})
+		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Shutdown{goneWords}})
 		return nil, nil
 	}
 	if s := b.states[spec.ID]; s != nil && in.Links < s.links {
@@ -283,11 +283,10 @@ func (b *Book) agentLeave(in *AgentLeave, out *Out) {
 	}
 }
 
-// removeAgent forgets an agent whose tasks are lost for everybody.
+// removeAgent forgets an agent whose tasks are lost for everybody. Its state stays while this master leads: it still tells
+// what a slow connection brings late.
 func (b *Book) removeAgent(a *Agent, why string, out *Out) {
-	n := *a
-	n.Mark, n.Since, n.Connected, n.Recovered = Unreachable, b.now.Wall, false, false
-	b.detach(a, &n, out)
+	b.detach(a, nil, out)
 	state := b.states[a.Spec.ID]
 	for _, key := range b.tasksOn(state) {
 		t := findTask(b.tasks, key.Framework, key.Task)
@@ -310,7 +309,8 @@ func (b *Book) removeAgent(a *Agent, why string, out *Out) {
 	b.tellFailure(a.Spec.ID, out)
 }
 
-// detach takes a connected or recovered agent out of everything but the registry.
+// detach takes a connected or recovered agent out of everything but the registry, where it stands as n from now on; nil:
+// not at all.
 func (b *Book) detach(a, n *Agent, out *Out) {
 	state := b.states[a.Spec.ID]
 	for _, o := range slices.Clone(state.offers) {
@@ -327,6 +327,11 @@ func (b *Book) detach(a, n *Agent, out *Out) {
 		b.recoveredCount--
 	}
 	b.alloc.RemoveAgent(a.Spec.ID)
+	if n == nil {
+		b.agents.Delete(a)
+		out.Save = append(out.Save, Record{ForgetAgent: a.Spec.ID})
+		return
+	}
 	b.agents.Set(n)
 	out.Save = append(out.Save, Record{Agent: &AgentRecord{Spec: n.Spec, Mark: n.Mark, Since: n.Since, Registered: n.Registered}})
 }

@@ -237,6 +237,8 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 		b.message(in, out)
 	case *Teardown:
 		b.teardown(in, out)
+	case *MarkAgentGone:
+		b.markAgentGone(in, out)
 	default:
 		panic(fmt.Sprintf("cluster: an input of type %T", in))
 	}

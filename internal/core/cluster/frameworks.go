@@ -212,7 +212,7 @@ func (b *Book) removeFramework(f *Framework, why string, out *Out) {
 	b.alloc.RemoveFramework(id)
 	b.frameworks.Delete(f)
 	n := *f
-	n.Connected, n.Recovered, n.Unregistered = false, false, b.now.Wall
+	n.Connected, n.Unregistered = false, b.now.Wall
 	b.completed.Set(&n)
 	out.Save = append(out.Save, Record{Framework: &FrameworkRecord{Spec: f.Spec, Registered: f.Registered, Removed: b.now.Wall}})
 	for b.completed.Len() > b.cfg.MaxCompletedFrameworks {

@@ -13,12 +13,14 @@ type Out = machine.Out[Record, Msg, Work, Fact]
 // Work is empty: the book has no slow deeds of its own.
 type Work struct{}
 
-// Record is one durable change: an agent or a framework is put, or a framework forgotten.
+// Record is one durable change: an agent or a framework is put, or one of them forgotten.
 type Record struct {
 	Agent     *AgentRecord
 	Framework *FrameworkRecord
 	// Forget is the id of a framework whose record goes.
 	Forget string
+	// ForgetAgent is the id of an agent whose record goes.
+	ForgetAgent string
 }
 
 // Mark is the standing of an agent in the registry.

@@ -180,6 +180,9 @@ func (s *stage) step(in In) (lines []string) {
 				words += " removed"
 			}
 			lines = append(lines, words)
+		case r.ForgetAgent != "":
+			delete(s.agents, r.ForgetAgent)
+			lines = append(lines, "forget agent "+r.ForgetAgent)
 		default:
 			delete(s.frameworks, r.Forget)
 			lines = append(lines, "forget framework "+r.Forget)
@@ -354,6 +357,8 @@ func (s *stage) input(verb string, arg map[string]string, flags []string) In {
 			in.Tasks = append(in.Tasks, TaskRef{id, agent})
 		}
 		return in
+	case "gone":
+		return &MarkAgentGone{Call: call, Agent: arg["agent"]}
 	case "teardown":
 		return &Teardown{Stream: stream, Call: call, Framework: fw}
 	}

@@ -49,6 +49,9 @@ type Book struct {
 	linkID     uint64
 	registered bool
 	recovered  bool // Recovered came: containers are known
+	leaving    bool
+	left       bool   // and everything has ended
+	goodbye    uint64 // the link over which Unregister was sent
 
 	frameworks map[string]*Framework
 	tasks      *btree.BTreeG[*TaskView]
@@ -243,12 +246,15 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 		b.health(in, out)
 	case *Recovered:
 		b.recover(in, out)
+	case *Leave:
+		b.leave(out)
 	case *Compact:
 		out.Save = append(out.Save, Record{Compact: b.Journal()})
 	default:
 		panic(fmt.Sprintf("workload: an input of type %T", in))
 	}
 	b.retryDue(out)
+	b.depart(out)
 }
 
 // link greets a leader, unless one with a higher epoch was seen: then this one was frozen and does not know it.
@@ -295,8 +301,12 @@ func (b *Book) register(in *Registered, out *Out) {
 		return true
 	})
 	for _, u := range in.Unknown {
-		if v, _ := b.find(u.Ref); v == nil {
+		switch v, state := b.find(u.Ref); {
+		case b.leaving: // the goodbye answers for it
+		case v == nil:
 			b.owe(u, out)
+		case state.silent && v.Task.Launch == u.Launch:
+			state.silent = false // an earlier run was leaving and did not come to its goodbye, so the end is told
 		}
 	}
 }

@@ -67,6 +67,8 @@ func (s *bench) step(in In) []string {
 				w += " " + strings.TrimPrefix(m.Update.Status.Reason.String(), "REASON_")
 			}
 			words = append(words, w)
+		case m.Unregister:
+			words = append(words, "unregister")
 		case m.Refuse != "":
 			words = append(words, "refuse")
 		}
@@ -83,6 +85,8 @@ func (s *bench) step(in In) []string {
 			words = append(words, "watch "+w.Watch.Task.ID)
 		case w.Forget != "":
 			words = append(words, "forget")
+		case w.Left:
+			words = append(words, "left")
 		case w.Destroy != "":
 			words = append(words, "destroy "+w.Destroy)
 		}

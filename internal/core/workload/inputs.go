@@ -73,6 +73,9 @@ type (
 	FrameworkChanged struct{ Framework *Framework }
 	// Resend asks for a framework's unacknowledged updates at once.
 	Resend struct{ Framework string }
+	// Leave says that the agent goes for good, or was told to: all tasks end without a word, and then it says goodbye to its
+	// master if it has one. It is not remembered over a restart.
+	Leave struct{}
 	// Compact asks for the journal to be written anew.
 	Compact struct{}
 )
@@ -245,6 +248,8 @@ type Msg struct {
 	Update   *Update
 	// State is a newer state of a task whose update waits behind one that is not acknowledged.
 	State *State
+	// Unregister says goodbye.
+	Unregister bool
 	// Refuse closes the link: its master has an older epoch than one that was seen.
 	Refuse string
 }
@@ -288,6 +293,8 @@ type Work struct {
 	Forget string
 	// Destroy ends a container that nobody knows, and cleans up.
 	Destroy string
+	// Left says, once, that the agent is leaving and nothing of its tasks is here any more.
+	Left bool
 }
 
 // LaunchWork is a container to be made.
@@ -333,12 +340,14 @@ const (
 	FactFrameworkShutdown
 	FactOrphanDestroyed
 	FactMessageDropped
+	FactLeaving
 )
 
 // factNames are for logs and metrics, by kind.
 var factNames = [...]string{
 	"registered", "reregistered", "unlinked", "leader_refused", "task_accepted", "task_refused", "task_started", "task_state",
 	"task_acked", "task_kill", "task_forgotten", "framework_shutdown", "orphan_destroyed", "message_dropped",
+	"leaving",
 }
 
 // String is the fact's name in logs and metrics.

@@ -14,6 +14,10 @@ import (
 // run takes a task on. From the record on the agent owes a terminal status for it.
 func (b *Book) run(in *Run, out *Out) {
 	ref := Ref{in.Task.Framework, in.Task.ID}
+	if b.leaving {
+		out.Tell = append(out.Tell, Fact{Kind: FactMessageDropped, Framework: ref.Framework, Task: ref.Task, Text: "the agent is leaving"})
+		return
+	}
 	if v, _ := b.find(ref); v != nil {
 		out.Tell = append(out.Tell, Fact{Kind: FactMessageDropped, Framework: ref.Framework, Task: ref.Task, Text: "the task is here already"})
 		return

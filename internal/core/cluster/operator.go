@@ -1,0 +1,75 @@
+package cluster
+
+import (
+	"fmt"
+
+	"github.com/pando-os/pando/gen/mesosv1"
+)
+
+// MarkAgentGone says that an agent and all that ran on it will never come back. Nothing takes that back.
+type MarkAgentGone struct {
+	Call  CallID
+	Agent string
+}
+
+// goneWords are for an agent that lives although it was marked gone.
+const goneWords = "this agent was marked gone; remove its work directory to let it join anew"
+
+// markAgentGone ends an agent for good: its frameworks are told at once, and it is told to end now and whenever it returns.
+func (b *Book) markAgentGone(in *MarkAgentGone, out *Out) {
+	answer := func(k AnswerKind, words string) {
+		out.Send = append(out.Send, Msg{Call: in.Call, Body: Answer{k, words}})
+	}
+	a := findAgent(b.agents, in.Agent)
+	switch {
+	case a == nil:
+		answer(Missing, fmt.Sprintf("no agent has the id %q; see /slaves for those that are there", in.Agent))
+		return
+	case a.Mark == Gone:
+		answer(Done, "")
+		return
+	}
+	state := b.states[in.Agent]
+	if state.conn != 0 {
+		out.Send = append(out.Send, Msg{Conn: state.conn, Body: Shutdown{goneWords}})
+	}
+	n := *a
+	n.Mark, n.Since, n.Connected, n.Recovered = Gone, b.now.Wall, false, false
+	b.detach(a, &n, out)
+	for _, key := range b.tasksOn(state) {
+		if t := findTask(b.tasks, key.Framework, key.Task); t != nil {
+			b.taskGone(t, out)
+		}
+	}
+	out.Tell = append(out.Tell, Fact{Kind: FactAgentRemoved, Agent: in.Agent, Text: "an operator marked it gone"})
+	b.tellFailure(in.Agent, out)
+	answer(Done, "")
+}
+
+// taskGone tells of a task whose agent is gone. Frameworks that know of partitions hear that an operator vouches for its
+// end; for the others it is lost as on an agent that is unreachable, and stands there, as the original has it.
+func (b *Book) taskGone(t *Task, out *Out) {
+	if t.Released && !t.Unreachable {
+		b.complete(t)
+		return
+	}
+	n := *t
+	reason := mesosv1.TaskStatus_REASON_AGENT_REMOVED_BY_OPERATOR
+	n.State = b.aware(findFramework(b.frameworks, t.Framework), mesosv1.TaskState_TASK_GONE_BY_OPERATOR)
+	if n.State == mesosv1.TaskState_TASK_LOST {
+		if t.Unreachable {
+			return // it was told so
+		}
+		reason = mesosv1.TaskStatus_REASON_AGENT_REMOVED
+		n.Before, n.Unreachable = t.State, true
+	}
+	s := b.status(t.Spec.ID, t.Agent, n.State, reason, "An operator marked the task's agent gone.")
+	n.Released, n.KillGrace, n.Statuses = true, nil, pushStatus(t.Statuses, s)
+	b.tasks.Set(&n)
+	b.tell(t.Framework, s, out)
+	out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: t.Agent, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Status: s})
+	if n.State != mesosv1.TaskState_TASK_LOST {
+		n.Unreachable = false
+		b.complete(&n)
+	}
+}
