@@ -140,7 +140,9 @@ func (c *checks) masterStepped(m *term, out *cluster.Out) {
 				}
 			}
 		case cluster.FactFrameworkSubscribed, cluster.FactFrameworkFailedOver:
-			delete(c.away, f.Framework)
+			if m == c.w.leader {
+				delete(c.away, f.Framework)
+			}
 		case cluster.FactFrameworkDisconnected:
 			if m == c.w.leader {
 				c.away[f.Framework] = c.w.now

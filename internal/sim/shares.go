@@ -20,9 +20,9 @@ const (
 	// shareTasks is into about how many tasks the cluster is divided.
 	shareTasks = 48
 	// shareFor is how long the frameworks have for it, and sampleFor how long they are looked at, every second.
-	shareFor, sampleFor = 40 * time.Second, 20
+	shareFor, sampleFor = 30 * time.Second, 60
 	// shareSlack is how many tasks two may differ by: messages under way, and tasks that live longer than others.
-	shareSlack = 6
+	shareSlack = 8
 )
 
 // level is what competes with others of its kind: a role below the root, or a framework in a role.

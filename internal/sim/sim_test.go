@@ -7,10 +7,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
-// seeds are those that failed once, and then as many fresh ones as PANDO_SIM_SEEDS says (10); PANDO_SIM_SEED names one
-// alone.
+// seeds are those that failed once, and then as many fresh ones as PANDO_SIM_SEEDS says (10), from PANDO_SIM_FROM on
+// (1); PANDO_SIM_SEED names one alone.
 func seeds(t *testing.T) (list []uint64, only bool) {
 	t.Helper()
 	number := func(name, text string) uint64 {
@@ -23,6 +24,24 @@ func seeds(t *testing.T) (list []uint64, only bool) {
 	if s := os.Getenv("PANDO_SIM_SEED"); s != "" {
 		return []uint64{number("PANDO_SIM_SEED", s)}, true
 	}
+	fresh, from := uint64(10), uint64(1)
+	if s := os.Getenv("PANDO_SIM_SEEDS"); s != "" {
+		fresh = number("PANDO_SIM_SEEDS", s)
+	}
+	if s := os.Getenv("PANDO_SIM_FROM"); s != "" { // a part of many: those that failed once ran with the first
+		from = number("PANDO_SIM_FROM", s)
+	} else {
+		list = kept(t, number)
+	}
+	for n := range fresh {
+		list = append(list, from+n)
+	}
+	return list, false
+}
+
+// kept are the seeds that failed once.
+func kept(t *testing.T, number func(name, text string) uint64) (list []uint64) {
+	t.Helper()
 	f, err := os.Open("testdata/seeds.txt")
 	if err != nil {
 		t.Fatal(err)
@@ -33,17 +52,7 @@ func seeds(t *testing.T) (list []uint64, only bool) {
 			list = append(list, number("testdata/seeds.txt", strings.TrimSpace(text)))
 		}
 	}
-	fresh, from := uint64(10), uint64(1)
-	if s := os.Getenv("PANDO_SIM_SEEDS"); s != "" {
-		fresh = number("PANDO_SIM_SEEDS", s)
-	}
-	if s := os.Getenv("PANDO_SIM_FROM"); s != "" {
-		from = number("PANDO_SIM_FROM", s)
-	}
-	for n := range fresh {
-		list = append(list, from+n)
-	}
-	return list, false
+	return list
 }
 
 // shown is how many of the last lines of its trace a failure prints.
@@ -52,8 +61,13 @@ const shown = 300
 func TestTheClusterKeepsItsPromisesUnderFaults(t *testing.T) {
 	list, only := seeds(t)
 	sum := newCover()
+	slowest, took := uint64(0), time.Duration(0)
 	for _, seed := range list {
+		begun := time.Now()
 		w, failure := Run(Params{Seed: seed})
+		if d := time.Since(begun); d > took {
+			slowest, took = seed, d
+		}
 		sum.Add(w.cover)
 		if failure != nil {
 			again, _ := Run(Params{Seed: seed, Trace: true})
@@ -68,7 +82,7 @@ func TestTheClusterKeepsItsPromisesUnderFaults(t *testing.T) {
 	if only {
 		return
 	}
-	t.Logf("%d seeds, %d events\n%s", len(list), sum.events, sum)
+	t.Logf("%d seeds, %d events, %s of cluster time; seed %d took longest, %s\n%s", len(list), sum.events, sum.time.Round(time.Minute), slowest, took, sum)
 	if len(list) < 50 {
 		return
 	}

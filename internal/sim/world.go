@@ -153,6 +153,6 @@ func Run(p Params) (w *World, f *Failure) {
 		w.steps++
 		e.do()
 	}
-	w.cover.events += w.steps
+	w.cover.events, w.cover.time = w.steps, w.now
 	return w, w.failure
 }
