@@ -233,6 +233,9 @@ func (c *checks) ordered(a *agent, in workload.In) {
 	if a.epoch < c.epochs[a] {
 		c.w.fail(OneLeader, "%s obeys %T of epoch %d, and has obeyed epoch %d", a.p.name, in, a.epoch, c.epochs[a])
 	}
+	if _, ok := in.(*workload.Registered); ok { // it has given itself to this leader
+		c.epochs[a] = max(c.epochs[a], a.epoch)
+	}
 }
 
 // spawned looks at a process that has just started.
