@@ -232,6 +232,9 @@ const streamSilence = 75 * time.Second
 // subscribe opens a new stream. The one before, if it is open still, is left behind: that is a failover.
 func (f *framework) subscribe(m *master) {
 	c := f.w.connect(f.name, m.name)
+	if f.c != nil && f.id == "" { // nobody could tell that it is the same one
+		f.c.close()
+	}
 	f.drop()
 	f.c, f.stream = c, cluster.StreamID(f.w.id())
 	spec := f.described()

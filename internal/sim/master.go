@@ -241,7 +241,12 @@ func (m *master) accept(c *conn, message any) {
 	case !m.up:
 		c.finish()
 	case m.frozen:
-		m.backlog = append(m.backlog, func() { m.accept(c, message) })
+		m.backlog = append(m.backlog, func() {
+			m.accept(c, message)
+			if e := &c.ends[far]; !e.open { // who dialed has given up meanwhile
+				e.closed()
+			}
+		})
 	case m.term == nil:
 		if m.knows != nil && m.knows != m {
 			c.send(far, redirect{m.knows})

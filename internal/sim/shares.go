@@ -62,8 +62,11 @@ func (w *World) share() {
 		if f.left {
 			continue
 		}
-		f.sharing, f.quiet = true, false
-		f.call(&cluster.Revive{})
+		f.sharing = true
+		if f.quiet {
+			f.quiet = false
+			f.call(&cluster.Revive{})
+		}
 		for _, id := range sortedKeys(f.offers) {
 			if o := f.offers[id]; o != nil {
 				f.use(o)
@@ -124,6 +127,13 @@ func (w *World) sample() {
 				add(r, level{r, f.id})
 			}
 		}
+	}
+	all := 0
+	for _, l := range groups[""] {
+		all += s.has[l]
+	}
+	if all < shareTasks*sampleFor/4 {
+		w.fail(Shares, "a cluster with room for %d tasks has %d, and all want more", shareTasks, all/sampleFor)
 	}
 	by := func(x, y level) int { return cmp.Compare(s.has[x], s.has[y]) }
 	for _, g := range sortedKeys(groups) {
