@@ -210,7 +210,7 @@ func (a *agent) save(records []workload.Record, done func(ok bool)) {
 		switch {
 		case p.dead: // torn has seen to it
 		case a.w.now < a.full:
-			a.w.cover.fault("a save that finds the disk full")
+			a.w.cover.fault(diskFull)
 			a.torn(records)
 			done(false)
 		default:
@@ -320,7 +320,7 @@ func (a *agent) crashed() {
 	}
 	if a.w.chance(0.2) {
 		a.boot++
-		a.w.cover.fault("machine reboots")
+		a.w.cover.fault(reboots)
 		a.w.note("%s: the machine reboots", a.name)
 		for _, id := range sortedKeys(a.containers) {
 			a.containers[id].gone = true

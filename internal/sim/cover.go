@@ -57,7 +57,7 @@ func (c *Cover) agent(out *workload.Out) {
 
 // member names the member of a message, work or record that is set.
 func member(x any) string {
-	set := func(is bool, name string, rest string) string {
+	set := func(is bool, name, rest string) string {
 		if is {
 			return name
 		}

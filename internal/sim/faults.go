@@ -97,8 +97,15 @@ type fault struct {
 	do func(w *World) bool
 }
 
-// consequences are counted beside the faults that lead to them.
-var consequences = []string{"a save's outcome unknown to its master", "a save that finds the disk full", "machine reboots"}
+// Counted beside the faults are these, to which they lead.
+const (
+	noAnswer = "an answer of the store that never comes"
+	refused  = "a request that the store refuses"
+	diskFull = "a save that finds the disk full"
+	reboots  = "a machine that reboots"
+)
+
+var consequences = []string{noAnswer, refused, diskFull, reboots}
 
 var faults = []fault{
 	{"an agent will crash at a boundary", 24, func(w *World) bool {

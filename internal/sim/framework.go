@@ -132,10 +132,12 @@ func (f *framework) tick() {
 		f.call(&cluster.Teardown{})
 	case w.chance(0.02) && !f.spec.Legacy:
 		f.change()
-	case w.chance(0.02):
-		f.call(&cluster.ReconcileOperations{Operations: []cluster.OperationRef{{Operation: "op", Agent: w.anyAgent()}}})
-	case w.chance(0.02):
-		f.call(&cluster.Message{Agent: w.anyAgent(), Executor: "e", Data: []byte("how are you")})
+	case w.chance(0.04):
+		if w.chance(0.5) {
+			f.call(&cluster.ReconcileOperations{Operations: []cluster.OperationRef{{Operation: "op", Agent: w.anyAgent()}}})
+		} else {
+			f.call(&cluster.Message{Agent: w.anyAgent(), Executor: "e", Data: []byte("how are you")})
+		}
 	}
 	f.killSome()
 	if f.manner == hoarder {

@@ -112,7 +112,7 @@ func (s *store) latency() time.Duration {
 }
 
 // ask lets a master ask the store something: do runs at the store, then answered at the master, each after a while.
-// answered hears false when no answer came in time; whether do ran is then unknown.
+// answered hears false when the store refused, or when no answer came in time; whether do ran is then unknown.
 func (s *store) ask(m *master, do func(), answered func(ok bool)) {
 	w, over := s.w, false
 	end := func(ok bool) {
@@ -121,9 +121,16 @@ func (s *store) ask(m *master, do func(), answered func(ok bool)) {
 			answered(ok)
 		}
 	}
-	w.after(saveTimeout, func() { end(false) })
+	w.after(saveTimeout, func() {
+		if !over {
+			w.cover.fault(noAnswer)
+		}
+		end(false)
+	})
 	w.at(max(w.now+s.latency(), w.passes(m.name, storeName)), func() {
 		if w.now < s.deaf {
+			w.cover.fault(refused)
+			w.at(max(w.now+s.latency(), w.passes(storeName, m.name)), func() { end(false) })
 			return
 		}
 		do()
