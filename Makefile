@@ -9,10 +9,10 @@ OURS         = git ls-files '*.go' | grep -v '^gen/'
 TALLY       := $(GO) run ./tools/tally $(if $(COUNTS),-into $(COUNTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help up build test check lint race sim plant host host-vm e2e interop golden bench fuzz generate fmt
+.PHONY: help up build test check lint race sim sim-mutants plant host host-vm e2e interop golden bench fuzz generate fmt
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: ## build, and start a cluster of one on this machine (ARGS="--resources=cpus:4")
 	tools/up $(ARGS)
@@ -38,11 +38,14 @@ lint: ## golangci-lint; its first build takes minutes, later ones none
 race: ## the tests under the race detector
 	$(TALLY) $(GO) test -json -race ./...
 
-sim: ## the simulator over SEEDS=50 seeds (SEED=n replays one)
-	PANDO_SIM_SEEDS=$(SEEDS) PANDO_SIM_SEED=$(SEED) $(TALLY) $(GO) test -json -count=1 ./internal/sim/...
+sim: ## the simulator over SEEDS=50 seeds (SEED=n replays one and writes its trace)
+	@$(if $(SEED),echo "the trace goes into sim-$(SEED).txt")
+	PANDO_SIM_SEEDS=$(SEEDS) PANDO_SIM_SEED=$(SEED) PANDO_SIM_TRACE=$(if $(SEED),$(CURDIR)/sim-$(SEED).txt) $(TALLY) $(GO) test -json -count=1 ./internal/sim/...
 
-plant: ## known bugs, put into a copy one at a time: each checker finds its own
-	$(GO) run ./tools/plant -seeds $(SEEDS)
+sim-mutants: ## known bugs, planted one at a time: the simulator finds each (ARGS=-short: four of them)
+	$(GO) run ./tools/plant $(ARGS)
+
+plant: sim-mutants
 
 host: ## what touches cgroups, processes and mounts (root)
 	PANDO_TEST_HOST=1 $(TALLY) $(GO) test -json -count=1 -p 1 ./internal/host/... ./internal/agent/...

@@ -31,8 +31,11 @@ type agent struct {
 	// launches that are under way, of this process
 	launches map[string]*launch
 	link     *conn
-	epoch    uint64 // of the link
+	epoch    uint64  // of the link
+	ask      *master // who is asked for the leader next
+	turn     int     // of the masters, which are asked one after the other
 	wait     time.Duration
+	full     time.Duration // its disk takes nothing until then
 }
 
 // context ends with the process that made it: what belongs to a process does not outlive it.
@@ -62,7 +65,7 @@ func (a *agent) start() {
 		in.Containers = append(in.Containers, a.containers[id].found())
 	}
 	a.p.post(in)
-	a.wait = 50 * time.Millisecond
+	a.wait, a.ask = 50*time.Millisecond, nil
 	a.dialLater()
 }
 
@@ -76,24 +79,17 @@ func (a *agent) after(d time.Duration, do func()) {
 	})
 }
 
-// dialLater tries a master, again and again until one answers.
+// dialLater asks a master after a while, again and again until one leads.
 func (a *agent) dialLater() {
 	a.after(a.wait+a.w.between(0, a.wait), func() {
-		a.wait = min(2*a.wait, 5*time.Second)
-		m := a.w.leader
-		if len(a.w.masters) > 1 && a.w.chance(0.5) {
-			m = a.w.masters[a.w.rng.IntN(len(a.w.masters))]
-		}
-		if !m.alive() || a.w.isolated(a.name) {
-			a.dialLater()
-			return
-		}
-		a.dial(m)
+		a.wait = min(2*a.wait, time.Second)
+		a.dial(a.w.masters[a.turn%len(a.w.masters)])
+		a.turn++
 	})
 }
 
 func (a *agent) dial(m *master) {
-	c := a.w.connect()
+	c := a.w.connect(a.name, m.name)
 	ended := a.live.ended
 	heard := a.w.now
 	e := &c.ends[near]
@@ -122,7 +118,7 @@ func (a *agent) dial(m *master) {
 		}
 	}
 	a.after(5100*time.Millisecond, watch)
-	m.acceptAgent(c)
+	a.w.dial(c, m, hello{})
 }
 
 // unlink follows the end of a connection: the book hears of it, and another is tried.
@@ -131,12 +127,19 @@ func (a *agent) unlink(c *conn) {
 		a.link = nil
 		a.p.post(&workload.Unlinked{})
 	}
+	if m := a.ask; m != nil { // it was sent there
+		a.ask = nil
+		a.dial(m)
+		return
+	}
 	a.dialLater()
 }
 
 // take turns a master's order into an input of the book.
 func (a *agent) take(c *conn, message any) {
 	switch m := message.(type) {
+	case redirect:
+		a.ask = m.to
 	case welcome:
 		a.link, a.epoch, a.wait = c, m.epoch, 50*time.Millisecond
 		a.p.post(&workload.Linked{Link: c.id, Epoch: m.epoch})
@@ -167,6 +170,8 @@ func (a *agent) take(c *conn, message any) {
 		a.order(&workload.FrameworkChanged{Framework: agentFramework(m.Framework)})
 	case cluster.Resend:
 		a.order(&workload.Resend{Framework: m.Framework})
+	case cluster.SchedulerMessage: // an executor that answers
+		c.send(near, &cluster.AgentMessage{Framework: m.Framework, Executor: m.Executor, Data: m.Data})
 	case cluster.Ping:
 		c.send(near, &cluster.AgentPong{})
 	case cluster.Shutdown:
@@ -187,9 +192,38 @@ func agentFramework(f *cluster.FrameworkSpec) *workload.Framework {
 	}
 }
 
-func (a *agent) stepped(out *workload.Out) { a.w.check.agentStepped(a, out) }
+func (a *agent) took(_ time.Duration, in workload.In, _ *workload.Out, _ mark) { a.w.cover.input(in) }
 
-func (a *agent) durable(records []workload.Record) bool {
+func (a *agent) stepped(out *workload.Out) {
+	a.w.cover.agent(out)
+	a.w.check.agentStepped(a, out)
+}
+
+// save appends to the journal, which takes a while. A disk that is full takes a part, and the process ends.
+func (a *agent) save(records []workload.Record, done func(ok bool)) {
+	p := a.p
+	wait := a.w.between(200*time.Microsecond, 20*time.Millisecond)
+	if a.w.chance(0.02) {
+		wait = a.w.between(20*time.Millisecond, 2*time.Second) // a slow disk
+	}
+	a.w.after(wait, func() {
+		switch {
+		case p.dead: // torn has seen to it
+		case a.w.now < a.full:
+			a.w.cover.fault(diskFull)
+			a.torn(records)
+			done(false)
+		default:
+			a.durable(records)
+			done(true)
+		}
+	})
+}
+
+func (a *agent) durable(records []workload.Record) {
+	if a.w.tracing() {
+		a.w.note("%s has saved %s", a.p.name, sayRecords(records))
+	}
 	for i := range records {
 		r := records[i]
 		if r.Compact != nil {
@@ -199,7 +233,6 @@ func (a *agent) durable(records []workload.Record) bool {
 		a.journal = append(a.journal, r)
 	}
 	a.w.check.durable(a, records)
-	return true
 }
 
 // torn: of an append that was under way, some first part may be there. A compaction is there or not.
@@ -269,9 +302,12 @@ func (a *agent) do(work []workload.Work) {
 }
 
 func (a *agent) tell(facts []workload.Fact) {
+	if !a.w.tracing() {
+		return
+	}
 	for i := range facts {
 		f := &facts[i]
-		a.w.note("%s %s framework=%s task=%s %s %s", a.p.name, f.Kind, f.Framework, f.Task, f.State, f.Text)
+		a.w.note("%s decides %s%s", a.p.name, f.Kind, words("framework", f.Framework, "task", f.Task, "state", stateName(f.State), "", f.Text))
 	}
 }
 
@@ -284,6 +320,7 @@ func (a *agent) crashed() {
 	}
 	if a.w.chance(0.2) {
 		a.boot++
+		a.w.cover.fault(reboots)
 		a.w.note("%s: the machine reboots", a.name)
 		for _, id := range sortedKeys(a.containers) {
 			a.containers[id].gone = true

@@ -23,8 +23,17 @@ const (
 	OneEnd = "one-end"
 	// Accepted: a task starts once, on the agent whose offer was accepted for it.
 	Accepted = "launch-was-accepted"
-	// Epoch: an agent never obeys a leader of an older epoch than one that it has obeyed.
-	Epoch = "epoch"
+	// OneLeader: one leader acts. No agent obeys a leader of an older epoch than one that it has obeyed, and nothing that an
+	// older leader saves comes into the store.
+	OneLeader = "one-leader-acts"
+	// OfferOnce: an offer is never accepted twice, nor after it was declined or taken back, nor by another framework.
+	OfferOnce = "an-offer-is-accepted-once"
+	// Honoured: filters, suppression and roles are honoured.
+	Honoured = "filters-are-honoured"
+	// InOrder: a status update that was checkpointed is delivered at least once and in order.
+	InOrder = "updates-come-in-order"
+	// Shares: shares even out under fair demand.
+	Shares = "shares-even-out"
 	// KillDone: a kill that the master took is carried out.
 	KillDone = "kill-is-carried-out"
 	// Known: a task is known to all sides that it concerns.
@@ -58,14 +67,15 @@ type checks struct {
 	admitted  map[string]bool // containers likewise
 	epochs    map[*agent]uint64
 	here      map[*agent]map[workload.Ref]*instance
-	islands   map[string]time.Duration
-	kills     map[*instance]*master
+	elections map[uint64]*term
+	promises  map[*term]*promises
+	kills     map[*instance]*term
 	away      map[string]time.Duration // frameworks, since the present leader noticed
 	removed   map[string]bool          // frameworks
 	suspects  map[suspect]time.Duration
 	calmed    time.Duration
 	looked    time.Duration
-	audits    int
+	steps     int
 }
 
 // told is what an agent made an update of.
@@ -81,7 +91,7 @@ func newChecks(w *World) *checks {
 	return &checks{
 		w: w, specs: map[string]*cluster.FrameworkSpec{}, instances: map[string]*instance{}, owners: map[string]*framework{},
 		uuids: map[string]told{}, saved: map[string]bool{}, admitted: map[string]bool{}, epochs: map[*agent]uint64{},
-		here: map[*agent]map[workload.Ref]*instance{}, islands: map[string]time.Duration{}, kills: map[*instance]*master{},
+		here: map[*agent]map[workload.Ref]*instance{}, elections: map[uint64]*term{}, promises: map[*term]*promises{}, kills: map[*instance]*term{},
 		away: map[string]time.Duration{}, removed: map[string]bool{}, suspects: map[suspect]time.Duration{},
 	}
 }
@@ -89,7 +99,23 @@ func newChecks(w *World) *checks {
 // instance finds the launch that a TaskSpec belongs to; nil for a task of which an agent knows only the name.
 func (c *checks) instance(info []byte) *instance { return c.instances[string(info)] }
 
-func (c *checks) elected(m *master) {
+// committed looks at a leader's transaction that happens.
+func (c *checks) committed(epoch uint64, records []cluster.Record) {
+	if l := c.w.leader; l != nil && epoch < l.epoch {
+		c.w.fail(OneLeader, "the store takes %d records of epoch %d, and %s leads with epoch %d", len(records), epoch, l.name, l.epoch)
+	}
+	for _, r := range records {
+		if r.Framework != nil && r.Framework.Removed != 0 {
+			c.removed[r.Framework.Spec.ID] = true
+		}
+	}
+}
+
+func (c *checks) elected(m *term) {
+	if o := c.elections[m.epoch]; o != nil {
+		c.w.fail(OneLeader, "%s and %s lead with epoch %d", o.name, m.name, m.epoch)
+	}
+	c.elections[m.epoch] = m
 	c.away = map[string]time.Duration{}
 	m.book.View().Frameworks(func(f *cluster.Framework) bool {
 		c.away[f.Spec.ID] = c.w.now
@@ -98,9 +124,11 @@ func (c *checks) elected(m *master) {
 }
 
 // masterStepped looks at a leader's book after a turn, and at what it asks for.
-func (c *checks) masterStepped(m *master, out *cluster.Out) {
-	if err := m.book.Audit(); err != nil {
-		c.w.fail(OneOwner, "%s: %v", m.name, err)
+func (c *checks) masterStepped(m *term, out *cluster.Out) {
+	if c.steps++; len(c.w.agents) <= 12 || c.steps%len(c.w.agents) == 0 { // it looks at everything
+		if err := m.book.Audit(); err != nil {
+			c.w.fail(OneOwner, "%s: %v", m.name, err)
+		}
 	}
 	for i := range out.Tell {
 		f := &out.Tell[i]
@@ -112,7 +140,9 @@ func (c *checks) masterStepped(m *master, out *cluster.Out) {
 				}
 			}
 		case cluster.FactFrameworkSubscribed, cluster.FactFrameworkFailedOver:
-			delete(c.away, f.Framework)
+			if m == c.w.leader {
+				delete(c.away, f.Framework)
+			}
 		case cluster.FactFrameworkDisconnected:
 			if m == c.w.leader {
 				c.away[f.Framework] = c.w.now
@@ -126,16 +156,18 @@ func (c *checks) masterStepped(m *master, out *cluster.Out) {
 // tornDown is what the book says of frameworks that ended themselves.
 const tornDown = "it was torn down"
 
-func (c *checks) frameworkRemoved(m *master, f *cluster.Fact) {
+func (c *checks) frameworkRemoved(m *term, f *cluster.Fact) {
 	if m != c.w.leader {
 		return // its save will be refused
+	}
+	if _, now := c.w.store.leader(); now != m.epoch {
+		return // likewise
 	}
 	since, ok := c.away[f.Framework]
 	owner := c.owners[f.Framework]
 	if owner != nil && f.Text != tornDown && (!ok || c.w.now-since < owner.spec.FailoverTimeout) {
 		c.w.fail(Failover, "%s was removed (%s) after %s; its failover timeout is %s", f.Framework, f.Text, c.w.now-since, owner.spec.FailoverTimeout)
 	}
-	c.removed[f.Framework] = true
 	delete(c.away, f.Framework)
 }
 
@@ -151,7 +183,21 @@ func (c *checks) agentStepped(a *agent, out *workload.Out) {
 			c.here[a][workload.Ref{Framework: r.Accepted.Task.Framework, Task: r.Accepted.Task.ID}] = c.instance(r.Accepted.Task.Info)
 		case r.Status != nil:
 			c.uuids[r.Status.Status.UUID] = told{c.here[a][r.Status.Ref], r.Status.Status.State}
+		case r.Acked != nil:
+			c.acknowledged(a, r.Acked.Ref, r.Acked.UUID)
+		case r.Gone != nil:
+			if i := c.here[a][*r.Gone]; i != nil && len(i.updates) > 0 {
+				c.acknowledged(a, *r.Gone, i.updates[len(i.updates)-1])
+			}
 		}
+	}
+}
+
+// acknowledged looks at an update that an agent is about to forget: its framework has had it, if it is there at all.
+func (c *checks) acknowledged(a *agent, ref workload.Ref, uuid string) {
+	i := c.uuids[uuid].inst
+	if i != nil && !c.removed[ref.Framework] && i.heardOf < 1+slices.Index(i.updates, uuid) {
+		c.w.fail(InOrder, "%s forgets %s of %s, which %s has never had", a.p.name, c.uuids[uuid].state, i.key, i.fw.name)
 	}
 }
 
@@ -161,7 +207,11 @@ func (c *checks) durable(a *agent, records []workload.Record) {
 		r := &records[i]
 		switch {
 		case r.Status != nil:
-			c.saved[r.Status.Status.UUID] = true
+			uuid := r.Status.Status.UUID
+			if i := c.uuids[uuid].inst; i != nil && !c.saved[uuid] {
+				i.updates = append(i.updates, uuid)
+			}
+			c.saved[uuid] = true
 		case r.Accepted != nil:
 			c.admitted[r.Accepted.Container] = true
 			// A crash may have come between this record and those after it: the book forgets them, and so do we.
@@ -181,7 +231,10 @@ func (c *checks) updateSent(a *agent, u *workload.Update) {
 // ordered looks at an order that an agent passes on to its book.
 func (c *checks) ordered(a *agent, in workload.In) {
 	if a.epoch < c.epochs[a] {
-		c.w.fail(Epoch, "%s obeys %T of epoch %d, and has obeyed epoch %d", a.p.name, in, a.epoch, c.epochs[a])
+		c.w.fail(OneLeader, "%s obeys %T of epoch %d, and has obeyed epoch %d", a.p.name, in, a.epoch, c.epochs[a])
+	}
+	if _, ok := in.(*workload.Registered); ok { // it has given itself to this leader
+		c.epochs[a] = max(c.epochs[a], a.epoch)
 	}
 }
 
@@ -243,6 +296,12 @@ func (c *checks) delivered(f *framework, s *mesos.Status) *instance {
 		}
 		c.uuids[s.UUID] = told{i, s.State} // it may come again when the name is another's
 	}
+	switch place := slices.Index(i.updates, s.UUID); {
+	case place > i.heardOf:
+		c.w.fail(InOrder, "%s of %s comes, its update number %d, and number %d has not", s.State, i.key, place+1, i.heardOf+1)
+	case place == i.heardOf:
+		i.heardOf++
+	}
 	switch {
 	case i.terminal != "" && i.terminal != s.UUID:
 		c.w.fail(OneEnd, "%s has ended, and its agent says %s with another uuid", i.key, s.State)
@@ -256,7 +315,6 @@ func (c *checks) delivered(f *framework, s *mesos.Status) *instance {
 func (c *checks) audit() {
 	w := c.w
 	w.after(auditEvery, c.audit)
-	c.audits++
 	now := map[suspect]time.Duration{}
 	see := func(checker, format string, args ...any) {
 		s := suspect{checker, fmt.Sprintf(format, args...)}
@@ -302,7 +360,7 @@ func (c *checks) auditAgent(a *agent, see func(checker, format string, args ...a
 		}
 	}
 	m := c.w.leader
-	if !m.alive() || a.link == nil || a.link.stall > c.w.now || a.epoch != m.epoch || !view.Registered {
+	if !m.alive() || a.link == nil || a.link.stalled(near) > c.w.now || a.link.stalled(far) > c.w.now || a.epoch != m.epoch || !view.Registered {
 		return
 	}
 	book := m.book.View()

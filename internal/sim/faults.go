@@ -18,8 +18,8 @@ type Params struct {
 	Cluster       cluster.Config
 	// Steady masters fail seldom, so that what one remembers matters.
 	Steady bool
-	// TraceLines is how many of the last events are kept.
-	TraceLines int
+	// Trace writes down everything that happens.
+	Trace bool
 }
 
 // String shows the parameters as they are printed before a failing seed's trace.
@@ -31,13 +31,16 @@ func (p Params) String() string {
 // setUp draws the parameters that are not given, and makes everybody.
 func (w *World) setUp() {
 	p := &w.Params
-	if p.TraceLines == 0 {
-		p.TraceLines = traceLines
-	}
 	if p.Agents == 0 {
-		p.Agents = 1 + w.rng.IntN(6)
-		if w.chance(0.2) {
-			p.Agents = 6 + w.rng.IntN(15)
+		switch x := w.rng.Float64(); {
+		case x < 0.7:
+			p.Agents = 5 + w.rng.IntN(8)
+		case x < 0.94:
+			p.Agents = 12 + w.rng.IntN(40)
+		case x < 0.98:
+			p.Agents = 50 + w.rng.IntN(100)
+		default:
+			p.Agents = 150 + w.rng.IntN(351)
 		}
 	}
 	p.Steady = p.Steady || w.chance(0.4)
@@ -45,7 +48,8 @@ func (w *World) setUp() {
 		p.Frameworks = 1 + w.rng.IntN(4)
 	}
 	if p.Faults == 0 {
-		p.Faults = w.between(4*time.Minute, 20*time.Minute)
+		// The larger the fleet, the shorter the time, so that a seed costs about the same.
+		p.Faults = max(w.between(4*time.Minute, 20*time.Minute)*6/time.Duration(5+p.Agents), 45*time.Second)
 	}
 	if p.Every == 0 {
 		p.Every = w.between(300*time.Millisecond, 6*time.Second)
@@ -66,7 +70,9 @@ func (w *World) setUp() {
 		}
 		p.Cluster = c
 	}
-	w.elect()
+	for n := range 3 {
+		w.newMaster(fmt.Sprintf("M%d", n+1))
+	}
 	for n := range p.Agents {
 		total, err := resource.Parse(fmt.Sprintf("cpus:%d;mem:%d", 1+w.rng.IntN(8), 512<<w.rng.IntN(4)), "*")
 		if err != nil {
@@ -83,8 +89,188 @@ func (w *World) setUp() {
 	w.after(auditEvery, w.check.audit)
 }
 
-// isolated says whether nobody can reach a peer.
-func (w *World) isolated(name string) bool { return !w.calm && w.now < w.check.islands[name] }
+// fault is one way for something to go wrong.
+type fault struct {
+	name   string
+	weight int
+	// do lets it happen; false when it cannot happen now.
+	do func(w *World) bool
+}
+
+// Counted beside the faults are these, to which they lead.
+const (
+	noAnswer = "an answer of the store that never comes"
+	refused  = "a request that the store refuses"
+	diskFull = "a save that finds the disk full"
+	reboots  = "a machine that reboots"
+)
+
+var consequences = []string{noAnswer, refused, diskFull, reboots}
+
+var faults = []fault{
+	{"an agent will crash at a boundary", 24, func(w *World) bool {
+		a := w.pickAgent()
+		a.p.armed = w.boundary()
+		return !a.p.dead
+	}},
+	{"an agent is killed", 3, func(w *World) bool {
+		a := w.pickAgent()
+		was := a.p.dead
+		a.p.crashIdle()
+		return !was
+	}},
+	{"an agent leaves", 2, func(w *World) bool {
+		a := w.pickAgent()
+		if a.p.dead || a.link == nil { // it says goodbye, and comes back
+			return false
+		}
+		w.note("%s leaves", a.p.name)
+		a.link.send(near, &cluster.AgentLeave{})
+		a.p.crashIdle()
+		return true
+	}},
+	{"an agent's disk is full", 2, func(w *World) bool {
+		a := w.pickAgent()
+		a.full = w.now + w.between(time.Second, time.Minute)
+		w.note("%s: the disk is full until %s", a.name, a.full)
+		return true
+	}},
+	{"an agent compacts its journal", 5, func(w *World) bool {
+		a := w.pickAgent()
+		a.p.post(&workload.Compact{})
+		return !a.p.dead
+	}},
+	{"an agent's clock jumps", 2, func(w *World) bool {
+		w.pickAgent().p.skew += w.between(-2*time.Hour, 2*time.Hour)
+		return true
+	}},
+	{"a leader's clock jumps", 1, func(w *World) bool {
+		if w.leader == nil {
+			return false
+		}
+		w.leader.p.skew += w.between(-2*time.Hour, 2*time.Hour)
+		return true
+	}},
+	{"a leader will crash at a boundary", 20, func(w *World) bool {
+		if !w.leader.alive() || !w.masterFails() {
+			return false
+		}
+		w.leader.p.armed = w.boundary()
+		return true
+	}},
+	{"a leader is killed", 2, func(w *World) bool {
+		if !w.leader.alive() || !w.masterFails() {
+			return false
+		}
+		w.leader.m.crash()
+		return true
+	}},
+	{"a standby is killed", 2, func(w *World) bool {
+		m := w.pickMaster()
+		if !m.up || m.term != nil {
+			return false
+		}
+		m.crash()
+		return true
+	}},
+	{"a leader freezes", 3, func(w *World) bool {
+		if !w.leader.alive() || !w.masterFails() {
+			return false
+		}
+		w.leader.m.freeze(w.between(time.Second, time.Minute))
+		return true
+	}},
+	{"a lease is lost", 2, func(w *World) bool {
+		if _, revision := w.store.leader(); revision == 0 || !w.masterFails() {
+			return false
+		}
+		w.note("store: the leader's lease is lost")
+		w.store.holder.revision = 0
+		return true
+	}},
+	{"the store is slow", 2, func(w *World) bool {
+		w.store.slow = w.now + w.between(time.Second, 20*time.Second)
+		w.note("store: slow until %s", w.store.slow)
+		return true
+	}},
+	{"the store refuses", 1, func(w *World) bool {
+		if !w.masterFails() {
+			return false
+		}
+		w.store.deaf = w.now + w.between(time.Second, 15*time.Second)
+		w.note("store: refuses until %s", w.store.deaf)
+		return true
+	}},
+	{"the store does not answer what it does", 2, func(w *World) bool {
+		if !w.masterFails() {
+			return false
+		}
+		w.store.mute = w.now + w.between(100*time.Millisecond, 5*time.Second)
+		w.note("store: without answers until %s", w.store.mute)
+		return true
+	}},
+	{"a connection is cut", 12, func(w *World) bool { return w.withConn((*conn).cut) }},
+	{"a connection stalls", 6, func(w *World) bool {
+		return w.withConn(func(c *conn) {
+			until := w.now + w.between(100*time.Millisecond, 2*time.Minute)
+			c.ends[near].stall, c.ends[far].stall = until, until
+		})
+	}},
+	{"a connection stalls one way", 4, func(w *World) bool {
+		return w.withConn(func(c *conn) {
+			c.ends[w.rng.IntN(2)].stall = w.now + w.between(100*time.Millisecond, 2*time.Minute)
+		})
+	}},
+	{"a connection is half open", 4, func(w *World) bool {
+		return w.withConn(func(c *conn) {
+			end := w.rng.IntN(2)
+			w.note("conn %d of %s ends at %s alone", c.id, c.names[near], c.names[end])
+			c.halve(end)
+		})
+	}},
+	{"an agent is cut off", 5, func(w *World) bool { w.isolate(w.pickAgent().name); return true }},
+	{"a framework is cut off", 3, func(w *World) bool { w.isolate(w.pickFramework().name); return true }},
+	{"a master is cut off", 2, func(w *World) bool {
+		if !w.masterFails() {
+			return false
+		}
+		w.isolate(w.pickMaster().name)
+		return true
+	}},
+	{"a master is cut off from the store", 2, func(w *World) bool {
+		if !w.masterFails() {
+			return false
+		}
+		w.part(w.pickMaster().name, storeName, w.chance(0.5))
+		return true
+	}},
+	{"an agent and a master are parted", 4, func(w *World) bool {
+		w.part(w.pickAgent().name, w.pickMaster().name, true)
+		return true
+	}},
+	{"an agent and a master are parted one way", 4, func(w *World) bool {
+		w.part(w.pickAgent().name, w.pickMaster().name, false)
+		return true
+	}},
+	{"a framework and a master are parted one way", 2, func(w *World) bool {
+		w.part(w.pickFramework().name, w.pickMaster().name, false)
+		return true
+	}},
+	{"a framework closes its stream", 5, func(w *World) bool {
+		f := w.pickFramework()
+		if f.c == nil || f.left {
+			return false
+		}
+		f.c.close()
+		f.drop()
+		return true
+	}},
+	{"a framework fails over", 5, func(w *World) bool { // another instance of it takes over
+		f := w.pickFramework()
+		f.dialLater()
+		return f.subscribed
+	}},
+}
 
 // fault lets something go wrong, and comes again.
 func (w *World) fault() {
@@ -92,74 +278,60 @@ func (w *World) fault() {
 		return
 	}
 	w.after(w.between(0, 2*w.Params.Every), w.fault)
-	b := Boundary(w.rng.IntN(int(boundaries)))
-	a := w.agents[w.rng.IntN(len(w.agents))]
-	f := w.fws[w.rng.IntN(len(w.fws))]
-	switch p := w.rng.Float64(); {
-	case p < 0.25:
-		a.p.armed = b
-	case p < 0.45:
-		if w.masterFails() {
-			w.leader.p.armed = b
-		}
-	case p < 0.47:
-		if !a.p.dead && a.link != nil { // it says goodbye, and comes back
-			a.w.note("%s leaves", a.p.name)
-			a.link.send(near, &cluster.AgentLeave{})
-			a.p.crashIdle()
-		}
-	case p < 0.5:
-		a.p.crashIdle()
-	case p < 0.53:
-		if w.masterFails() {
-			w.leader.p.crashIdle()
-		}
-	case p < 0.56:
-		if w.leader.alive() && w.masterFails() {
-			w.leader.freeze(w.between(time.Second, time.Minute))
-		}
-	case p < 0.68:
-		if c := w.anyConn(); c != nil {
-			c.cut()
-		}
-	case p < 0.76:
-		if c := w.anyConn(); c != nil {
-			c.stall = max(c.stall, w.now+w.between(100*time.Millisecond, 2*time.Minute))
-		}
-	case p < 0.82:
-		w.isolate(a.name, a.link)
-	case p < 0.85:
-		w.isolate(f.name, f.c)
-	case p < 0.9:
-		if f.c != nil && !f.left {
-			f.c.close()
-			f.drop()
-		}
-	case p < 0.95:
-		f.dialLater() // another instance of it takes over
-	default:
-		if !a.p.dead {
-			a.p.post(&workload.Compact{})
+	sum := 0
+	for i := range faults {
+		sum += faults[i].weight
+	}
+	n := w.rng.IntN(sum)
+	for i := range faults {
+		if n -= faults[i].weight; n < 0 {
+			if faults[i].do(w) {
+				w.cover.fault(faults[i].name)
+			}
+			return
 		}
 	}
 }
 
-func (w *World) masterFails() bool { return !w.Params.Steady || w.chance(0.1) }
+func (w *World) boundary() Boundary        { return Boundary(w.rng.IntN(int(boundaries))) }
+func (w *World) pickAgent() *agent         { return w.agents[w.rng.IntN(len(w.agents))] }
+func (w *World) pickMaster() *master       { return w.masters[w.rng.IntN(len(w.masters))] }
+func (w *World) pickFramework() *framework { return w.fws[w.rng.IntN(len(w.fws))] }
+func (w *World) masterFails() bool         { return !w.Params.Steady || w.chance(0.1) }
 
-func (w *World) isolate(name string, c *conn) {
+// withConn does something to a connection that is open; false when none is found.
+func (w *World) withConn(do func(c *conn)) bool {
+	if len(w.conns) == 0 {
+		return false
+	}
+	for range 8 { // most of the old ones are closed
+		if c := w.conns[w.rng.IntN(len(w.conns))]; c.ends[near].open && c.ends[far].open {
+			do(c)
+			return true
+		}
+	}
+	return false
+}
+
+// isolate cuts a machine off from everybody.
+func (w *World) isolate(name string) {
 	until := w.now + w.between(time.Second, 4*time.Minute)
 	w.note("%s is cut off until %s", name, until)
-	w.check.islands[name] = until
-	if c != nil {
-		c.stall = max(c.stall, until)
-	}
+	w.block(name, "", until)
+	w.block("", name, until)
 }
 
-func (w *World) anyConn() *conn {
-	if len(w.conns) == 0 {
-		return nil
+// part stops what goes from one machine to another, and perhaps what comes back.
+func (w *World) part(a, b string, both bool) {
+	until := w.now + w.between(time.Second, 3*time.Minute)
+	if w.chance(0.5) {
+		a, b = b, a
 	}
-	return w.conns[w.rng.IntN(len(w.conns))]
+	w.note("nothing passes from %s to %s until %s; both ways: %t", a, b, until, both)
+	w.block(a, b, until)
+	if both {
+		w.block(b, a, until)
+	}
 }
 
 // crashIdle kills a process between two turns.
@@ -173,11 +345,13 @@ func (p *process[In, R, M, K, F]) crashIdle() {
 func (w *World) calmDown() {
 	w.calm = true
 	w.note("faults stop")
+	clear(w.walls)
+	w.store.slow, w.store.deaf, w.store.mute = 0, 0, 0
 	for _, c := range w.conns {
-		if c.stall > w.now {
-			c.stall = w.now
-			c.pumpAgain()
-		}
+		c.calmDown()
+	}
+	for _, a := range w.agents {
+		a.full = 0
 	}
 	for _, f := range w.fws {
 		f.want = 1

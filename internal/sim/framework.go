@@ -35,13 +35,17 @@ type framework struct {
 	// subscribed says that SUBSCRIBED came on the present stream.
 	subscribed bool
 	dialing    bool
+	ask        *master // who is asked for the leader next
+	turn       int
 	left       bool // for good
 	quiet      bool // it has suppressed offers
+	version    int  // of its description
 	offered    time.Duration
 	insts      []*instance
 	named      map[string]*instance // the newest of each task id
 	next       int
-	want       int // tasks to launch
+	want       int  // tasks to launch
+	sharing    bool // it fills every offer, see shares.go
 	offers     map[string]*cluster.Offer
 }
 
@@ -65,6 +69,8 @@ type instance struct {
 	killed   time.Duration
 
 	// what the checkers know
+	updates []string // uuids in its agent's journal, in order
+	heardOf int      // how many of them its framework has had
 	spawned int
 	live    *container
 }
@@ -101,7 +107,7 @@ func (f *framework) tick() {
 	case f.c == nil:
 		f.dialLater()
 		return
-	case !f.subscribed:
+	case !f.subscribed || f.sharing:
 		return
 	}
 	if f.manner == vanishing && !w.calm && w.now > w.Params.Faults/2 && w.chance(0.05) {
@@ -112,7 +118,7 @@ func (f *framework) tick() {
 		return
 	}
 	if !w.calm && w.chance(0.3) {
-		f.want += w.rng.IntN(4)
+		f.want += w.rng.IntN(4 + len(w.agents)/16)
 	}
 	switch {
 	case w.chance(0.02) && !w.calm:
@@ -124,6 +130,14 @@ func (f *framework) tick() {
 	case w.chance(0.002) && !w.calm:
 		w.note("%s tears itself down", f.name)
 		f.call(&cluster.Teardown{})
+	case w.chance(0.02) && !f.spec.Legacy:
+		f.change()
+	case w.chance(0.04):
+		if w.chance(0.5) {
+			f.call(&cluster.ReconcileOperations{Operations: []cluster.OperationRef{{Operation: "op", Agent: w.anyAgent()}}})
+		} else {
+			f.call(&cluster.Message{Agent: w.anyAgent(), Executor: "e", Data: []byte("how are you")})
+		}
 	}
 	f.killSome()
 	if f.manner == hoarder {
@@ -151,6 +165,28 @@ func (f *framework) tick() {
 	if len(ask) > 0 {
 		f.call(&cluster.Reconcile{Tasks: ask})
 	}
+}
+
+// change takes a role on, or leaves one, without a new subscription.
+func (f *framework) change() {
+	f.version++
+	if len(f.spec.Roles) > 1 {
+		f.spec.Roles = f.spec.Roles[:1]
+	} else {
+		f.spec.Roles = slices.Sorted(slices.Values([]string{f.spec.Roles[0], "ops"}))
+	}
+	up := &cluster.UpdateFramework{Call: cluster.CallID(f.w.id())}
+	up.Stream, up.Spec, up.Suppressed = f.stream, f.described(), f.suppressed()
+	f.call(up)
+}
+
+// anyAgent names an agent, perhaps by an id that it had once.
+func (w *World) anyAgent() string {
+	a := w.agents[w.rng.IntN(len(w.agents))]
+	if a.book == nil {
+		return "nobody"
+	}
+	return a.book.Identity().Agent
 }
 
 // killSome asks for the ends of tasks; when faults are over, of all that do not end soon.
@@ -185,48 +221,75 @@ func (f *framework) dialLater() {
 	f.dialing = true
 	f.w.after(f.w.between(10*time.Millisecond, 3*time.Second), func() {
 		f.dialing = false
-		m := f.w.leader
-		if n := len(f.w.masters); n > 1 && f.w.chance(0.3) {
-			m = f.w.masters[f.w.rng.IntN(n)]
-		}
-		if !f.left && m.alive() && !f.w.isolated(f.name) {
-			f.subscribe(m)
+		if !f.left {
+			f.subscribe(f.w.masters[f.turn%len(f.w.masters)])
+			f.turn++
 		}
 	})
 }
 
+// streamSilence is after how long without a word, not even a heartbeat, a scheduler gives its stream up.
+const streamSilence = 75 * time.Second
+
 // subscribe opens a new stream. The one before, if it is open still, is left behind: that is a failover.
 func (f *framework) subscribe(m *master) {
-	c := f.w.connect()
+	c := f.w.connect(f.name, m.name)
+	if f.c != nil && f.id == "" { // nobody could tell that it is the same one
+		f.c.close()
+	}
 	f.drop()
 	f.c, f.stream = c, cluster.StreamID(f.w.id())
-	spec := f.spec
-	spec.Info = []byte(f.name)
-	if f.id != "" {
-		spec.ID, spec.Info = f.id, []byte(f.name+"|"+f.id)
-	}
-	f.w.note("%s subscribes as %q with stream %d", f.name, f.id, f.stream)
-	begun := f.w.now
+	spec := f.described()
+	heard := f.w.now
 	e := &c.ends[near]
 	e.recv = func(message any) {
 		if f.c == c {
+			heard = f.w.now
 			f.take(message)
 		}
 	}
 	e.closed = func() {
-		if f.c == c {
-			f.drop()
-			f.dialLater()
+		if f.c != c {
+			return
 		}
+		f.drop()
+		if to := f.ask; to != nil {
+			f.ask = nil
+			f.subscribe(to)
+			return
+		}
+		f.dialLater()
 	}
-	f.w.after(15*time.Second, func() { // a client that gives up a stream which does not begin
-		if f.c == c && !f.subscribed && f.w.now >= begun+15*time.Second {
+	var watch func()
+	watch = func() {
+		switch limit := map[bool]time.Duration{true: streamSilence, false: 15 * time.Second}[f.subscribed]; {
+		case f.c != c:
+		case f.w.now-heard >= limit:
+			f.w.note("%s gives up its stream: silence", f.name)
 			c.close()
 			f.drop()
 			f.dialLater()
+		default:
+			f.w.after(limit, watch)
 		}
-	})
-	m.acceptStream(c, &cluster.Subscribe{Stream: f.stream, Spec: &spec})
+	}
+	f.w.after(15*time.Second, watch)
+	f.w.dial(c, m, &cluster.Subscribe{Stream: f.stream, Spec: spec, Suppressed: f.suppressed()})
+}
+
+// described is how the framework describes itself now.
+func (f *framework) described() *cluster.FrameworkSpec {
+	spec := f.spec
+	spec.ID = f.id
+	spec.Info = fmt.Appendf(nil, "%s|%s|%d", f.name, f.id, f.version)
+	return &spec
+}
+
+func (f *framework) suppressed() []string {
+	if f.quiet {
+		return f.spec.Roles
+	}
+	return nil
 }
 
 func (f *framework) drop() {
@@ -253,6 +316,10 @@ func (f *framework) call(in cluster.In) {
 		c.Stream, c.Framework = f.stream, f.id
 	case *cluster.Suppress:
 		c.Stream, c.Framework = f.stream, f.id
+	case *cluster.ReconcileOperations:
+		c.Stream, c.Framework = f.stream, f.id
+	case *cluster.Message:
+		c.Stream, c.Framework = f.stream, f.id
 	}
 	if f.c != nil && f.subscribed {
 		f.c.send(near, in)
@@ -261,6 +328,8 @@ func (f *framework) call(in cluster.In) {
 
 func (f *framework) take(message any) {
 	switch m := message.(type) {
+	case redirect:
+		f.ask = m.to
 	case cluster.Subscribed:
 		f.w.note("%s is subscribed as %s", f.name, m.Framework)
 		f.subscribed = true
@@ -273,15 +342,23 @@ func (f *framework) take(message any) {
 		}
 	case cluster.Offers:
 		f.offered = f.w.now
+		var none []string // of many that are not wanted
 		for _, o := range m.Offers {
+			if f.want == 0 && len(m.Offers) > 8 && f.manner == simple && !f.sharing {
+				none = append(none, o.ID)
+				continue
+			}
 			f.offers[o.ID] = o
 			switch wait := f.patience(); {
-			case f.manner == hoarder:
+			case f.manner == hoarder && !f.sharing:
 			case wait > 0:
 				f.w.after(wait, func() { f.use(o) })
 			default:
 				f.use(o)
 			}
+		}
+		if len(none) > 0 {
+			f.call(&cluster.Decline{Offers: none, Refuse: f.refusal()})
 		}
 	case cluster.Rescind:
 		delete(f.offers, m.Offer)
@@ -297,7 +374,7 @@ func (f *framework) take(message any) {
 }
 
 func (f *framework) patience() time.Duration {
-	if f.manner == laggard {
+	if f.manner == laggard && !f.sharing {
 		return f.w.between(0, 8*time.Second)
 	}
 	return 0
@@ -310,6 +387,10 @@ func (f *framework) use(o *cluster.Offer) {
 	}
 	delete(f.offers, o.ID)
 	w := f.w
+	if f.sharing {
+		f.fill(o)
+		return
+	}
 	ids, left := []string{o.ID}, o.Resources
 	for _, id := range sortedKeys(f.offers) { // of one agent and role, together
 		if x := f.offers[id]; x.Agent == o.Agent && x.Role == o.Role && w.chance(0.8) {
@@ -327,7 +408,7 @@ func (f *framework) use(o *cluster.Offer) {
 		f.want--
 		tasks = append(tasks, f.newTask(o, size).spec)
 	}
-	refuse := []time.Duration{-1, 0, time.Second, 20 * time.Second}[w.rng.IntN(4)]
+	refuse := f.refusal()
 	if len(tasks) == 0 {
 		f.call(&cluster.Decline{Offers: ids, Refuse: refuse})
 		return
@@ -338,10 +419,16 @@ func (f *framework) use(o *cluster.Offer) {
 	}
 }
 
+func (f *framework) refusal() time.Duration {
+	return []time.Duration{-1, 0, time.Second, 20 * time.Second}[f.w.rng.IntN(4)]
+}
+
 func (f *framework) accept(offers []string, tasks []*cluster.TaskSpec, refuse time.Duration) {
-	f.call(&cluster.Accept{
-		Offers: offers, Refuse: refuse, Operations: []cluster.Operation{{Type: mesosv1.Offer_Operation_LAUNCH, Tasks: tasks}},
-	})
+	ops := []cluster.Operation{{Type: mesosv1.Offer_Operation_LAUNCH, Tasks: tasks}}
+	if !f.w.calm && f.w.chance(0.05) {
+		ops = append(ops, cluster.Operation{ID: "op", Type: mesosv1.Offer_Operation_RESERVE})
+	}
+	f.call(&cluster.Accept{Offers: offers, Refuse: refuse, Operations: ops})
 }
 
 var taskSizes = func() []resource.List {

@@ -1,197 +1,273 @@
 package sim
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"github.com/pando-os/pando/internal/core/cluster"
 )
 
-type clusterProcess = process[cluster.In, cluster.Record, cluster.Msg, cluster.Work, cluster.Fact]
+const (
+	// saveTimeout is how long a master waits for an answer of the store, as in production.
+	saveTimeout = 10 * time.Second
+	// leaseTTL is how long a leader's key outlives its silence.
+	leaseTTL = 10 * time.Second
+)
 
-// master is one time of leading: a book made of what the last leader saved, and everybody who is connected to it.
+// master is one of the machines that may lead. It is a process that campaigns, and while it has won, a term.
 type master struct {
-	w       *World
-	name    string
+	w      *World
+	name   string
+	up     bool
+	frozen bool
+	run    int // of the process
+	term   *term
+	knows  *master // the leader, as far as it has heard
+	// epoch and renewed are of the leadership that it has won: the revision of its key, and when its lease was renewed last.
 	epoch   uint64
-	elected time.Duration
-	book    *cluster.Book
-	p       *clusterProcess
-	links   map[cluster.ConnID]*conn
-	streams map[cluster.StreamID]*conn
+	renewed time.Duration
+	busy    bool     // it asks the store something
+	backlog []func() // connections that came while it was frozen
 }
 
-// welcome is what a master says first on an agent's connection.
-type welcome struct {
-	epoch   uint64
-	silence time.Duration
+// What a master that does not lead answers.
+type (
+	// redirect is a 307 to the leader.
+	redirect struct{ to *master }
+	// unavailable is a 503: no leader is known.
+	unavailable struct{}
+	// hello is what an agent says first.
+	hello struct{}
+	// heartbeat keeps a scheduler's stream alive.
+	heartbeat struct{}
+	// welcome is what a leader says first on an agent's connection.
+	welcome struct {
+		epoch   uint64
+		silence time.Duration
+	}
+)
+
+func (w *World) newMaster(name string) *master {
+	m := &master{w: w, name: name}
+	w.masters = append(w.masters, m)
+	m.start()
+	return m
 }
 
-// elect makes a new leader. The one before, if it lives, does not know.
-func (w *World) elect() {
-	w.store.epoch++
-	m := &master{
-		w: w, name: fmt.Sprintf("M%d", w.store.epoch), epoch: w.store.epoch, elected: w.now,
+// start begins a run of the process.
+func (m *master) start() {
+	if m.up {
+		return
+	}
+	m.up, m.frozen, m.busy, m.knows, m.epoch = true, false, false, nil, 0
+	m.run++
+	m.w.note("%s starts (run %d)", m.name, m.run)
+	m.again(m.w.between(0, 200*time.Millisecond))
+}
+
+// again looks after a while at what is to be done about leadership. It stops with the run.
+func (m *master) again(wait time.Duration) {
+	run := m.run
+	m.w.after(wait, func() {
+		if m.up && m.run == run {
+			m.look()
+		}
+	})
+}
+
+// look renews the lease of a leader and sees whether it is lost; a standby sees who leads, and campaigns when nobody does.
+func (m *master) look() {
+	w := m.w
+	if m.frozen {
+		return // thaw comes back to it
+	}
+	defer m.again(w.between(leaseTTL/40, leaseTTL/8))
+	heard := w.reaches(m.name, storeName) && w.now >= w.store.deaf
+	switch {
+	case m.epoch != 0 && heard && w.store.renew(m.epoch, leaseTTL):
+		m.renewed = w.now
+	case m.epoch != 0 && (heard || w.now-m.renewed > leaseTTL):
+		m.stepDown("its lease is lost")
+	case m.epoch == 0 && heard:
+		holder, revision := w.store.leader()
+		m.knows = nil
+		if revision != 0 {
+			m.knows = holder
+		}
+		// Nobody leads, or who leads refuses connections: its process is gone, and its lease need not be waited for.
+		if !m.busy && (revision == 0 || !holder.up && w.reaches(m.name, holder.name)) {
+			m.campaign(revision)
+		}
+	}
+}
+
+// campaign puts the leader's key by compare-and-swap; once that is answered it loads the book and leads.
+func (m *master) campaign(seen uint64) {
+	w, run := m.w, m.run
+	m.busy = true
+	var epoch uint64
+	var won bool
+	sent := w.now
+	w.store.ask(m, func() { epoch, won = w.store.swap(m, seen, leaseTTL) }, func(ok bool) {
+		switch {
+		case !m.up || m.run != run:
+		case !won:
+			m.busy = false
+		case !ok: // it may have won and does not know: its key goes when it can be told to, or with the lease
+			m.w.note("%s does not know whether it leads", m.name)
+			m.resign(epoch)
+			m.busy = false
+		default:
+			m.epoch, m.renewed = epoch, sent
+			m.load(epoch)
+		}
+	})
+}
+
+func (m *master) load(epoch uint64) {
+	run := m.run
+	var records []cluster.Record
+	m.w.store.ask(m, func() { records = m.w.store.load() }, func(ok bool) {
+		switch {
+		case !m.up || m.run != run:
+		case m.epoch != epoch: // it was lost meanwhile
+			m.busy = false
+		case !ok:
+			m.stepDown("the book could not be loaded")
+			m.busy = false
+		default:
+			m.busy = false
+			m.begin(records)
+		}
+	})
+}
+
+// begin starts a term.
+func (m *master) begin(records []cluster.Record) {
+	w := m.w
+	t := &term{
+		m: m, w: w, name: termName(m.name, m.epoch), epoch: m.epoch, begun: w.now,
 		links: map[cluster.ConnID]*conn{}, streams: map[cluster.StreamID]*conn{},
 	}
 	cfg := w.Params.Cluster
-	cfg.MasterID, cfg.Started = m.name, w.wall()
+	cfg.MasterID, cfg.Started = t.name, w.wall()
 	rng := rand.New(rand.NewPCG(w.rng.Uint64(), w.rng.Uint64()))
-	m.p = newProcess[cluster.In, cluster.Record, cluster.Msg, cluster.Work, cluster.Fact](w, "master", m.name, nil, m, w.now)
-	m.book = cluster.New(cfg, w.store.load(), m.p.clock(), rng)
-	m.p.machine = m.book
-	w.leader = m
-	w.masters = append(w.masters, m)
-	w.note("%s leads with epoch %d", m.name, m.epoch)
-	w.check.elected(m)
-	m.p.arm()
-}
-
-func (m *master) alive() bool { return m != nil && !m.p.dead && !m.p.frozen }
-
-// freeze stops a leader for a while without killing it; another is elected meanwhile.
-func (m *master) freeze(d time.Duration) {
-	m.p.frozen = true
-	m.w.note("%s freezes for %s", m.name, d)
-	m.w.after(m.w.between(0, d), func() {
-		if m.w.leader == m {
-			m.w.elect()
-		}
-	})
-	m.w.after(d, func() {
-		if !m.p.dead {
-			m.w.note("%s wakes up", m.name)
-			m.p.frozen, m.p.turning = false, false
-			m.p.arm()
-		}
-	})
-	m.w.after(d+m.w.between(0, 20*time.Second), m.p.crash) // it finds that its lease is lost
-}
-
-// acceptAgent takes an agent's connection.
-func (m *master) acceptAgent(c *conn) {
-	id := cluster.ConnID(m.w.id())
-	m.links[id] = c
-	e := &c.ends[far]
-	e.recv = func(message any) {
-		switch in := message.(type) {
-		case *cluster.AgentRegister:
-			in.Conn = id
-		case *cluster.AgentUpdate:
-			in.Conn = id
-		case *cluster.AgentState:
-			in.Conn = id
-		case *cluster.AgentPong:
-			in.Conn = id
-		case *cluster.AgentLeave:
-			in.Conn = id
-		}
-		m.p.post(message)
+	t.p = newProcess[cluster.In, cluster.Record, cluster.Msg, cluster.Work, cluster.Fact](w, "master", t.name, nil, t, w.now)
+	t.p.frozen = m.frozen
+	t.book = cluster.New(cfg, records, t.p.clock(), rng)
+	t.p.machine = t.book
+	m.term, m.knows = t, m
+	if w.leader == nil || w.leader.epoch < t.epoch {
+		w.leader = t
 	}
-	e.closed = func() {
-		delete(m.links, id)
-		m.p.post(&cluster.AgentClosed{Conn: id})
+	w.note("%s leads with epoch %d and %d records", t.name, t.epoch, len(records))
+	w.check.elected(t)
+	t.p.arm()
+	t.beat()
+}
+
+// stepDown ends a leadership and leaves the process alive.
+func (m *master) stepDown(why string) {
+	epoch := m.epoch
+	m.w.note("%s steps down: %s", m.name, why)
+	m.epoch = 0
+	if t := m.term; t != nil {
+		t.stepping = true
+		t.p.crashIdle()
 	}
-	cfg := &m.w.Params.Cluster
-	c.send(far, welcome{m.epoch, cfg.PingInterval * time.Duration(cfg.PingMisses+1)})
+	m.resign(epoch)
 }
 
-// acceptStream takes a scheduler's SUBSCRIBE. Its other calls come over the same connection; the stream's number in them
-// says which subscription they mean.
-func (m *master) acceptStream(c *conn, in *cluster.Subscribe) {
-	id := in.Stream
-	m.streams[id] = c
-	e := &c.ends[far]
-	e.recv = func(message any) { m.p.post(message) }
-	e.closed = func() {
-		delete(m.streams, id)
-		m.p.post(&cluster.StreamClosed{Stream: id})
-	}
-	m.p.post(in)
-}
-
-func (m *master) stepped(out *cluster.Out) {
-	m.w.check.masterStepped(m, out)
-}
-
-func (m *master) durable(records []cluster.Record) bool {
-	return m.w.store.commit(m.epoch, records)
-}
-
-// torn: a transaction under way is committed whole or not at all.
-func (m *master) torn(records []cluster.Record) {
-	if m.w.chance(0.5) {
-		m.w.store.commit(m.epoch, records)
+// resign gives the leader's key back, if the store can be reached.
+func (m *master) resign(epoch uint64) {
+	if epoch != 0 && m.w.reaches(m.name, storeName) {
+		m.w.after(m.w.store.latency(), func() { m.w.store.revoke(epoch) })
 	}
 }
 
-func (m *master) send(messages []cluster.Msg) {
-	for i := range messages {
-		msg := &messages[i]
-		switch {
-		case msg.Conn != 0:
-			c := m.links[msg.Conn]
-			if c == nil {
-				continue
-			}
-			if _, ok := msg.Body.(cluster.Disconnect); ok {
-				c.finish()
-				delete(m.links, msg.Conn)
-				m.p.post(&cluster.AgentClosed{Conn: msg.Conn})
-				continue
-			}
-			c.send(far, msg.Body)
-		case msg.Stream != 0:
-			c := m.streams[msg.Stream]
-			if c == nil {
-				continue
-			}
-			switch msg.Body.(type) {
-			case cluster.Error, cluster.Close:
-				if _, ok := msg.Body.(cluster.Error); ok {
-					c.send(far, msg.Body)
-				}
-				c.finish()
-				delete(m.streams, msg.Stream)
-				m.p.post(&cluster.StreamClosed{Stream: msg.Stream})
-				continue
-			}
-			c.send(far, msg.Body)
-		}
+// crash ends the process; it starts again after a while.
+func (m *master) crash() {
+	if !m.up {
+		return
 	}
-}
-
-func (m *master) do([]cluster.Work) {}
-
-func (m *master) tell(facts []cluster.Fact) {
-	for i := range facts {
-		f := &facts[i]
-		m.w.note("%s %s agent=%s framework=%s task=%s %s %s", m.name, f.Kind, f.Agent, f.Framework, f.Task, f.State, f.Text)
-	}
-}
-
-// crashed cuts everybody off; another leader is elected after a while.
-func (m *master) crashed() {
 	w := m.w
-	for _, id := range sortedIDs(m.links) {
-		m.links[id].cut()
+	m.up, m.frozen = false, false
+	w.note("%s is down", m.name)
+	if t := m.term; t != nil {
+		t.p.crashIdle()
 	}
-	for _, id := range sortedIDs(m.streams) {
-		m.streams[id].cut()
+	backlog := m.backlog
+	m.backlog, m.epoch = nil, 0
+	for _, take := range backlog {
+		take() // which finds nobody
 	}
-	m.links, m.streams = nil, nil
-	for i, x := range w.masters {
-		if x == m {
-			w.masters = append(w.masters[:i:i], w.masters[i+1:]...)
-			break
+	wait := w.between(10*time.Millisecond, 15*time.Second)
+	if w.chance(0.2) {
+		wait = w.between(15*time.Second, 2*time.Minute)
+	}
+	w.after(wait, m.start)
+}
+
+// freeze stops a master for a while without killing it. Its connections stay; its lease runs out.
+func (m *master) freeze(d time.Duration) {
+	w, run := m.w, m.run
+	m.frozen = true
+	if m.term != nil {
+		m.term.p.frozen = true
+	}
+	w.note("%s freezes for %s", m.name, d)
+	w.after(d, func() {
+		if !m.up || m.run != run {
+			return
 		}
-	}
-	if w.leader == m {
-		w.after(w.between(10*time.Millisecond, 15*time.Second), func() {
-			if w.leader == m {
-				w.elect()
+		w.note("%s wakes up", m.name)
+		m.frozen = false
+		if t := m.term; t != nil {
+			t.p.frozen, t.p.turning = false, false
+			t.p.arm()
+		}
+		backlog := m.backlog
+		m.backlog = nil
+		for _, take := range backlog {
+			take()
+		}
+		m.again(w.between(0, 5*time.Second)) // it acts before it finds that its lease is lost
+	})
+}
+
+// accept takes the first message of a connection.
+func (m *master) accept(c *conn, message any) {
+	switch {
+	case !m.up:
+		c.finish()
+	case m.frozen:
+		m.backlog = append(m.backlog, func() {
+			m.accept(c, message)
+			if e := &c.ends[far]; !e.open { // who dialed has given up meanwhile
+				e.closed()
 			}
 		})
+	case m.term == nil:
+		if m.knows != nil && m.knows != m {
+			c.send(far, redirect{m.knows})
+		} else {
+			c.send(far, unavailable{})
+		}
+		c.finish()
+	default:
+		switch in := message.(type) {
+		case hello:
+			m.term.acceptAgent(c)
+		case *cluster.Subscribe:
+			m.term.acceptStream(c, in)
+		}
 	}
+}
+
+// dial opens a connection to a master and says the first word. The caller has set what its end does.
+func (w *World) dial(c *conn, m *master, first any) {
+	e := &c.ends[far]
+	e.recv = func(message any) { m.accept(c, message) }
+	e.closed = func() {}
+	c.send(near, first)
 }

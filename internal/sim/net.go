@@ -3,12 +3,14 @@ package sim
 import "time"
 
 // conn is one connection as TCP gives it: in order both ways, until it is cut. What is under way at a cut is lost from
-// some point on. A partition stalls it: everything waits, the news of a cut too.
+// some point on. A wall between its two ends makes everything in that direction wait, the news of a cut too. (What TCP
+// gives cannot be doubled or come out of order, so the simulator does neither; both happen to what is sent again over the
+// next connection.)
 type conn struct {
 	w     *World
 	id    uint64
-	ends  [2]connEnd // 0: who dialed, 1: the master
-	stall time.Duration
+	names [2]string
+	ends  [2]connEnd // near: who dialed; far: the master
 }
 
 // connEnd is one side of a connection.
@@ -18,6 +20,7 @@ type connEnd struct {
 	closed func()
 	queue  []packet // on its way to this end
 	pumps  bool
+	stall  time.Duration // nothing arrives here until then
 }
 
 type packet struct {
@@ -32,11 +35,11 @@ const (
 )
 
 // connect makes a connection that is open at both ends.
-func (w *World) connect() *conn {
-	c := &conn{w: w, id: w.id()}
+func (w *World) connect(from, to string) *conn {
+	c := &conn{w: w, id: w.id(), names: [2]string{from, to}}
 	c.ends[near].open, c.ends[far].open = true, true
 	w.conns = append(w.conns, c)
-	if len(w.conns) > 256 {
+	if len(w.conns) > 256+4*len(w.agents) {
 		var live []*conn
 		for _, x := range w.conns {
 			if x.ends[near].open || x.ends[far].open {
@@ -48,9 +51,31 @@ func (w *World) connect() *conn {
 	return c
 }
 
+// way is a direction between two machines; an empty name is any machine.
+type way struct{ from, to string }
+
+// block stops everything that goes one way, until some time.
+func (w *World) block(from, to string, until time.Duration) {
+	w.walls[way{from, to}] = max(w.walls[way{from, to}], until)
+}
+
+// passes is when something that goes one way now will pass.
+func (w *World) passes(from, to string) time.Duration {
+	if len(w.walls) == 0 {
+		return 0
+	}
+	return max(w.walls[way{from, to}], w.walls[way{from, ""}], w.walls[way{"", to}])
+}
+
+// reaches says whether two machines reach each other, both ways.
+func (w *World) reaches(a, b string) bool {
+	return w.passes(a, b) <= w.now && w.passes(b, a) <= w.now
+}
+
 // send sends a message from one end to the other.
 func (c *conn) send(from int, message any) {
 	if c.ends[from].open {
+		c.w.noteMessage(c, from, message)
 		c.put(1-from, packet{c.due(1 - from), message, false})
 	}
 }
@@ -73,6 +98,11 @@ func (c *conn) put(to int, p packet) {
 	c.pump(to)
 }
 
+// stalled is until when nothing arrives at an end.
+func (c *conn) stalled(to int) time.Duration {
+	return max(c.ends[to].stall, c.w.passes(c.names[1-to], c.names[to]))
+}
+
 // pump delivers what is due at an end, and comes again for the rest.
 func (c *conn) pump(to int) {
 	e := &c.ends[to]
@@ -80,18 +110,19 @@ func (c *conn) pump(to int) {
 		return
 	}
 	e.pumps = true
-	c.w.at(max(e.queue[0].at, c.stall), func() {
+	c.w.at(max(e.queue[0].at, c.stalled(to)), func() {
 		e.pumps = false
-		if c.stall <= c.w.now && len(e.queue) > 0 && e.queue[0].at <= c.w.now {
+		if c.stalled(to) <= c.w.now && len(e.queue) > 0 && e.queue[0].at <= c.w.now {
 			p := e.queue[0]
 			e.queue = e.queue[1:]
 			switch {
-			case !e.open:
-			case p.eof:
+			case e.open && p.eof:
 				e.open = false
 				e.closed()
-			default:
+			case e.open:
 				e.recv(p.message)
+			case !p.eof: // nobody is here any more: the sender is told
+				c.hangUp(1-to, c.w.chance(0.3))
 			}
 		}
 		c.pump(to)
@@ -123,6 +154,14 @@ func (c *conn) cut() {
 	c.hangUp(far, true)
 }
 
+// halve ends the connection at one end, and the other does not hear of it until it sends something.
+func (c *conn) halve(at int) {
+	if e := &c.ends[at]; e.open {
+		e.queue = nil
+		c.hangUp(at, false)
+	}
+}
+
 func (c *conn) hangUp(to int, lose bool) {
 	e := &c.ends[to]
 	if !e.open {
@@ -134,9 +173,10 @@ func (c *conn) hangUp(to int, lose bool) {
 	c.put(to, packet{c.due(to), nil, true})
 }
 
-// pumpAgain goes on after a stall that ended before its time.
-func (c *conn) pumpAgain() {
+// calmDown ends every stall.
+func (c *conn) calmDown() {
 	for to := range c.ends {
+		c.ends[to].stall = 0
 		c.ends[to].pumps = false
 		c.pump(to)
 	}

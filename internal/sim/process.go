@@ -23,25 +23,17 @@ func (b Boundary) String() string {
 	return [...]string{"before save", "save|send", "send|do", "do|tell"}[b]
 }
 
-// Crashes counts crashes by machine and boundary.
-type Crashes map[string]*[boundaries]int
-
-func (c *Crashes) count(kind string, b Boundary) {
-	if *c == nil {
-		*c = Crashes{}
-	}
-	if (*c)[kind] == nil {
-		(*c)[kind] = &[boundaries]int{}
-	}
-	(*c)[kind][b]++
-}
+// mark is where in an Out the effects of one input begin.
+type mark struct{ send, tell int }
 
 // hands are what a process lends to its machine.
-type hands[R, M, K, F any] interface {
+type hands[In, R, M, K, F any] interface {
+	// took sees what one input led to, at the process's own time.
+	took(now time.Duration, in In, out *machine.Out[R, M, K, F], from mark)
 	// stepped sees what a turn asks for before any of it happens.
 	stepped(out *machine.Out[R, M, K, F])
-	// durable takes a save that has come to the disk; false ends the process: it was refused.
-	durable(records []R) bool
+	// save makes records durable and calls done; with false when they were refused or nobody can tell, which ends the process.
+	save(records []R, done func(ok bool))
 	// torn takes a save that was under way when the process crashed.
 	torn(records []R)
 	send(messages []M)
@@ -58,7 +50,7 @@ type process[In, R, M, K, F any] struct {
 	kind    string
 	name    string
 	machine machine.Machine[In, R, M, K, F]
-	hands   hands[R, M, K, F]
+	hands   hands[In, R, M, K, F]
 
 	born    time.Duration
 	skew    time.Duration // of its wall clock
@@ -76,7 +68,7 @@ type turn[R, M, K, F any] struct {
 	out machine.Out[R, M, K, F]
 }
 
-func newProcess[In, R, M, K, F any](w *World, kind, name string, m machine.Machine[In, R, M, K, F], h hands[R, M, K, F], born time.Duration) *process[In, R, M, K, F] {
+func newProcess[In, R, M, K, F any](w *World, kind, name string, m machine.Machine[In, R, M, K, F], h hands[In, R, M, K, F], born time.Duration) *process[In, R, M, K, F] {
 	return &process[In, R, M, K, F]{w: w, kind: kind, name: name, machine: m, hands: h, born: born, skew: w.between(-time.Minute, time.Minute), armed: boundaries}
 }
 
@@ -124,11 +116,14 @@ func (p *process[In, R, M, K, F]) turn() {
 	if len(p.box) == 0 {
 		var none In
 		p.machine.Step(now, none, &t.out)
+		p.hands.took(now.Mono, none, &t.out, mark{})
 	}
 	for n := 1 + p.w.rng.IntN(8); n > 0 && len(p.box) > 0; n-- {
 		in := p.box[0]
 		p.box = p.box[1:]
+		from := mark{len(t.out.Send), len(t.out.Tell)}
 		p.machine.Step(now, in, &t.out)
+		p.hands.took(now.Mono, in, &t.out, from)
 	}
 	p.hands.stepped(&t.out)
 	if len(t.out.Save) == 0 && len(p.waiting) == 0 {
@@ -148,17 +143,13 @@ func (p *process[In, R, M, K, F]) save() {
 	p.saving = len(p.waiting)
 	records := p.records()
 	if len(records) == 0 {
-		p.saved(nil)
+		p.saved(true)
 		return
 	}
-	wait := p.w.between(200*time.Microsecond, 20*time.Millisecond)
-	if p.w.chance(0.02) {
-		wait = p.w.between(20*time.Millisecond, 2*time.Second) // a slow disk
-	}
 	if p.reached(BeforeSave) {
-		p.w.after(p.w.between(0, wait), p.crash)
+		p.w.after(p.w.between(0, 10*time.Millisecond), p.crash)
 	}
-	p.w.after(wait, func() { p.saved(records) })
+	p.hands.save(records, p.saved)
 }
 
 func (p *process[In, R, M, K, F]) records() []R {
@@ -169,16 +160,17 @@ func (p *process[In, R, M, K, F]) records() []R {
 	return records
 }
 
-func (p *process[In, R, M, K, F]) saved(records []R) {
+// saved goes on after a save: with what was to happen once it is durable, or not at all.
+func (p *process[In, R, M, K, F]) saved(ok bool) {
 	if p.dead {
 		return
 	}
 	if p.frozen {
-		p.w.after(time.Second, func() { p.saved(records) })
+		p.w.after(time.Second, func() { p.saved(ok) })
 		return
 	}
-	if len(records) > 0 && !p.hands.durable(records) {
-		p.w.note("%s ends: its save was refused", p.name)
+	if !ok {
+		p.w.note("%s ends: its save was refused, or nobody can tell", p.name)
 		p.saving = 0
 		p.crash()
 		return
@@ -217,7 +209,7 @@ func (p *process[In, R, M, K, F]) reached(b Boundary) bool {
 		return false
 	}
 	p.armed = boundaries
-	p.w.Crashes.count(p.kind, b)
+	p.w.cover.crash(p.kind, b)
 	p.w.note("%s crashes at %s", p.name, b)
 	return true
 }

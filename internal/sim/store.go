@@ -2,26 +2,79 @@ package sim
 
 import (
 	"slices"
+	"time"
 
 	"github.com/pando-os/pando/internal/core/cluster"
 )
 
-// store is what the masters share: records under keys, and who leads.
+// storeName is the store's place in the network.
+const storeName = "store"
+
+// store is what the masters share: records under keys, and the leader's key, which goes when its holder's lease runs out.
+// As in production, a change is a compare-and-swap: a leader's transaction happens only while the leader's key is the one
+// that it put.
 type store struct {
-	epoch      uint64
+	w        *World
+	revision uint64
+	// The leader's key: who put it, with which revision, and until when the lease lasts. revision 0: there is none.
+	holder struct {
+		m        *master
+		revision uint64
+		until    time.Duration
+	}
+	slow, deaf, mute time.Duration // until then: answers late; refuses; does what it is asked and does not say so
+
 	agents     map[string]*cluster.AgentRecord
 	frameworks map[string]*cluster.FrameworkRecord
 }
 
-func newStore() *store {
-	return &store{agents: map[string]*cluster.AgentRecord{}, frameworks: map[string]*cluster.FrameworkRecord{}}
+func newStore(w *World) *store {
+	return &store{w: w, agents: map[string]*cluster.AgentRecord{}, frameworks: map[string]*cluster.FrameworkRecord{}}
 }
 
-// commit applies one transaction, if the leader's epoch is still the one that it compares.
-func (s *store) commit(epoch uint64, records []cluster.Record) bool {
-	if epoch != s.epoch {
+// leader gives the holder of the leader's key and its revision; 0 when nobody has it.
+func (s *store) leader() (*master, uint64) {
+	if s.holder.revision != 0 && s.holder.until <= s.w.now {
+		s.w.note("store: the lease of %s ran out", s.holder.m.name)
+		s.holder.revision = 0
+	}
+	return s.holder.m, s.holder.revision
+}
+
+// swap gives the leader's key to a candidate if it is still as the candidate saw it. The new revision is its epoch.
+func (s *store) swap(m *master, seen uint64, ttl time.Duration) (epoch uint64, ok bool) {
+	if _, now := s.leader(); now != seen {
+		return 0, false
+	}
+	s.revision++
+	s.holder.m, s.holder.revision, s.holder.until = m, s.revision, s.w.now+ttl
+	s.w.note("store: the leader's key is %s's, epoch %d", m.name, s.revision)
+	return s.revision, true
+}
+
+// renew keeps a leader's lease alive; false when it is over.
+func (s *store) renew(epoch uint64, ttl time.Duration) bool {
+	if _, now := s.leader(); now != epoch {
 		return false
 	}
+	s.holder.until = s.w.now + ttl
+	return true
+}
+
+// revoke ends a leader's lease.
+func (s *store) revoke(epoch uint64) {
+	if s.holder.revision == epoch {
+		s.holder.revision = 0
+	}
+}
+
+// commit applies one transaction, if the leader's key is still the one that it compares.
+func (s *store) commit(epoch uint64, records []cluster.Record) bool {
+	if _, now := s.leader(); now != epoch {
+		return false
+	}
+	s.w.check.committed(epoch, records)
+	s.revision++
 	for _, r := range records {
 		switch {
 		case r.Agent != nil:
@@ -47,6 +100,47 @@ func (s *store) load() []cluster.Record {
 		out = append(out, cluster.Record{Framework: s.frameworks[id]})
 	}
 	return out
+}
+
+// latency draws how long one way to the store and back takes, each.
+func (s *store) latency() time.Duration {
+	if s.w.now < s.slow {
+		return s.w.between(time.Second, 8*time.Second)
+	}
+	if s.w.chance(0.02) {
+		return s.w.between(10*time.Millisecond, time.Second)
+	}
+	return s.w.between(100*time.Microsecond, 10*time.Millisecond)
+}
+
+// ask lets a master ask the store something: do runs at the store, then answered at the master, each after a while.
+// answered hears false when the store refused, or when no answer came in time; whether do ran is then unknown.
+func (s *store) ask(m *master, do func(), answered func(ok bool)) {
+	w, over := s.w, false
+	end := func(ok bool) {
+		if !over {
+			over = true
+			answered(ok)
+		}
+	}
+	w.after(saveTimeout, func() {
+		if !over {
+			w.cover.fault(noAnswer)
+		}
+		end(false)
+	})
+	w.at(max(w.now+s.latency(), w.passes(m.name, storeName)), func() {
+		if w.now < s.deaf {
+			w.cover.fault(refused)
+			w.at(max(w.now+s.latency(), w.passes(storeName, m.name)), func() { end(false) })
+			return
+		}
+		do()
+		if w.now < s.mute {
+			return
+		}
+		w.at(max(w.now+s.latency(), w.passes(storeName, m.name)), func() { end(true) })
+	})
 }
 
 func sortedKeys[V any](m map[string]V) []string {

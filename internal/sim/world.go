@@ -12,12 +12,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
-	"strings"
 	"time"
 )
-
-// traceLines is how many of the last events a failure shows.
-const traceLines = 300
 
 // World is one simulated cluster. It is used by one goroutine.
 type World struct {
@@ -30,19 +26,23 @@ type World struct {
 	calm   bool // faults have stopped
 
 	store   *store
-	leader  *master
-	masters []*master // alive: the leader, and those that were frozen and do not know yet
+	masters []*master
+	leader  *term // of the highest epoch; it may be over
 	agents  []*agent
 	fws     []*framework
 	conns   []*conn
 	nextID  uint64
 
+	walls   map[way]time.Duration
 	check   *checks
-	Crashes Crashes
+	cover   *Cover
 	trace   []string
-	lines   int
 	steps   int
 	failure *Failure
+
+	// At the end, see shares.go.
+	sharing *sharing
+	over    bool
 }
 
 // Failure is what a checker found.
@@ -113,26 +113,6 @@ func (w *World) id() uint64 {
 // wall is the true time of day; each process reads it with an error of its own.
 func (w *World) wall() int64 { return 1_700_000_000e9 + int64(w.now) }
 
-// note writes a line into the trace.
-func (w *World) note(format string, args ...any) {
-	line := fmt.Sprintf("%12.6f ", w.now.Seconds()) + fmt.Sprintf(format, args...)
-	if len(w.trace) < w.Params.TraceLines {
-		w.trace = append(w.trace, line)
-	} else {
-		w.trace[w.lines%w.Params.TraceLines] = line
-	}
-	w.lines++
-}
-
-// Trace gives the last events, the oldest first.
-func (w *World) Trace() string {
-	if len(w.trace) < w.Params.TraceLines {
-		return strings.Join(w.trace, "\n")
-	}
-	at := w.lines % w.Params.TraceLines
-	return strings.Join(w.trace[at:], "\n") + "\n" + strings.Join(w.trace[:at], "\n")
-}
-
 // fail notes the first thing that a checker found; the run then ends.
 func (w *World) fail(checker, format string, args ...any) {
 	if w.failure == nil {
@@ -144,8 +124,8 @@ func (w *World) fail(checker, format string, args ...any) {
 // Run plays a world to its end: first with faults, then without, until every wish is met. It returns nil when no checker
 // found anything.
 func Run(p Params) (w *World, f *Failure) {
-	w = &World{Params: p, rng: rand.New(rand.NewPCG(p.Seed, 0x9e3779b97f4a7c15)), store: newStore()}
-	w.check = newChecks(w)
+	w = &World{Params: p, rng: rand.New(rand.NewPCG(p.Seed, 0x9e3779b97f4a7c15)), walls: map[way]time.Duration{}, cover: newCover()}
+	w.store, w.check = newStore(w), newChecks(w)
 	defer func() {
 		if r := recover(); r != nil {
 			w.fail(NoPanic, "%v\n%s", r, debug.Stack())
@@ -153,24 +133,26 @@ func Run(p Params) (w *World, f *Failure) {
 		}
 	}()
 	w.setUp()
-	for w.failure == nil {
+	for w.failure == nil && !w.over {
 		if w.events.Len() == 0 {
-			w.fail("liveness", "nothing will ever happen again")
+			w.fail(Liveness, "nothing will ever happen again")
 			break
 		}
 		e := heap.Pop(&w.events).(event)
 		w.now = e.at
-		if !w.calm && w.now >= w.Params.Faults {
+		switch {
+		case !w.calm && w.now >= w.Params.Faults:
 			w.calmDown()
-		}
-		if w.calm && w.check.settled() {
-			break
+		case w.calm && w.sharing == nil && w.check.settled():
+			w.check.final()
+			w.over = w.over || !w.canShare()
+			if !w.over && w.failure == nil {
+				w.share()
+			}
 		}
 		w.steps++
 		e.do()
 	}
-	if w.failure == nil {
-		w.check.final()
-	}
+	w.cover.events, w.cover.time = w.steps, w.now
 	return w, w.failure
 }

@@ -1,9 +1,11 @@
-// Command plant puts known bugs into a copy of the cores, one at a time, and sees that the simulator's checkers find each
-// within its seeds. It is run in the module's directory: go run ./tools/plant [-seeds 50] [name…]
+// Command plant puts known bugs into the code that the simulator drives, one at a time, and sees that a checker finds each
+// within its seeds. Nothing in the tree changes: the bugs are patches, laid over the files when the test is built. It is
+// run in the module's directory: go run ./tools/plant [-seeds 200] [name…]
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -11,29 +13,38 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 )
 
-const bugs = "internal/sim/testdata/bugs"
-
-// needed is what the simulator is built from.
-var needed = []string{"go.mod", "go.sum", "gen", "mesos", "internal/machine", "internal/core", "internal/sim"}
+const (
+	bugs = "internal/sim/testdata/bugs"
+	// patience is how long the seeds of one bug may take; one that makes the simulator turn in circles is not found.
+	patience = 2 * time.Minute
+)
 
 func main() {
-	seeds := flag.Int("seeds", 50, "how many seeds a bug may take to be found")
+	seeds := flag.Int("seeds", 200, "how many seeds a bug may take to be found")
+	short := flag.Bool("short", false, "plant only the bugs that bugs.txt marks for the short form")
 	flag.Parse()
-	if err := run(context.Background(), os.Stdout, *seeds, flag.Args()); err != nil {
+	if err := run(context.Background(), os.Stdout, *seeds, *short, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "plant:", err)
 		os.Exit(1)
 	}
 }
 
 // bug is one line of bugs.txt.
-type bug struct{ name, checker, words string }
+type bug struct {
+	name, part, words string
+	short             bool
+}
 
-func run(ctx context.Context, out io.Writer, seeds int, only []string) error {
+// found is how a bug was found.
+type found struct{ seed, checker string }
+
+func run(ctx context.Context, out io.Writer, seeds int, short bool, only []string) error {
 	list, err := read(filepath.Join(bugs, "bugs.txt"))
 	if err != nil {
 		return err
@@ -42,23 +53,23 @@ func run(ctx context.Context, out io.Writer, seeds int, only []string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }() // a copy of no worth
+	defer func() { _ = os.RemoveAll(dir) }() // copies of no worth
 	missed := 0
+	fmt.Fprintln(out, "| bug | in | what it does | seed | checker that spoke | seconds |\n|---|---|---|---|---|---|")
 	for _, b := range list {
-		if len(only) > 0 && !slices.Contains(only, b.name) {
+		if len(only) > 0 && !slices.Contains(only, b.name) || short && !b.short {
 			continue
 		}
 		begun := time.Now()
-		seed, err := b.find(ctx, filepath.Join(dir, b.name), seeds)
+		f, err := b.find(ctx, filepath.Join(dir, b.name), seeds)
 		if err != nil {
 			missed++
-			fmt.Fprintf(out, "%-30s NOT FOUND: %v\n", b.name, err)
-			continue
+			f = found{"NOT FOUND", err.Error()}
 		}
-		fmt.Fprintf(out, "%-30s found by %s with seed %d (%s): %s\n", b.name, b.checker, seed, time.Since(begun).Round(100*time.Millisecond), b.words)
+		fmt.Fprintf(out, "| %s | %s | %s | %s | %s | %.0f |\n", b.name, b.part, b.words, f.seed, f.checker, time.Since(begun).Seconds())
 	}
 	if missed > 0 {
-		return fmt.Errorf("%d bugs were not found by their checkers within %d seeds", missed, seeds)
+		return fmt.Errorf("%d bugs were not found within %d seeds", missed, seeds)
 	}
 	return nil
 }
@@ -75,85 +86,96 @@ func read(path string) ([]bug, error) {
 			continue
 		}
 		if len(f) < 3 {
-			return nil, fmt.Errorf("%s: a line needs the patch's name, its checker and words: %q", path, line)
+			return nil, fmt.Errorf("%s: a line needs the patch's name, the part it is in and words: %q", path, line)
 		}
-		list = append(list, bug{f[0], f[1], strings.Join(f[2:], " ")})
+		part, short := strings.CutSuffix(f[1], "*")
+		list = append(list, bug{f[0], part, strings.Join(f[2:], " "), short})
 	}
 	return list, nil
 }
 
-// find plants the bug into a copy below dir and gives the first seed with which its checker fails.
-func (b bug) find(ctx context.Context, dir string, seeds int) (int, error) {
-	for _, path := range needed {
-		if err := copyTree(path, filepath.Join(dir, path)); err != nil {
-			return 0, err
-		}
+// find lays the bug over the tree, in dir, and gives the first seed that fails.
+func (b bug) find(ctx context.Context, dir string, seeds int) (found, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	overlay, err := b.patch(ctx, dir)
+	if err != nil {
+		return found{}, err
 	}
+	test := filepath.Join(dir, "sim.test")
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", test, "./internal/sim")
+	if text, err := build.CombinedOutput(); err != nil {
+		return found{}, fmt.Errorf("it does not compile: %w: %s", err, text)
+	}
+	play := exec.CommandContext(ctx, test, "-test.run", "TestTheClusterKeepsItsPromises")
+	play.Dir = "internal/sim"
+	play.Env = append(os.Environ(), fmt.Sprint("PANDO_SIM_SEEDS=", seeds), "PANDO_SIM_FROM=1", "PANDO_SIM_SEED=", "PANDO_SIM_TRACE=")
+	text, err := play.CombinedOutput()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return found{}, errors.New("no checker spoke")
+	case !errors.As(err, &exit) || ctx.Err() != nil:
+		return found{}, errors.Join(ctx.Err(), err)
+	}
+	return verdict(string(text))
+}
+
+var (
+	replay  = regexp.MustCompile(`replay with: make sim SEED=(\d+)`)
+	speaker = regexp.MustCompile(`CHECKER ([a-z-]+):`)
+)
+
+// verdict reads a failed test's output.
+func verdict(text string) (found, error) {
+	seed, checker := replay.FindStringSubmatch(text), speaker.FindStringSubmatch(text)
+	if seed == nil || checker == nil {
+		return found{}, fmt.Errorf("it fails without a checker's word:\n%s", text)
+	}
+	return found{seed[1], checker[1]}, nil
+}
+
+// patch copies the files that the bug's patch names into dir, patches them there, and writes the overlay that puts them in
+// the place of the tree's own.
+func (b bug) patch(ctx context.Context, dir string) (overlay string, err error) {
 	patch, err := filepath.Abs(filepath.Join(bugs, b.name+".patch"))
 	if err != nil {
-		return 0, err
+		return "", err
+	}
+	text, err := os.ReadFile(patch)
+	if err != nil {
+		return "", err
+	}
+	replace := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		path, ok := strings.CutPrefix(strings.TrimSpace(line), "+++ b/")
+		if !ok {
+			continue
+		}
+		from, err := filepath.Abs(path)
+		if err != nil {
+			return "", err
+		}
+		source, err := os.ReadFile(from)
+		if err != nil {
+			return "", err
+		}
+		to := filepath.Join(dir, path)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o700), os.WriteFile(to, source, 0o600)); err != nil { //nolint:gosec // the patches are ours
+			return "", err
+		}
+		replace[from] = to
 	}
 	apply := exec.CommandContext(ctx, "git", "apply", "-C1", patch) // what stands around it may change
 	apply.Dir = dir
 	apply.Env = append(os.Environ(), "GIT_CEILING_DIRECTORIES="+filepath.Dir(dir))
 	if text, err := apply.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("the patch does not apply: %w: %s", err, text)
+		return "", fmt.Errorf("the patch does not apply: %w: %s", err, text)
 	}
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", "sim.test", "./internal/sim")
-	build.Dir = dir
-	if text, err := build.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("it does not compile: %w: %s", err, text)
-	}
-	others := map[string]int{}
-	for seed := 1; seed <= seeds; seed++ {
-		found, err := play(ctx, dir, seed)
-		if err != nil {
-			return 0, err
-		}
-		if found == b.checker {
-			return seed, nil
-		}
-		others[found]++
-	}
-	return 0, fmt.Errorf("the checkers that failed: %v", others)
-}
-
-// play runs one seed and gives the checker that failed; "" when none did.
-func play(ctx context.Context, dir string, seed int) (string, error) {
-	test := exec.CommandContext(ctx, filepath.Join(dir, "sim.test"), "-test.run", "TestTheClusterKeepsItsPromises")
-	test.Dir = filepath.Join(dir, "internal/sim")
-	test.Env = append(os.Environ(), fmt.Sprint("PANDO_SIM_SEED=", seed))
-	text, err := test.CombinedOutput()
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return "", nil
-	case !errors.As(err, &exit):
+	list, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
 		return "", err
 	}
-	for line := range strings.Lines(string(text)) {
-		if _, after, ok := strings.Cut(line, "CHECKER "); ok {
-			checker, _, _ := strings.Cut(after, ":")
-			return checker, nil
-		}
-	}
-	return "", fmt.Errorf("seed %d fails without a checker's word:\n%s", seed, text)
-}
-
-func copyTree(from, to string) error {
-	info, err := os.Stat(from)
-	if err != nil {
-		return err
-	}
-	if info.IsDir() {
-		return os.CopyFS(to, os.DirFS(from))
-	}
-	text, err := os.ReadFile(from)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
-		return err
-	}
-	return os.WriteFile(to, text, 0o600) //nolint:gosec // both paths are of this program
+	overlay = filepath.Join(dir, "overlay.json")
+	return overlay, os.WriteFile(overlay, list, 0o600)
 }

@@ -88,7 +88,7 @@ type agent struct {
 	active bool
 	dirty  bool
 	held   []holding
-	filter map[*client]filter
+	filter map[*client][]filter
 }
 
 // holding is what one client holds of one agent, offered or used.
@@ -136,8 +136,7 @@ func (a *Allocator) UpdateAgent(spec Agent) {
 	a.addTotal(spec.Total, 1)
 	g.Agent = spec
 	g.reckon()
-	a.filters -= len(g.filter)
-	g.filter = nil
+	a.unfilter(g)
 	a.touch(g)
 }
 
@@ -164,8 +163,7 @@ func (a *Allocator) RemoveAgent(id string) {
 		a.drop(h.client.framework, h.client)
 	}
 	a.addTotal(g.Total, -1)
-	a.filters -= len(g.filter)
-	g.filter = nil
+	a.unfilter(g)
 	last := a.order[len(a.order)-1]
 	a.order[g.index], last.index = last, g.index
 	a.order = a.order[:len(a.order)-1]

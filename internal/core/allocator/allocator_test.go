@@ -392,3 +392,28 @@ func (a *Allocator) sorted(n *node) error {
 	}
 	return nil
 }
+
+func TestARefusalOfLittleForLongOutlivesOneOfMuchForAWhile(t *testing.T) {
+	a := hall(t, Config{}, 1, "cpus:4;mem:1024")
+	join(a, "F1", "*")
+	whole := a.Cycle(0, nil)[0]
+	little, rest := list(t, "cpus:1;mem:128"), list(t, "cpus:3;mem:896")
+	a.Release(whole.Agent, "F1", "*", little, time.Hour) // what is left beside a task
+	a.Release(whole.Agent, "F1", "*", rest, 0)           // the task has ended
+	whole = a.Cycle(time.Second, nil)[0]
+	a.Release(whole.Agent, "F1", "*", whole.Resources, 10*time.Second)
+	if g := a.Cycle(9*time.Second, nil); len(g) != 0 {
+		t.Errorf("within the refusal of all, %v is offered", g)
+	}
+	whole = a.Cycle(11*time.Second, nil)[0]
+	a.Release(whole.Agent, "F1", "*", little, 0)
+	if g := a.Cycle(12*time.Second, nil); len(g) != 0 {
+		t.Errorf("within the refusal of little, %v is offered", g)
+	}
+	if a.Filters() != 1 {
+		t.Errorf("%d filters are in force", a.Filters())
+	}
+	if g := a.Cycle(2*time.Hour, nil); len(g) != 1 || a.Filters() != 0 {
+		t.Errorf("after all refusals %v is offered, and %d filters are in force", g, a.Filters())
+	}
+}

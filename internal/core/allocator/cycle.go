@@ -2,6 +2,7 @@ package allocator
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 
 	"github.com/pando-os/pando/mesos/resource"
@@ -94,13 +95,8 @@ func (a *Allocator) try(g *agent, c *client, now time.Duration) resource.List {
 		a.touch(g)
 		return nil
 	}
-	if r, ok := g.filter[c]; ok {
-		if r.until <= now {
-			delete(g.filter, c)
-			a.filters--
-		} else if r.refused.Contains(what) {
-			return nil
-		}
+	if a.refuses(g, c, what, now) {
+		return nil
 	}
 	return what
 }
@@ -142,24 +138,54 @@ func (a *Allocator) allocatable(f *framework, role string, what resource.List) b
 	return false
 }
 
-func (a *Allocator) addFilter(g *agent, c *client, what resource.List, until time.Duration) {
-	if g.filter == nil {
-		g.filter = map[*client]filter{}
+// refuses says whether a filter keeps resources from a client, and forgets those that ran out.
+func (a *Allocator) refuses(g *agent, c *client, what resource.List, now time.Duration) bool {
+	list, ok := g.filter[c]
+	if !ok {
+		return false
 	}
-	if old, ok := g.filter[c]; ok {
-		if old.until > until && old.refused.Contains(what) {
+	held := false
+	left := list[:0]
+	for _, r := range list {
+		if r.until > now {
+			left = append(left, r)
+			held = held || r.refused.Contains(what)
+		}
+	}
+	a.filters -= len(list) - len(left)
+	if len(left) == 0 {
+		delete(g.filter, c)
+	} else if len(left) < len(list) {
+		clear(list[len(left):])
+		g.filter[c] = left
+	}
+	return held
+}
+
+// addFilter adds a refusal. A client may have several for one agent, since it may refuse little for long and more for a
+// while; those that another one covers in both are dropped.
+func (a *Allocator) addFilter(g *agent, c *client, what resource.List, until time.Duration) {
+	list := g.filter[c]
+	for _, r := range list {
+		if r.until >= until && r.refused.Contains(what) {
 			return
 		}
-	} else {
-		a.filters++
 	}
-	g.filter[c] = filter{what, until}
+	n := len(list)
+	list = slices.DeleteFunc(list, func(r filter) bool { return r.until <= until && what.Contains(r.refused) })
+	if g.filter == nil {
+		g.filter = map[*client][]filter{}
+	}
+	g.filter[c] = append(list, filter{what, until})
+	a.filters += len(list) + 1 - n
 	heap.Push(&a.expiries, expiry{until, g})
 	if len(a.expiries) > 2*a.filters+1024 { // most belong to filters that were cleared
 		a.expiries = a.expiries[:0]
 		for _, g := range a.order {
-			for _, f := range g.filter { // order: a heap is made of them
-				a.expiries = append(a.expiries, expiry{f.until, g})
+			for _, list := range g.filter { // order: a heap is made of them
+				for _, f := range list {
+					a.expiries = append(a.expiries, expiry{f.until, g})
+				}
 			}
 		}
 		heap.Init(&a.expiries)
@@ -171,12 +197,20 @@ func (a *Allocator) clearFilters(c *client) {
 		return
 	}
 	for _, g := range a.order {
-		if _, ok := g.filter[c]; ok {
+		if list, ok := g.filter[c]; ok {
 			delete(g.filter, c)
-			a.filters--
+			a.filters -= len(list)
 			a.touch(g)
 		}
 	}
+}
+
+// unfilter ends all filters of an agent.
+func (a *Allocator) unfilter(g *agent) {
+	for _, list := range g.filter { // order: a sum
+		a.filters -= len(list)
+	}
+	g.filter = nil
 }
 
 // expire marks the agents dirty on which a filter ran out. The filter itself goes when it is looked at.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -210,6 +211,9 @@ func (b *Book) adoptTask(r *TaskReport, id string, state *agentState, key Framew
 		// Of a task that never arrived the agent reports the name alone.
 		t.KillGrace, t.Spec, t.Role, t.launch = old.KillGrace, old.Spec, old.Role, old.launch
 	}
+	if old == nil && !t.Released {
+		t.KillGrace = b.owedKill(t)
+	}
 	state.tasks[key] = struct{}{}
 	b.tasks.Set(t)
 	switch {
@@ -225,6 +229,17 @@ func (b *Book) adoptTask(r *TaskReport, id string, state *agentState, key Framew
 		b.tell(t.Framework, s, out)
 		out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: id, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Status: s})
 	}
+}
+
+// owedKill finds the kill of a task that was given up with its agent, and now comes back with it.
+func (b *Book) owedKill(t *Task) (grace *time.Duration) {
+	b.done.Ascend(&Task{Framework: t.Framework, Spec: noTask}, func(d *Task) bool {
+		if d.Framework == t.Framework && d.Spec.ID == t.Spec.ID && d.Agent == t.Agent && d.launch == t.launch {
+			grace = d.KillGrace
+		}
+		return d.Framework == t.Framework
+	})
+	return grace
 }
 
 func (b *Book) adoptTwin(t *Task, state *agentState, key FrameworkTask, out *Out) {

@@ -112,6 +112,7 @@ type agentState struct {
 // frameworkState is what the book knows of a framework beside what it shows.
 type frameworkState struct {
 	offers    map[string]*Offer
+	offered   time.Duration // Mono time of its last offer
 	completed int
 }
 

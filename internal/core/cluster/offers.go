@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -60,7 +61,8 @@ func (b *Book) newOffer(g allocator.Grant) *Offer {
 	}
 	b.nextOffer++
 	b.offers.Set(o)
-	b.extras[g.Framework].offers[o.ID] = o
+	x := b.extras[g.Framework]
+	x.offers[o.ID], x.offered = o, b.now.Mono
 	s := b.states[g.Agent]
 	s.offers = append(s.offers, o)
 	if b.cfg.OfferTimeout > 0 {
@@ -70,14 +72,25 @@ func (b *Book) newOffer(g allocator.Grant) *Offer {
 }
 
 // relieve helps frameworks that want offers and have none, while others let theirs lie: each gets one, of a framework that
-// is richer. The original let offers lie for ever, so that one idle framework could starve all others.
+// is richer. Who has had none for longest comes first, so that where many let offers lie, those take turns too. The
+// original let offers lie for ever, so that one idle framework could starve all others.
 func (b *Book) relieve(out *Out) {
+	if b.offers.Len() == 0 {
+		return
+	}
+	var poor []*Framework
+	b.frameworks.Scan(func(f *Framework) bool {
+		if f.Connected && len(b.extras[f.Spec.ID].offers) == 0 && len(f.Suppressed) < len(f.Spec.Roles) {
+			poor = append(poor, f)
+		}
+		return true
+	})
+	slices.SortStableFunc(poor, func(x, y *Framework) int {
+		return cmp.Compare(b.extras[x.Spec.ID].offered, b.extras[y.Spec.ID].offered)
+	})
 	looks := reliefLooks
 	var grants []allocator.Grant
-	b.frameworks.Scan(func(f *Framework) bool {
-		if !f.Connected || len(b.extras[f.Spec.ID].offers) > 0 || len(f.Suppressed) >= len(f.Spec.Roles) {
-			return true
-		}
+	for _, f := range poor {
 		b.offers.Scan(func(o *Offer) bool {
 			if b.now.Mono-o.Made < b.cfg.OfferHold {
 				return true
@@ -91,8 +104,10 @@ func (b *Book) relieve(out *Out) {
 			}
 			return !ok && looks > 0
 		})
-		return looks > 0
-	})
+		if looks <= 0 {
+			break
+		}
+	}
 	if len(grants) > 0 {
 		b.offer(grants, out)
 	}

@@ -1,0 +1,225 @@
+package sim
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/core/workload"
+)
+
+// Cover counts what really happened: faults, crashes by machine and boundary, and every kind of message that went into a
+// book or came out of one. A set of seeds that tests nothing is seen by it.
+type Cover struct {
+	faults   map[string]int
+	in, out  map[reflect.Type]int
+	agentOut map[string]int
+	crashes  map[string]*[boundaries]int
+	events   int
+	shared   int
+	time     time.Duration // of clusters
+}
+
+func newCover() *Cover {
+	return &Cover{
+		faults: map[string]int{}, in: map[reflect.Type]int{}, out: map[reflect.Type]int{}, agentOut: map[string]int{},
+		crashes: map[string]*[boundaries]int{"master": {}, "agent": {}},
+	}
+}
+
+func (c *Cover) fault(name string) { c.faults[name]++ }
+
+func (c *Cover) crash(kind string, b Boundary) { c.crashes[kind][b]++ }
+
+func (c *Cover) input(in any) {
+	if in != nil {
+		c.in[reflect.TypeOf(in)]++
+	}
+}
+
+func (c *Cover) output(body any) { c.out[reflect.TypeOf(body)]++ }
+
+// agent counts the members of an agent's messages, works and records, of which one each is set.
+func (c *Cover) agent(out *workload.Out) {
+	for i := range out.Send {
+		c.agentOut["sends "+member(&out.Send[i])]++
+	}
+	for i := range out.Do {
+		c.agentOut["does "+member(&out.Do[i])]++
+	}
+	for i := range out.Save {
+		c.agentOut["saves "+member(&out.Save[i])]++
+	}
+}
+
+// member names the member of a message, work or record that is set.
+func member(x any) string {
+	set := func(is bool, name, rest string) string {
+		if is {
+			return name
+		}
+		return rest
+	}
+	switch m := x.(type) {
+	case *workload.Msg:
+		return set(m.Register != nil, "Register", set(m.Update != nil, "Update", set(m.State != nil, "State", "Refuse")))
+	case *workload.Work:
+		return set(m.Launch != nil, "Launch", set(m.Cancel != "", "Cancel", set(m.Kill != nil, "Kill",
+			set(m.Watch != nil, "Watch", set(m.Forget != "", "Forget", "Destroy")))))
+	case *workload.Record:
+		return set(m.Identity != nil, "Identity", set(m.Framework != nil, "Framework", set(m.FrameworkGone != "", "FrameworkGone",
+			set(m.Accepted != nil, "Accepted", set(m.Container != nil, "Container", set(m.Status != nil, "Status",
+				set(m.Acked != nil, "Acked", set(m.Kill != nil, "Kill", set(m.Check != nil, "Check", set(m.Gone != nil, "Gone", "Compact"))))))))))
+	}
+	return ""
+}
+
+// Add adds the counts of another run.
+func (c *Cover) Add(o *Cover) {
+	for k, n := range o.faults {
+		c.faults[k] += n
+	}
+	for k, n := range o.in {
+		c.in[k] += n
+	}
+	for k, n := range o.out {
+		c.out[k] += n
+	}
+	for k, n := range o.agentOut {
+		c.agentOut[k] += n
+	}
+	for kind, row := range o.crashes {
+		for b, n := range row {
+			c.crashes[kind][b] += n
+		}
+	}
+	c.events += o.events
+	c.time += o.time
+	c.shared += o.shared
+}
+
+// The kinds that every long enough run must see. Missing are Shutdown, which is for agents that an operator marked gone (no
+// input of the book does that yet), and Destroy, which is for containers that no journal names (a disk here forgets nothing
+// that was saved).
+var (
+	wantedIn = []any{
+		&cluster.AgentRegister{}, &cluster.AgentClosed{}, &cluster.AgentPong{}, &cluster.AgentLeave{}, &cluster.AgentUpdate{},
+		&cluster.AgentState{}, &cluster.AgentMessage{}, &cluster.Subscribe{}, &cluster.StreamClosed{}, &cluster.UpdateFramework{},
+		&cluster.Accept{}, &cluster.Decline{}, &cluster.Revive{}, &cluster.Suppress{}, &cluster.Kill{}, &cluster.Acknowledge{},
+		&cluster.Reconcile{}, &cluster.ReconcileOperations{}, &cluster.Message{}, &cluster.Teardown{},
+		&workload.Linked{}, &workload.Unlinked{}, &workload.Registered{}, &workload.Run{}, &workload.Kill{}, &workload.Ack{},
+		&workload.ShutdownFramework{}, &workload.FrameworkChanged{}, &workload.Resend{}, &workload.Compact{}, &workload.Launched{},
+		&workload.Exited{}, &workload.Health{}, &workload.Recovered{},
+	}
+	wantedOut = []any{
+		cluster.Subscribed{},
+		cluster.Offers{},
+		cluster.Rescind{},
+		cluster.Update{},
+		cluster.OperationUpdate{},
+		cluster.ExecutorMessage{},
+		cluster.Failure{},
+		cluster.Error{},
+		cluster.Close{},
+		cluster.Registered{},
+		cluster.Run{},
+		cluster.KillTask{},
+		cluster.Ack{},
+		cluster.ShutdownFramework{},
+		cluster.FrameworkChanged{},
+		cluster.Ping{},
+		cluster.Resend{},
+		cluster.SchedulerMessage{},
+		cluster.Disconnect{},
+		cluster.Answer{},
+	}
+	wantedAgent = []string{
+		"sends Register", "sends Update", "sends State", "sends Refuse",
+		"does Launch", "does Cancel", "does Kill", "does Watch", "does Forget",
+		"saves Identity", "saves Framework", "saves FrameworkGone", "saves Accepted", "saves Container", "saves Status", "saves Acked",
+		"saves Kill", "saves Check", "saves Gone", "saves Compact",
+	}
+)
+
+// Missing names what should have happened in a run of many seeds and never did.
+func (c *Cover) Missing() []string {
+	var out []string
+	for _, f := range faults {
+		if c.faults[f.name] == 0 {
+			out = append(out, "the fault: "+f.name)
+		}
+	}
+	for _, name := range consequences {
+		if c.faults[name] == 0 {
+			out = append(out, "what faults lead to: "+name)
+		}
+	}
+	for _, x := range wantedIn {
+		if c.in[reflect.TypeOf(x)] == 0 {
+			out = append(out, fmt.Sprintf("the input %T", x))
+		}
+	}
+	for _, x := range wantedOut {
+		if c.out[reflect.TypeOf(x)] == 0 {
+			out = append(out, fmt.Sprintf("the message %T", x))
+		}
+	}
+	for _, x := range wantedAgent {
+		if c.agentOut[x] == 0 {
+			out = append(out, "an agent that "+x)
+		}
+	}
+	for _, kind := range []string{"agent", "master"} {
+		for b, n := range c.crashes[kind] {
+			if n < 20 {
+				out = append(out, fmt.Sprintf("crashes of the %s at %s: only %d, and 20 are wanted", kind, Boundary(b), n))
+			}
+		}
+	}
+	if c.shared == 0 {
+		out = append(out, "a cluster that is shared at the end")
+	}
+	return out
+}
+
+// String is the table.
+func (c *Cover) String() string {
+	var b strings.Builder
+	row := func(title string, counts map[string]int) {
+		fmt.Fprintf(&b, "%s:\n", title)
+		for _, k := range sortedKeys(counts) {
+			fmt.Fprintf(&b, "  %-44s %10d\n", k, counts[k])
+		}
+	}
+	row("faults, and what they led to", c.faults)
+	row("inputs of the books", byName(c.in))
+	row("messages of the master's book", byName(c.out))
+	row("effects of the agent's book", c.agentOut)
+	fmt.Fprintf(&b, "crashes at the boundaries of effects:\n  %-10s", "")
+	for x := range boundaries {
+		fmt.Fprintf(&b, "%12s", x)
+	}
+	for _, kind := range []string{"master", "agent"} {
+		fmt.Fprintf(&b, "\n  %-10s", kind)
+		for _, n := range c.crashes[kind] {
+			fmt.Fprintf(&b, "%12d", n)
+		}
+	}
+	return b.String()
+}
+
+func byName(m map[reflect.Type]int) map[string]int {
+	out := map[string]int{}
+	types := make([]reflect.Type, 0, len(m))
+	for t := range m {
+		types = append(types, t)
+	}
+	slices.SortFunc(types, func(x, y reflect.Type) int { return strings.Compare(x.String(), y.String()) })
+	for _, t := range types {
+		out[strings.TrimPrefix(t.String(), "*")] = m[t]
+	}
+	return out
+}

@@ -1,0 +1,206 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/mesos/resource"
+)
+
+// promises are what one leader owes its frameworks about offers, kept beside its book by other means: from the inputs that
+// the book took and from what it said of them.
+type promises struct {
+	offers  map[string]*cluster.Offer // outstanding, by id
+	ended   map[string]string         // how the others ended
+	roles   map[string][]string       // of each framework
+	quiet   map[string][]string       // roles for which it has suppressed offers
+	filters map[seat][]refusal
+}
+
+type seat struct{ framework, role, agent string }
+
+// refusal is resources that a framework has said it does not want before some time.
+type refusal struct {
+	what  resource.List
+	until time.Duration
+}
+
+func newPromises() *promises {
+	return &promises{
+		offers: map[string]*cluster.Offer{}, ended: map[string]string{}, roles: map[string][]string{}, quiet: map[string][]string{},
+		filters: map[seat][]refusal{},
+	}
+}
+
+func (p *promises) clear(which func(seat) bool) {
+	for s := range p.filters {
+		if which(s) {
+			delete(p.filters, s)
+		}
+	}
+}
+
+func (p *promises) end(id, how string) {
+	delete(p.offers, id)
+	p.ended[id] = how
+}
+
+func (p *promises) endAll(framework, how string) {
+	for id, o := range p.offers {
+		if o.Framework == framework {
+			p.end(id, how)
+		}
+	}
+}
+
+// masterTook looks at what one input led to: offers are used up once, and made as the framework asked.
+func (c *checks) masterTook(t *term, now time.Duration, in cluster.In, out *cluster.Out, from mark) {
+	p := c.promises[t]
+	if p == nil {
+		p = newPromises()
+		c.promises[t] = p
+	}
+	facts, sends := out.Tell[from.tell:], out.Send[from.send:]
+	did := func(kind cluster.FactKind) *cluster.Fact {
+		for i := range facts {
+			if facts[i].Kind == kind {
+				return &facts[i]
+			}
+		}
+		return nil
+	}
+	dropped := did(cluster.FactCallDropped) != nil
+	switch in := in.(type) {
+	case *cluster.Subscribe:
+		f := did(cluster.FactFrameworkSubscribed)
+		if f == nil {
+			f = did(cluster.FactFrameworkFailedOver)
+		}
+		if f != nil {
+			p.endAll(f.Framework, "its framework failed over")
+			p.clear(func(s seat) bool { return s.framework == f.Framework })
+			p.roles[f.Framework], p.quiet[f.Framework] = in.Spec.Roles, in.Suppressed
+		}
+	case *cluster.UpdateFramework:
+		if did(cluster.FactFrameworkUpdated) != nil {
+			id := in.Spec.ID
+			p.clear(func(s seat) bool { return s.framework == id })
+			p.roles[id], p.quiet[id] = in.Spec.Roles, in.Suppressed
+		}
+	case *cluster.Revive:
+		if !dropped {
+			p.clear(func(s seat) bool {
+				return s.framework == in.Framework && (len(in.Roles) == 0 || slices.Contains(in.Roles, s.role))
+			})
+			p.quiet[in.Framework] = slices.DeleteFunc(slices.Clone(p.quiet[in.Framework]), func(r string) bool {
+				return len(in.Roles) == 0 || slices.Contains(in.Roles, r)
+			})
+		}
+	case *cluster.Suppress:
+		if !dropped {
+			roles := in.Roles
+			if len(roles) == 0 {
+				roles = p.roles[in.Framework]
+			}
+			p.quiet[in.Framework] = slices.Concat(p.quiet[in.Framework], roles)
+		}
+	case *cluster.Decline:
+		if did(cluster.FactOffersDeclined) != nil {
+			for _, id := range in.Offers {
+				if o := p.offers[id]; o != nil && o.Framework == in.Framework {
+					p.refuse(o, o.Resources, now, in.Refuse)
+					p.end(id, "was declined")
+				}
+			}
+		}
+	case *cluster.Accept:
+		c.accepted(t, p, now, in, did(cluster.FactOffersAccepted) != nil, facts)
+	}
+	for i := range facts {
+		switch f := &facts[i]; f.Kind {
+		case cluster.FactFrameworkDisconnected, cluster.FactFrameworkRemoved:
+			p.endAll(f.Framework, "its framework went away")
+			p.clear(func(s seat) bool { return s.framework == f.Framework })
+		case cluster.FactAgentRegistered, cluster.FactAgentReregistered, cluster.FactAgentUnreachable, cluster.FactAgentRemoved:
+			p.clear(func(s seat) bool { return s.agent == f.Agent })
+		}
+	}
+	for i := range sends {
+		switch m := sends[i].Body.(type) {
+		case cluster.Rescind:
+			p.end(m.Offer, "was rescinded")
+		case cluster.Offers:
+			for _, o := range m.Offers {
+				c.offered(t, p, now, o)
+			}
+		}
+	}
+}
+
+func (p *promises) refuse(o *cluster.Offer, what resource.List, now, refuse time.Duration) {
+	if refuse < 0 {
+		refuse = 5 * time.Second
+	}
+	s := seat{o.Framework, o.Role, o.Agent}
+	p.filters[s] = append(slices.DeleteFunc(p.filters[s], func(r refusal) bool { return r.until <= now }), refusal{what, now + refuse})
+}
+
+// accepted looks at an ACCEPT, whether the book took it or not.
+func (c *checks) accepted(t *term, p *promises, now time.Duration, in *cluster.Accept, taken bool, facts []cluster.Fact) {
+	var left resource.List
+	var last *cluster.Offer
+	for _, id := range in.Offers {
+		o := p.offers[id]
+		switch {
+		case o == nil && taken:
+			how := p.ended[id]
+			if how == "" {
+				how = "was never made"
+			}
+			c.w.fail(OfferOnce, "%s accepts %s, which %s", t.name, id, how)
+			return
+		case o == nil:
+		case o.Framework != in.Framework && taken:
+			c.w.fail(OfferOnce, "%s accepts %s of %s for %s", t.name, id, o.Framework, in.Framework)
+			return
+		case o.Framework == in.Framework:
+			left, last = left.Plus(o.Resources), o
+			p.end(id, "was used up")
+		}
+	}
+	if !taken || last == nil {
+		return
+	}
+	for i := range facts {
+		if facts[i].Kind == cluster.FactTaskLaunched {
+			if !left.Contains(facts[i].Resources) {
+				c.w.fail(OneOwner, "%s launches %s with %s from offers that have %s left", t.name, facts[i].Task, facts[i].Resources, left)
+				return
+			}
+			left = left.Minus(facts[i].Resources)
+		}
+	}
+	if !left.IsEmpty() {
+		p.refuse(last, left, now, in.Refuse)
+	}
+}
+
+// offered looks at an offer that is being made.
+func (c *checks) offered(t *term, p *promises, now time.Duration, o *cluster.Offer) {
+	switch {
+	case p.ended[o.ID] != "" || p.offers[o.ID] != nil:
+		c.w.fail(OfferOnce, "%s makes offer %s twice", t.name, o.ID)
+	case !slices.Contains(p.roles[o.Framework], o.Role):
+		c.w.fail(Honoured, "%s offers %s in role %s, which has roles %v", t.name, o.Framework, o.Role, p.roles[o.Framework])
+	case slices.Contains(p.quiet[o.Framework], o.Role):
+		c.w.fail(Honoured, "%s offers %s something in role %s, which is suppressed", t.name, o.Framework, o.Role)
+	}
+	for _, r := range p.filters[seat{o.Framework, o.Role, o.Agent}] {
+		if now < r.until && r.what.Contains(o.Resources) {
+			c.w.fail(Honoured, "%s offers %s in role %s %s of %s, and it has refused %s for %s more",
+				t.name, o.Framework, o.Role, o.Resources, o.Agent, r.what, r.until-now)
+		}
+	}
+	p.offers[o.ID] = o
+}

@@ -1,0 +1,146 @@
+package sim
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/mesos/resource"
+)
+
+// When all wishes are met, a small cluster is shared: every framework fills each offer with small tasks that live for some
+// seconds, for ever. What they have after a while, on an average, must be even: between roles, and between the frameworks
+// of a role.
+
+const (
+	// shareTasks is into about how many tasks the cluster is divided.
+	shareTasks = 48
+	// shareFor is how long the frameworks have for it, and sampleFor how long they are looked at, every second.
+	shareFor, sampleFor = 30 * time.Second, 60
+	// shareSlack is how many tasks two may differ by: messages under way, and tasks that live longer than others.
+	shareSlack = 8
+)
+
+// level is what competes with others of its kind: a role below the root, or a framework in a role.
+type level struct{ role, framework string }
+
+// sharing is the state of it.
+type sharing struct {
+	size    resource.List // of a task
+	has     map[level]int // tasks, summed over the samples
+	samples int
+}
+
+// canShare says whether a world is small and full enough for it.
+func (w *World) canShare() bool {
+	n := 0
+	for _, f := range w.fws {
+		if !f.left {
+			n++
+		}
+	}
+	return n > 1 && len(w.agents) <= 24
+}
+
+// share begins it.
+func (w *World) share() {
+	w.note("the cluster is shared")
+	var cpus resource.Quantity
+	for _, a := range w.agents {
+		cpus += a.total.Scalar("cpus")
+	}
+	size, err := resource.Parse(fmt.Sprintf("cpus:%.3f;mem:1", float64(cpus)/1000/shareTasks), "*")
+	if err != nil {
+		panic(err)
+	}
+	w.sharing = &sharing{size: size, has: map[level]int{}}
+	for _, f := range w.fws {
+		if f.left {
+			continue
+		}
+		f.sharing = true
+		if f.quiet {
+			f.quiet = false
+			f.call(&cluster.Revive{})
+		}
+		for _, id := range sortedKeys(f.offers) {
+			if o := f.offers[id]; o != nil {
+				f.use(o)
+			}
+		}
+	}
+	w.after(shareFor, w.sample)
+}
+
+// fill answers an offer with as many tasks as fit.
+func (f *framework) fill(o *cluster.Offer) {
+	left := o.Resources
+	var tasks []*cluster.TaskSpec
+	for left.Contains(f.w.sharing.size) {
+		left = left.Minus(f.w.sharing.size)
+		i := f.newTask(o, f.w.sharing.size)
+		i.script = script{life: f.w.between(2*time.Second, 8*time.Second)}
+		tasks = append(tasks, i.spec)
+	}
+	if len(tasks) == 0 {
+		f.call(&cluster.Decline{Offers: []string{o.ID}, Refuse: time.Hour})
+		return
+	}
+	f.accept([]string{o.ID}, tasks, 0)
+}
+
+func topRole(role string) string {
+	top, _, _ := strings.Cut(role, "/")
+	return top
+}
+
+// sample counts what everybody has, and after the last sample ends the world.
+func (w *World) sample() {
+	s := w.sharing
+	w.leader.book.View().Tasks(func(t *cluster.Task) bool {
+		if t.State == mesosv1.TaskState_TASK_RUNNING {
+			s.has[level{topRole(t.Role), ""}]++
+			s.has[level{t.Role, t.Framework}]++
+		}
+		return true
+	})
+	if s.samples++; s.samples < sampleFor {
+		w.after(time.Second, w.sample)
+		return
+	}
+	w.over = true
+	w.cover.shared++
+	groups := map[string][]level{} // those that compete with each other
+	add := func(group string, l level) {
+		if !slices.Contains(groups[group], l) {
+			groups[group] = append(groups[group], l)
+		}
+	}
+	for _, f := range w.fws {
+		for _, r := range f.spec.Roles {
+			if !f.left {
+				add("", level{topRole(r), ""})
+				add(r, level{r, f.id})
+			}
+		}
+	}
+	all := 0
+	for _, l := range groups[""] {
+		all += s.has[l]
+	}
+	if all < shareTasks*sampleFor/4 {
+		w.fail(Shares, "a cluster with room for %d tasks has %d, and all want more", shareTasks, all/sampleFor)
+	}
+	by := func(x, y level) int { return cmp.Compare(s.has[x], s.has[y]) }
+	for _, g := range sortedKeys(groups) {
+		least, most := slices.MinFunc(groups[g], by), slices.MaxFunc(groups[g], by)
+		if s.has[most]-s.has[least] > shareSlack*sampleFor {
+			w.fail(Shares, "%v has %d tasks of one size and %v has %d, and both want more",
+				most, s.has[most]/sampleFor, least, s.has[least]/sampleFor)
+		}
+	}
+}
