@@ -42,7 +42,7 @@ sim: ## the simulator over SEEDS=50 seeds (SEED=n replays one and writes its tra
 	@$(if $(SEED),echo "the trace goes into sim-$(SEED).txt")
 	PANDO_SIM_SEEDS=$(SEEDS) PANDO_SIM_SEED=$(SEED) PANDO_SIM_TRACE=$(if $(SEED),$(CURDIR)/sim-$(SEED).txt) $(TALLY) $(GO) test -json -count=1 ./internal/sim/...
 
-sim-mutants: ## known bugs, planted one at a time: the simulator finds each (ARGS=-short: four of them)
+sim-mutants: ## known bugs, planted one at a time: the simulator finds each (ARGS=-short: eight of them)
 	$(GO) run ./tools/plant $(ARGS)
 
 plant: sim-mutants
