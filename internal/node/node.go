@@ -329,6 +329,9 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 	}
 	group, lacks := n.cgroups()
 	n.ready.Lacks = lacks
+	if group != nil {
+		n.stops = append(n.stops, func() { _ = group.Remove() }) // refused while tasks go on below it
+	}
 	shims := filepath.Join(n.cfg.RuntimeDir, "shims")
 	if n.native, err = container.Open(container.Config{Dir: shims, Launcher: bin, Cgroup: group, Quota: n.cfg.CPUQuota, Log: n.log.With("part", "containers")}); err != nil {
 		return err

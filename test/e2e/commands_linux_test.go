@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/host"
 )
 
@@ -60,6 +62,9 @@ func TestANodeStopsSaysWhatGoesOnAndFindsItAgain(t *testing.T) {
 		t.Errorf("down --kill-tasks: %d %s", code, said)
 	}
 	n.ended()
+	if groups, _ := filepath.Glob("/sys/fs/cgroup/*/" + container.CgroupName(n.run())); len(groups) > 0 { // the pattern is good
+		t.Errorf("a node without tasks left its groups behind: %v", groups)
+	}
 	if left := processesOf(t); len(left) > 0 {
 		t.Errorf("after down --kill-tasks there run %v", left)
 	}
