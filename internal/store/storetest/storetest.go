@@ -305,10 +305,15 @@ func watchesInOrder(t *testing.T, b *bench) {
 	b.put(t, "k", "1") // before the watch begins, after where it looks from
 	changes := b.store.Watch(b.ctx, b.prefix, first)
 	const n = 50
+	written := make(chan error, 1)
 	go func() {
 		for i := 2; i < n; i++ {
-			b.put(t, "k", fmt.Sprint(i))
+			if _, err := b.store.Commit(b.ctx, store.Txn{Then: []store.Op{store.Put(b.key("k"), fmt.Append(nil, i))}}); err != nil {
+				written <- err
+				return
+			}
 		}
+		written <- nil
 	}()
 	last := first
 	for i := 1; i < n; i++ {
@@ -320,6 +325,10 @@ func watchesInOrder(t *testing.T, b *bench) {
 			t.Fatalf("revision %d after %d, of the put %d", c.Revision, last, c.Puts[0].Revision)
 		}
 		last = c.Revision
+	}
+	// The watch may see a commit before its writer has the answer; a test that ended now would cut it off.
+	if err := <-written; err != nil {
+		t.Fatal(err)
 	}
 }
 
