@@ -95,8 +95,20 @@ func (o *Outbox[T]) fail(why string) {
 	}
 }
 
+// buffers are what outboxes encode into; one is in use only while something is written. Large ones are not kept.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+const keptBuffer = 64 << 10
+
 func (o *Outbox[T]) write() {
-	var buf []byte
+	pooled := buffers.Get().(*[]byte)
+	buf := *pooled
+	defer func() {
+		if cap(buf) <= keptBuffer {
+			*pooled = buf
+			buffers.Put(pooled)
+		}
+	}()
 	var spare []T
 	for {
 		o.mu.Lock()

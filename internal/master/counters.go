@@ -3,6 +3,7 @@ package master
 import (
 	"strings"
 
+	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/gen/mesosv1/scheduler"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/meter"
@@ -12,7 +13,7 @@ import (
 type counters struct {
 	calls, streamsCut, linksCut *meter.Counter
 	facts                       map[cluster.FactKind]*meter.Counter
-	states                      map[string]*meter.Counter
+	states                      map[mesosv1.TaskState]*meter.Counter
 	dropped                     *meter.Counter
 	byCall                      map[scheduler.Call_Type]*meter.Counter
 	runs, stores                *meter.Timer
@@ -39,14 +40,14 @@ func newCounters(m *meter.Meter, master *Master) *counters {
 			cluster.FactTaskRefused:         m.Counter("master/tasks_error"),
 			cluster.FactAllocated:           m.Counter("allocator/mesos/allocation_runs"),
 		},
-		states: map[string]*meter.Counter{}, byCall: map[scheduler.Call_Type]*meter.Counter{}, unheard: unheard(),
+		states: map[mesosv1.TaskState]*meter.Counter{}, byCall: map[scheduler.Call_Type]*meter.Counter{}, unheard: unheard(),
 		runs: m.Timer("allocator/mesos/allocation_run_ms"), stores: m.Timer("registrar/state_store_ms"),
 	}
 	for call, name := range callNames {
 		c.byCall[call] = m.Counter(name)
 	}
-	for _, s := range []string{"finished", "failed", "killed", "lost", "dropped", "gone", "gone_by_operator"} {
-		c.states[s] = m.Counter("master/tasks_" + s)
+	for _, s := range []string{"FINISHED", "FAILED", "KILLED", "LOST", "DROPPED", "GONE", "GONE_BY_OPERATOR"} {
+		c.states[mesosv1.TaskState(mesosv1.TaskState_value["TASK_"+s])] = m.Counter("master/tasks_" + strings.ToLower(s))
 	}
 	m.GaugeFunc("master/elected", func() float64 {
 		if master.term.Load() != nil {
@@ -79,7 +80,7 @@ func (c *counters) count(f *cluster.Fact) {
 	case cluster.FactCallDropped:
 		c.dropped.Inc()
 	case cluster.FactTaskState:
-		if k := c.states[strings.ToLower(strings.TrimPrefix(f.State.String(), "TASK_"))]; k != nil {
+		if k := c.states[f.State]; k != nil {
 			k.Inc()
 		}
 	}

@@ -1,6 +1,9 @@
 package master
 
 import (
+	"context"
+	"log/slog"
+
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/machine"
 )
@@ -75,6 +78,9 @@ func (m *Master) log(f *cluster.Fact) {
 		cluster.FactTaskAcknowledged, cluster.FactAllocated:
 		return
 	case cluster.FactTaskLaunched, cluster.FactTaskState, cluster.FactTaskAdopted, cluster.FactTaskKill:
+		if !m.deps.Log.Enabled(context.Background(), slog.LevelDebug) {
+			return // its arguments would be made for nothing
+		}
 		m.deps.Log.Debug(f.Kind.String(), "framework", f.Framework, "task", f.Task, "agent", f.Agent, "state", f.State.String())
 	case cluster.FactCallDropped:
 		m.deps.Log.Debug(f.Kind.String(), "framework", f.Framework, "reason", f.Reason.Text())

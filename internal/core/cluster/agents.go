@@ -28,7 +28,7 @@ func (b *Book) agentIs(in *AgentRegister, out *Out) (spec *AgentSpec, old *Agent
 		s.Info = appendID(s.Info, 6, s.ID)
 		return &s, nil
 	}
-	if old = findAgent(b.agents, spec.ID); old != nil && old.Mark == Gone {
+	if old = b.agents.get(spec.ID); old != nil && old.Mark == Gone {
 		out.Tell = append(out.Tell, Fact{Kind: FactAgentRefused, Agent: spec.ID, Reason: AgentMarkedGone})
 		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Shutdown{goneWords}})
 		return nil, nil
@@ -74,7 +74,7 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 			}
 		}
 	}
-	b.agents.Set(agent)
+	b.agents.set(agent)
 	b.addresses[addressOf(spec)] = spec.ID
 	if old == nil || old.Mark != Admitted || !slices.Equal(old.Spec.Info, spec.Info) || old.Spec.Version != spec.Version {
 		out.Save = append(out.Save, Record{Agent: &AgentRecord{Spec: spec, Mark: Admitted, Registered: agent.Registered}})
@@ -99,7 +99,7 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: ShutdownFramework{f}})
 	}
 	for _, key := range b.tasksOn(state) {
-		if t := findTask(b.tasks, key.Framework, key.Task); t != nil && t.KillGrace != nil && !t.Released {
+		if t := b.tasks.get(key); t != nil && t.KillGrace != nil && !t.Released {
 			out.Send = append(out.Send, Msg{Conn: in.Conn, Body: KillTask{key.Framework, key.Task, int64(*t.KillGrace)}})
 		}
 	}
@@ -113,7 +113,7 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 // supplant removes an agent that has the address which a new one registers from: its machine was set up anew, or it never
 // heard which id it got.
 func (b *Book) supplant(spec *AgentSpec, out *Out) {
-	old := findAgent(b.agents, b.addresses[addressOf(spec)])
+	old := b.agents.get(b.addresses[addressOf(spec)])
 	if old != nil && old.Mark == Admitted && spec.Port != 0 {
 		b.removeAgent(old, "a new agent registered from its address", out)
 	}
@@ -130,7 +130,7 @@ func addressOf(s *AgentSpec) address { return address{s.Hostname, s.IP, s.Port} 
 // adoptFrameworks makes placeholders for frameworks that only the agent knows, and names those that were removed.
 func (b *Book) adoptFrameworks(in *AgentRegister, out *Out) (gone []string) {
 	for _, spec := range in.Frameworks {
-		if findFramework(b.frameworks, spec.ID) != nil {
+		if b.frameworks.get(spec.ID) != nil {
 			continue
 		}
 		if b.wasRemoved(spec.ID) {
@@ -149,10 +149,10 @@ func (b *Book) adoptTasks(in *AgentRegister, id string, state *agentState, fresh
 	for i := range in.Tasks {
 		r := &in.Tasks[i]
 		key := FrameworkTask{r.Framework, r.Spec.ID}
-		if slices.Contains(gone, r.Framework) || findFramework(b.frameworks, r.Framework) == nil {
+		if slices.Contains(gone, r.Framework) || b.frameworks.get(r.Framework) == nil {
 			continue
 		}
-		if t := findTask(b.tasks, key.Framework, key.Task); t != nil && t.Agent == id && past(t, r.Launch) {
+		if t := b.tasks.get(key); t != nil && t.Agent == id && past(t, r.Launch) {
 			out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Ack{key.Framework, key.Task, r.UpdateUUID}})
 			continue
 		}
@@ -164,7 +164,7 @@ func (b *Book) adoptTasks(in *AgentRegister, id string, state *agentState, fresh
 		if _, ok := reported[key]; ok {
 			continue
 		}
-		t := findTask(b.tasks, key.Framework, key.Task)
+		t := b.tasks.get(key)
 		switch {
 		case t == nil || t.Agent != id:
 			delete(state.tasks, key)
@@ -175,11 +175,11 @@ func (b *Book) adoptTasks(in *AgentRegister, id string, state *agentState, fresh
 			if t.Unreachable {
 				n.Unreachable, n.State, n.Released = false, t.Before, false
 			}
-			b.tasks.Set(&n)
+			b.tasks.set(&n)
 			if fresh {
 				b.alloc.Hold(id, t.Framework, t.Role, t.Spec.Resources)
 			}
-			f := findFramework(b.frameworks, key.Framework)
+			f := b.frameworks.get(key.Framework)
 			unknown = append(unknown, UnknownTask{key, f != nil && f.Spec.Caps.PartitionAware, t.launch})
 		}
 	}
@@ -195,7 +195,7 @@ func (b *Book) adoptTask(r *TaskReport, id string, state *agentState, key Framew
 		UpdateUUID: r.UpdateUUID, Statuses: r.Statuses, Released: Terminal(r.State),
 		launch: r.Launch,
 	}
-	old := findTask(b.tasks, key.Framework, key.Task)
+	old := b.tasks.get(key)
 	if old != nil && old.Agent != id {
 		if !old.Released || t.Released {
 			b.adoptTwin(t, state, key, out)
@@ -215,7 +215,7 @@ func (b *Book) adoptTask(r *TaskReport, id string, state *agentState, key Framew
 		t.KillGrace = b.owedKill(t)
 	}
 	state.tasks[key] = struct{}{}
-	b.tasks.Set(t)
+	b.tasks.set(t)
 	switch {
 	case held && t.Released:
 		b.alloc.Release(id, t.Framework, t.Role, t.Spec.Resources, 0)
@@ -273,13 +273,13 @@ func (b *Book) agentClosed(in *AgentClosed, out *Out) {
 	}
 	delete(b.conns, in.Conn)
 	state.conn = 0
-	a := findAgent(b.agents, state.id)
+	a := b.agents.get(state.id)
 	if a == nil {
 		return
 	}
 	n := *a
 	n.Connected = false
-	b.agents.Set(&n)
+	b.agents.set(&n)
 	for _, o := range slices.Clone(state.offers) {
 		b.rescind(o, out)
 	}
@@ -293,7 +293,7 @@ func (b *Book) agentLeave(in *AgentLeave, out *Out) {
 	if state == nil {
 		return
 	}
-	if a := findAgent(b.agents, state.id); a != nil {
+	if a := b.agents.get(state.id); a != nil {
 		b.removeAgent(a, "the agent left", out)
 	}
 }
@@ -304,7 +304,7 @@ func (b *Book) removeAgent(a *Agent, why string, out *Out) {
 	b.detach(a, nil, out)
 	state := b.states[a.Spec.ID]
 	for _, key := range b.tasksOn(state) {
-		t := findTask(b.tasks, key.Framework, key.Task)
+		t := b.tasks.get(key)
 		if t == nil {
 			continue
 		}
@@ -314,7 +314,7 @@ func (b *Book) removeAgent(a *Agent, why string, out *Out) {
 			n.State, n.Released = mesosv1.TaskState_TASK_LOST, true
 			n.Statuses = pushStatus(n.Statuses, s)
 			t = &n
-			b.tasks.Set(t)
+			b.tasks.set(t)
 			b.tell(t.Framework, s, out)
 			out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: a.Spec.ID, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Status: s})
 		}
@@ -343,11 +343,11 @@ func (b *Book) detach(a, n *Agent, out *Out) {
 	}
 	b.alloc.RemoveAgent(a.Spec.ID)
 	if n == nil {
-		b.agents.Delete(a)
+		b.agents.remove(a)
 		out.Save = append(out.Save, Record{ForgetAgent: a.Spec.ID})
 		return
 	}
-	b.agents.Set(n)
+	b.agents.set(n)
 	out.Save = append(out.Save, Record{Agent: &AgentRecord{Spec: n.Spec, Mark: n.Mark, Since: n.Since, Registered: n.Registered}})
 }
 
@@ -358,7 +358,7 @@ func (b *Book) markUnreachable(a *Agent, why string, out *Out) {
 	b.detach(a, &n, out)
 	state := b.states[a.Spec.ID]
 	for _, key := range b.tasksOn(state) {
-		t := findTask(b.tasks, key.Framework, key.Task)
+		t := b.tasks.get(key)
 		if t == nil {
 			continue
 		}
@@ -366,13 +366,13 @@ func (b *Book) markUnreachable(a *Agent, why string, out *Out) {
 			b.complete(t)
 			continue
 		}
-		f := findFramework(b.frameworks, t.Framework)
+		f := b.frameworks.get(t.Framework)
 		s := b.status(t.Spec.ID, a.Spec.ID, b.aware(f, mesosv1.TaskState_TASK_UNREACHABLE), mesosv1.TaskStatus_REASON_AGENT_REMOVED, "The agent is unreachable: "+why+".")
 		s.UnreachableTime = n.Since
 		u := *t
 		u.Before, u.State, u.Unreachable, u.Released = t.State, s.State, true, true
 		u.Statuses = pushStatus(u.Statuses, s)
-		b.tasks.Set(&u)
+		b.tasks.set(&u)
 		b.tell(t.Framework, s, out)
 		out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: a.Spec.ID, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Status: s})
 	}
@@ -384,7 +384,7 @@ func (b *Book) markUnreachable(a *Agent, why string, out *Out) {
 func (b *Book) giveUpRecovered(out *Out) {
 	b.recoverBy = machine.Never
 	var late []*Agent
-	b.agents.Scan(func(a *Agent) bool {
+	b.agents.ordered().Scan(func(a *Agent) bool {
 		if a.Recovered {
 			late = append(late, a)
 		}
@@ -409,7 +409,7 @@ func (b *Book) ping(p ping, out *Out) {
 	}
 	s.missed++
 	if s.missed > b.cfg.PingMisses {
-		if a := findAgent(b.agents, s.id); a != nil && a.Mark == Admitted {
+		if a := b.agents.get(s.id); a != nil && a.Mark == Admitted {
 			b.markUnreachable(a, fmt.Sprintf("it answered none of %d pings", b.cfg.PingMisses), out)
 		}
 		return
@@ -421,7 +421,7 @@ func (b *Book) ping(p ping, out *Out) {
 }
 
 func (b *Book) tellFailure(agent string, out *Out) {
-	b.frameworks.Scan(func(f *Framework) bool {
+	b.frameworks.ordered().Scan(func(f *Framework) bool {
 		if f.Connected {
 			out.Send = append(out.Send, Msg{Stream: f.Stream, Body: Failure{agent}})
 		}

@@ -68,10 +68,10 @@ type Book struct {
 	alloc *allocator.Allocator
 	now   machine.Now
 
-	agents     *agentTree
-	frameworks *frameworkTree
+	agents     *table[string, Agent]
+	frameworks *table[string, Framework]
 	completed  *frameworkTree
-	tasks      *taskTree
+	tasks      *table[FrameworkTask, Task]
 	done       *taskTree
 	offers     *offerTree
 
@@ -136,8 +136,8 @@ type failover struct {
 func New(cfg Config, records []Record, now machine.Now, rng *rand.Rand) *Book {
 	b := &Book{
 		cfg: cfg, alloc: allocator.New(cfg.Allocation, rng), now: now, elected: now.Wall,
-		agents: newTree(lessAgent), frameworks: newTree(lessFramework), completed: newTree(lessCompletedFramework),
-		tasks: newTree(lessTask), done: newTree(lessCompleted), offers: newTree(lessOffer),
+		agents: newTable(agentKey, lessAgent), frameworks: newTable(frameworkKey, lessFramework), completed: newTree(lessCompletedFramework),
+		tasks: newTable(taskKey, lessTask), done: newTree(lessCompleted), offers: newTree(lessOffer),
 		states: map[string]*agentState{}, addresses: map[address]string{}, conns: map[ConnID]*agentState{},
 		streams: map[StreamID]string{}, extras: map[string]*frameworkState{},
 	}
@@ -151,7 +151,7 @@ func New(cfg Config, records []Record, now machine.Now, rng *rand.Rand) *Book {
 				a.Recovered = true
 				b.recoveredCount++
 			}
-			b.agents.Set(a)
+			b.agents.set(a)
 			b.addresses[addressOf(a.Spec)] = a.Spec.ID
 			b.states[a.Spec.ID] = &agentState{id: a.Spec.ID, tasks: map[FrameworkTask]struct{}{}}
 		case r.Framework != nil && r.Framework.Removed != 0:
@@ -174,7 +174,7 @@ func (b *Book) Deadline() time.Duration {
 			at = t
 		}
 	}
-	if b.alloc.Pending() || b.alloc.NextExpiry() != 0 || b.offers.Len() > 0 && b.frameworks.Len() > 1 {
+	if b.alloc.Pending() || b.alloc.NextExpiry() != 0 || b.offers.Len() > 0 && b.frameworks.len() > 1 {
 		sooner(b.tick)
 	}
 	sooner(b.prompt)
@@ -270,7 +270,7 @@ func (b *Book) wake(out *Out) {
 	for len(b.failovers) > 0 && b.failovers[0].at <= now {
 		id := b.failovers[0].id
 		b.failovers = b.failovers[1:]
-		if f := findFramework(b.frameworks, id); f != nil && !f.Connected {
+		if f := b.frameworks.get(id); f != nil && !f.Connected {
 			b.removeFramework(f, "its failover timeout passed", out)
 		}
 	}
@@ -353,7 +353,7 @@ func (b *Book) Audit() error {
 		held[agent][s] = held[agent][s].Plus(what)
 	}
 	b.offers.Scan(func(o *Offer) bool { hold(o.Agent, o.Framework, o.Role, o.Resources); return true })
-	b.tasks.Scan(func(t *Task) bool {
+	b.tasks.ordered().Scan(func(t *Task) bool {
 		if !t.Released && b.alloc.Has(t.Agent) {
 			hold(t.Agent, t.Framework, t.Role, t.Spec.Resources)
 		}

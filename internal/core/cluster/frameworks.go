@@ -37,7 +37,7 @@ func (b *Book) subscribe(in *Subscribe, out *Out) {
 		b.nextFramework++
 		s.Info = appendID(s.Info, 3, s.ID)
 		spec = &s
-	} else if old = findFramework(b.frameworks, spec.ID); old != nil {
+	} else if old = b.frameworks.get(spec.ID); old != nil {
 		if old.Spec.Principal != spec.Principal && !old.Recovered {
 			refuse(SpecInvalid, "framework_info.principal cannot change; the framework subscribed with another one before")
 			return
@@ -65,7 +65,7 @@ func (b *Book) subscribe(in *Subscribe, out *Out) {
 		b.extras[spec.ID] = &frameworkState{offers: map[string]*Offer{}}
 	}
 	b.streams[in.Stream] = spec.ID
-	b.frameworks.Set(f)
+	b.frameworks.set(f)
 	out.Save = append(out.Save, Record{Framework: &FrameworkRecord{Spec: spec, Registered: f.Registered}})
 	out.Send = append(out.Send, Msg{Stream: in.Stream, Body: Subscribed{spec.ID}})
 	b.alloc.AddFramework(seat(f), true)
@@ -103,7 +103,7 @@ func seat(f *Framework) allocator.Framework {
 
 // recoverFramework makes the placeholder of a framework that has not come back since the election.
 func (b *Book) recoverFramework(spec *FrameworkSpec, registered int64) {
-	b.frameworks.Set(&Framework{Spec: spec, Recovered: true, Registered: registered})
+	b.frameworks.set(&Framework{Spec: spec, Recovered: true, Registered: registered})
 	b.extras[spec.ID] = &frameworkState{offers: map[string]*Offer{}}
 	f := seat(&Framework{Spec: spec})
 	b.alloc.AddFramework(f, false)
@@ -125,7 +125,7 @@ func (b *Book) wasRemoved(id string) bool {
 
 // mine finds the framework of a call, when the call's stream is its present one.
 func (b *Book) mine(stream StreamID, id string, out *Out) *Framework {
-	f := findFramework(b.frameworks, id)
+	f := b.frameworks.get(id)
 	switch {
 	case f == nil:
 		b.dropCall(id, FrameworkUnknown, out)
@@ -148,10 +148,10 @@ func (b *Book) streamClosed(in *StreamClosed, out *Out) {
 		return
 	}
 	delete(b.streams, in.Stream)
-	f := findFramework(b.frameworks, id)
+	f := b.frameworks.get(id)
 	n := *f
 	n.Connected, n.Unregistered = false, b.now.Wall
-	b.frameworks.Set(&n)
+	b.frameworks.set(&n)
 	b.dropOffers(id)
 	b.alloc.SetFrameworkActive(id, false)
 	out.Tell = append(out.Tell, Fact{Kind: FactFrameworkDisconnected, Framework: id})
@@ -197,7 +197,7 @@ func (b *Book) removeFramework(f *Framework, why string, out *Out) {
 		}
 	}
 	var all []*Task
-	tasksOf(b.tasks, id, func(t *Task) bool { all = append(all, t); return true })
+	tasksOf(b.tasks.ordered(), id, func(t *Task) bool { all = append(all, t); return true })
 	for _, t := range all {
 		b.release(t)
 		if !Terminal(t.State) {
@@ -210,7 +210,7 @@ func (b *Book) removeFramework(f *Framework, why string, out *Out) {
 		b.complete(t)
 	}
 	b.alloc.RemoveFramework(id)
-	b.frameworks.Delete(f)
+	b.frameworks.remove(f)
 	n := *f
 	n.Connected, n.Unregistered = false, b.now.Wall
 	b.completed.Set(&n)
@@ -228,7 +228,7 @@ func (b *Book) removeFramework(f *Framework, why string, out *Out) {
 // connsOf lists the connections of the agents that have tasks of a framework.
 func (b *Book) connsOf(id string) []ConnID {
 	var conns []ConnID
-	tasksOf(b.tasks, id, func(t *Task) bool {
+	tasksOf(b.tasks.ordered(), id, func(t *Task) bool {
 		if s := b.states[t.Agent]; s != nil && s.conn != 0 {
 			conns = append(conns, s.conn)
 		}
@@ -240,7 +240,7 @@ func (b *Book) connsOf(id string) []ConnID {
 
 // teardown ends a framework because its scheduler or an operator says so.
 func (b *Book) teardown(in *Teardown, out *Out) {
-	f := findFramework(b.frameworks, in.Framework)
+	f := b.frameworks.get(in.Framework)
 	answer := Answer{Kind: Done}
 	switch {
 	case f == nil && b.wasRemoved(in.Framework):
@@ -263,7 +263,7 @@ func (b *Book) updateFramework(in *UpdateFramework, out *Out) {
 	answer := func(k AnswerKind, words string) {
 		out.Send = append(out.Send, Msg{Call: in.Call, Body: Answer{k, words}})
 	}
-	f := findFramework(b.frameworks, in.Spec.ID)
+	f := b.frameworks.get(in.Spec.ID)
 	if f == nil || !f.Connected || f.Stream != in.Stream {
 		answer(Conflict, "the framework was removed or subscribed anew while this call was under way")
 		return
@@ -284,7 +284,7 @@ func (b *Book) updateFramework(in *UpdateFramework, out *Out) {
 	}
 	n := *f
 	n.Spec, n.Suppressed, n.Constraints, n.ConstraintsInfo = in.Spec, in.Suppressed, in.Constraints, in.ConstraintsInfo
-	b.frameworks.Set(&n)
+	b.frameworks.set(&n)
 	x := b.extras[in.Spec.ID]
 	for _, id := range slices.Sorted(maps.Keys(x.offers)) { // order: sorted
 		if o := x.offers[id]; !slices.Contains(in.Spec.Roles, o.Role) {
@@ -310,7 +310,7 @@ func (b *Book) revive(in *Revive, out *Out) {
 	}
 	n := *f
 	n.Suppressed = without(f.Suppressed, in.Roles)
-	b.frameworks.Set(&n)
+	b.frameworks.set(&n)
 	b.alloc.Revive(in.Framework, in.Roles)
 	b.soon(0)
 }
@@ -325,7 +325,7 @@ func (b *Book) suppress(in *Suppress, out *Out) {
 	if len(in.Roles) > 0 {
 		n.Suppressed = slices.Compact(slices.Sorted(slices.Values(slices.Concat(f.Suppressed, in.Roles))))
 	}
-	b.frameworks.Set(&n)
+	b.frameworks.set(&n)
 	b.alloc.Suppress(in.Framework, in.Roles)
 }
 

@@ -40,7 +40,7 @@ func (b *Book) offer(grants []allocator.Grant, out *Out) {
 		by[g.Framework] = append(by[g.Framework], o)
 	}
 	for _, id := range order {
-		f := findFramework(b.frameworks, id)
+		f := b.frameworks.get(id)
 		for chunk := range slices.Chunk(by[id], offersPerEvent) {
 			out.Send = append(out.Send, Msg{Stream: f.Stream, Body: Offers{chunk}})
 		}
@@ -50,10 +50,10 @@ func (b *Book) offer(grants []allocator.Grant, out *Out) {
 }
 
 func (b *Book) newOffer(g allocator.Grant) *Offer {
-	f := findFramework(b.frameworks, g.Framework)
+	f := b.frameworks.get(g.Framework)
 	o := &Offer{
 		ID: fmt.Sprintf("%s-O%d", b.cfg.MasterID, b.nextOffer), Framework: g.Framework, Agent: g.Agent, Role: g.Role,
-		Resources: g.Resources, Spec: findAgent(b.agents, g.Agent).Spec, Legacy: f.Spec.Legacy,
+		Resources: g.Resources, Spec: b.agents.get(g.Agent).Spec, Legacy: f.Spec.Legacy,
 		Format: resource.PreRefinement, Made: b.now.Mono,
 	}
 	if f.Spec.Caps.Refinement {
@@ -79,7 +79,7 @@ func (b *Book) relieve(out *Out) {
 		return
 	}
 	var poor []*Framework
-	b.frameworks.Scan(func(f *Framework) bool {
+	b.frameworks.ordered().Scan(func(f *Framework) bool {
 		if f.Connected && len(b.extras[f.Spec.ID].offers) == 0 && len(f.Suppressed) < len(f.Spec.Roles) {
 			poor = append(poor, f)
 		}
@@ -134,7 +134,7 @@ func (b *Book) rescind(o *Offer, out *Out) {
 func (b *Book) withdraw(o *Offer, out *Out) {
 	b.forgetOffer(o)
 	delete(b.extras[o.Framework].offers, o.ID)
-	if f := findFramework(b.frameworks, o.Framework); f != nil && f.Connected {
+	if f := b.frameworks.get(o.Framework); f != nil && f.Connected {
 		out.Send = append(out.Send, Msg{Stream: f.Stream, Body: Rescind{o.ID}})
 	}
 	out.Tell = append(out.Tell, Fact{Kind: FactOfferRescinded, Framework: o.Framework, Agent: o.Agent})
@@ -204,7 +204,7 @@ func (b *Book) accept(in *Accept, out *Out) {
 		giveUp(mesosv1.TaskStatus_REASON_INVALID_OFFERS, "The tasks were not launched: "+OffersInvalid.Text()+".")
 		return
 	}
-	agent := findAgent(b.agents, taken[0].Agent)
+	agent := b.agents.get(taken[0].Agent)
 	if agent == nil || agent.Mark != Admitted {
 		giveUp(mesosv1.TaskStatus_REASON_AGENT_REMOVED, "The tasks were not launched: the agent was removed.")
 		return
@@ -246,7 +246,7 @@ func (b *Book) launch(f *Framework, agent *Agent, role string, t *TaskSpec, left
 	case t.Invalid != "":
 		b.refuseTask(f, t, t.Reason, t.Invalid, out)
 		return left
-	case findTask(b.tasks, f.Spec.ID, t.ID) != nil:
+	case b.tasks.get(FrameworkTask{f.Spec.ID, t.ID}) != nil:
 		b.refuseTask(f, t, invalid, fmt.Sprintf("task_id: another task of this framework has the id %q and is not completed; use a new one", t.ID), out)
 		return left
 	case t.AgentID != agent.Spec.ID:
@@ -262,7 +262,7 @@ func (b *Book) launch(f *Framework, agent *Agent, role string, t *TaskSpec, left
 	task := &Task{Framework: f.Spec.ID, Agent: agent.Spec.ID, Role: role, Spec: t, State: mesosv1.TaskState_TASK_STAGING, UpdateState: mesosv1.TaskState_TASK_STAGING}
 	b.nextLaunch++
 	task.launch = b.nextLaunch
-	b.tasks.Set(task)
+	b.tasks.set(task)
 	state := b.states[agent.Spec.ID]
 	state.tasks[FrameworkTask{f.Spec.ID, t.ID}] = struct{}{}
 	out.Send = append(out.Send, Msg{Conn: state.conn, Body: Run{f.Spec, t, role, task.launch}})

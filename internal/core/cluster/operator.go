@@ -20,7 +20,7 @@ func (b *Book) markAgentGone(in *MarkAgentGone, out *Out) {
 	answer := func(k AnswerKind, words string) {
 		out.Send = append(out.Send, Msg{Call: in.Call, Body: Answer{k, words}})
 	}
-	a := findAgent(b.agents, in.Agent)
+	a := b.agents.get(in.Agent)
 	switch {
 	case a == nil:
 		answer(Missing, fmt.Sprintf("no agent has the id %q; see /slaves for those that are there", in.Agent))
@@ -37,7 +37,7 @@ func (b *Book) markAgentGone(in *MarkAgentGone, out *Out) {
 	n.Mark, n.Since, n.Connected, n.Recovered = Gone, b.now.Wall, false, false
 	b.detach(a, &n, out)
 	for _, key := range b.tasksOn(state) {
-		if t := findTask(b.tasks, key.Framework, key.Task); t != nil {
+		if t := b.tasks.get(key); t != nil {
 			b.taskGone(t, out)
 		}
 	}
@@ -55,7 +55,7 @@ func (b *Book) taskGone(t *Task, out *Out) {
 	}
 	n := *t
 	reason := mesosv1.TaskStatus_REASON_AGENT_REMOVED_BY_OPERATOR
-	n.State = b.aware(findFramework(b.frameworks, t.Framework), mesosv1.TaskState_TASK_GONE_BY_OPERATOR)
+	n.State = b.aware(b.frameworks.get(t.Framework), mesosv1.TaskState_TASK_GONE_BY_OPERATOR)
 	if n.State == mesosv1.TaskState_TASK_LOST {
 		if t.Unreachable {
 			return // it was told so
@@ -65,7 +65,7 @@ func (b *Book) taskGone(t *Task, out *Out) {
 	}
 	s := b.status(t.Spec.ID, t.Agent, n.State, reason, "An operator marked the task's agent gone.")
 	n.Released, n.KillGrace, n.Statuses = true, nil, pushStatus(t.Statuses, s)
-	b.tasks.Set(&n)
+	b.tasks.set(&n)
 	b.tell(t.Framework, s, out)
 	out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: t.Agent, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Status: s})
 	if n.State != mesosv1.TaskState_TASK_LOST {

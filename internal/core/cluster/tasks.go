@@ -32,18 +32,19 @@ func (b *Book) agentUpdate(in *AgentUpdate, out *Out) {
 	if state == nil {
 		return
 	}
-	f := findFramework(b.frameworks, in.Framework)
+	f := b.frameworks.get(in.Framework)
 	if f == nil {
 		b.dropCall(in.Framework, FrameworkUnknown, out)
 		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: ShutdownFramework{in.Framework}})
 		return
 	}
 	s := in.Status
-	if t := findTask(b.tasks, in.Framework, s.TaskID); t != nil && t.Agent == state.id && past(t, in.Launch) {
+	t := b.tasks.get(FrameworkTask{in.Framework, s.TaskID})
+	if t != nil && t.Agent == state.id && past(t, in.Launch) {
 		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Ack{in.Framework, s.TaskID, s.UUID}})
 		return
 	}
-	if t := findTask(b.tasks, in.Framework, s.TaskID); t != nil && t.Agent == state.id {
+	if t != nil && t.Agent == state.id {
 		n := *t
 		n.State, n.UpdateState, n.UpdateUUID = in.Latest, s.State, s.UUID
 		if s.UUID != t.UpdateUUID {
@@ -53,7 +54,7 @@ func (b *Book) agentUpdate(in *AgentUpdate, out *Out) {
 			b.release(t)
 			n.Released, n.KillGrace = true, nil
 		}
-		b.tasks.Set(&n)
+		b.tasks.set(&n)
 		if s.UUID != t.UpdateUUID || n.State != t.State {
 			out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: state.id, Framework: in.Framework, Task: s.TaskID, State: n.State, Status: s})
 		}
@@ -67,7 +68,7 @@ func (b *Book) agentUpdate(in *AgentUpdate, out *Out) {
 // on; its scheduler hears of it when it has acknowledged what is before.
 func (b *Book) agentState(in *AgentState, out *Out) {
 	state := b.conns[in.Conn]
-	t := findTask(b.tasks, in.Framework, in.Task)
+	t := b.tasks.get(FrameworkTask{in.Framework, in.Task})
 	if state == nil || t == nil || t.Agent != state.id || t.Unreachable || past(t, in.Launch) || Terminal(t.State) {
 		return
 	}
@@ -77,7 +78,7 @@ func (b *Book) agentState(in *AgentState, out *Out) {
 		b.release(t)
 		n.Released, n.KillGrace = true, nil
 	}
-	b.tasks.Set(&n)
+	b.tasks.set(&n)
 	out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: state.id, Framework: in.Framework, Task: in.Task, State: in.State})
 }
 
@@ -96,7 +97,7 @@ func (b *Book) acknowledge(in *Acknowledge, out *Out) {
 		b.dropCall(in.Framework, AgentAway, out)
 		return
 	}
-	t := findTask(b.tasks, in.Framework, in.Task)
+	t := b.tasks.get(FrameworkTask{in.Framework, in.Task})
 	switch {
 	case t == nil || t.Agent != in.Agent:
 		b.dropCall(in.Framework, TaskUnknown, out)
@@ -115,7 +116,7 @@ func (b *Book) acknowledge(in *Acknowledge, out *Out) {
 	}
 	n := *t
 	n.UpdateUUID = ""
-	b.tasks.Set(&n)
+	b.tasks.set(&n)
 }
 
 // kill passes a kill on and remembers it until the agent tells the task's end.
@@ -125,7 +126,7 @@ func (b *Book) kill(in *Kill, out *Out) {
 			out.Send = append(out.Send, Msg{Call: in.Call, Body: Answer{k, words}})
 		}
 	}
-	f := findFramework(b.frameworks, in.Framework)
+	f := b.frameworks.get(in.Framework)
 	if in.Call == 0 {
 		f = b.mine(in.Stream, in.Framework, out)
 	}
@@ -133,7 +134,7 @@ func (b *Book) kill(in *Kill, out *Out) {
 		answer(Missing, fmt.Sprintf("no framework has the id %q", in.Framework))
 		return
 	}
-	t := findTask(b.tasks, in.Framework, in.Task)
+	t := b.tasks.get(FrameworkTask{in.Framework, in.Task})
 	switch {
 	case t == nil || t.Unreachable:
 		answer(Missing, fmt.Sprintf("framework %s has no running task %q", in.Framework, in.Task))
@@ -154,7 +155,7 @@ func (b *Book) kill(in *Kill, out *Out) {
 	}
 	n := *t
 	n.KillGrace = &grace
-	b.tasks.Set(&n)
+	b.tasks.set(&n)
 	out.Tell = append(out.Tell, Fact{Kind: FactTaskKill, Agent: t.Agent, Framework: in.Framework, Task: in.Task})
 	if s := b.states[t.Agent]; s != nil && s.conn != 0 {
 		out.Send = append(out.Send, Msg{Conn: s.conn, Body: KillTask{in.Framework, in.Task, int64(grace)}})
@@ -174,7 +175,7 @@ func (b *Book) reconcile(in *Reconcile, out *Out) {
 		}
 		return
 	}
-	tasksOf(b.tasks, in.Framework, func(t *Task) bool {
+	tasksOf(b.tasks.ordered(), in.Framework, func(t *Task) bool {
 		if !t.Unreachable {
 			b.tell(in.Framework, b.statusOf(t, reconciliation, "Reconciliation: the latest state of the task."), out)
 		}
@@ -184,11 +185,11 @@ func (b *Book) reconcile(in *Reconcile, out *Out) {
 
 // reconcileOne answers for one task; nothing while its agent may still come back after an election.
 func (b *Book) reconcileOne(f *Framework, r TaskRef, out *Out) {
-	if t := findTask(b.tasks, f.Spec.ID, r.Task); t != nil && !t.Unreachable {
+	if t := b.tasks.get(FrameworkTask{f.Spec.ID, r.Task}); t != nil && !t.Unreachable {
 		b.tell(f.Spec.ID, b.statusOf(t, reconciliation, "Reconciliation: the latest state of the task."), out)
 		return
 	}
-	a := findAgent(b.agents, r.Agent)
+	a := b.agents.get(r.Agent)
 	if (a != nil && a.Recovered) || (r.Agent == "" && b.recoveredCount > 0) {
 		return
 	}
@@ -216,7 +217,7 @@ func (b *Book) reconcileOperations(in *ReconcileOperations, out *Out) {
 	}
 	for _, o := range in.Operations {
 		state, words := mesosv1.OperationState_OPERATION_UNKNOWN, "Reconciliation: the operation is unknown."
-		if a := findAgent(b.agents, o.Agent); a != nil {
+		if a := b.agents.get(o.Agent); a != nil {
 			switch {
 			case a.Recovered:
 				state, words = mesosv1.OperationState_OPERATION_RECOVERING, "Reconciliation: the agent has not come back yet."
@@ -246,7 +247,7 @@ func (b *Book) message(in *Message, out *Out) {
 // agentMessage passes bytes to a scheduler, best effort.
 func (b *Book) agentMessage(in *AgentMessage, out *Out) {
 	s := b.conns[in.Conn]
-	f := findFramework(b.frameworks, in.Framework)
+	f := b.frameworks.get(in.Framework)
 	if s == nil || f == nil || !f.Connected {
 		b.dropCall(in.Framework, FrameworkUnknown, out)
 		return
@@ -266,7 +267,7 @@ func (b *Book) release(t *Task) {
 // complete moves a task to the past, of which so much is kept for each framework.
 func (b *Book) complete(t *Task) {
 	b.release(t)
-	b.tasks.Delete(t)
+	b.tasks.remove(t)
 	if s := b.states[t.Agent]; s != nil {
 		delete(s.tasks, FrameworkTask{t.Framework, t.Spec.ID})
 	}
@@ -305,7 +306,7 @@ func (b *Book) forgetDone(framework string, keep int) {
 
 // tell sends a status to a framework that is there to hear it.
 func (b *Book) tell(framework string, s *mesos.Status, out *Out) {
-	if f := findFramework(b.frameworks, framework); f != nil && f.Connected {
+	if f := b.frameworks.get(framework); f != nil && f.Connected {
 		out.Send = append(out.Send, Msg{Stream: f.Stream, Body: Update{s}})
 	}
 }

@@ -122,8 +122,8 @@ type View struct {
 func (b *Book) View() *View {
 	return &View{
 		MasterID: b.cfg.MasterID, Started: b.cfg.Started, Elected: b.elected,
-		agents: b.agents.Copy(), frameworks: b.frameworks.Copy(), completed: b.completed.Copy(),
-		tasks: b.tasks.Copy(), done: b.done.Copy(), offers: b.offers.Copy(),
+		agents: b.agents.ordered().Copy(), frameworks: b.frameworks.ordered().Copy(), completed: b.completed.Copy(),
+		tasks: b.tasks.ordered().Copy(), done: b.done.Copy(), offers: b.offers.Copy(),
 	}
 }
 
@@ -143,13 +143,22 @@ func (v *View) Offers(yield func(*Offer) bool) { v.offers.Scan(yield) }
 func (v *View) Tasks(yield func(*Task) bool) { v.tasks.Scan(yield) }
 
 // Agent finds one agent; nil when there is none.
-func (v *View) Agent(id string) *Agent { return findAgent(v.agents, id) }
+func (v *View) Agent(id string) *Agent {
+	a, _ := v.agents.Get(&Agent{Spec: &AgentSpec{ID: id}})
+	return a
+}
 
 // Framework finds one framework that lives; nil when there is none.
-func (v *View) Framework(id string) *Framework { return findFramework(v.frameworks, id) }
+func (v *View) Framework(id string) *Framework {
+	f, _ := v.frameworks.Get(&Framework{Spec: &FrameworkSpec{ID: id}})
+	return f
+}
 
 // Task finds one task that is not completed; nil when there is none.
-func (v *View) Task(framework, id string) *Task { return findTask(v.tasks, framework, id) }
+func (v *View) Task(framework, id string) *Task {
+	task, _ := v.tasks.Get(&Task{Framework: framework, Spec: &TaskSpec{ID: id}})
+	return task
+}
 
 // TasksOf visits a framework's tasks that are not completed, by id.
 func (v *View) TasksOf(framework string, yield func(*Task) bool) {
@@ -164,21 +173,6 @@ func (v *View) CompletedTasksOf(framework string, yield func(*Task) bool) {
 }
 
 var noTask = &TaskSpec{}
-
-func findAgent(t *agentTree, id string) *Agent {
-	a, _ := t.Get(&Agent{Spec: &AgentSpec{ID: id}})
-	return a
-}
-
-func findFramework(t *frameworkTree, id string) *Framework {
-	f, _ := t.Get(&Framework{Spec: &FrameworkSpec{ID: id}})
-	return f
-}
-
-func findTask(t *taskTree, framework, id string) *Task {
-	task, _ := t.Get(&Task{Framework: framework, Spec: &TaskSpec{ID: id}})
-	return task
-}
 
 func tasksOf(t *taskTree, framework string, yield func(*Task) bool) {
 	t.Ascend(&Task{Framework: framework, Spec: noTask}, func(x *Task) bool {
