@@ -105,33 +105,33 @@ func notAcceptable(w http.ResponseWriter) {
 	serve.Fail(w, http.StatusNotAcceptable, "Accept must allow "+typeJSON+" or "+typeProtobuf+".")
 }
 
+// streamOf finds the stream of a framework, and says whether a call with this token and from this subject is its own.
+func (t *term) streamOf(framework, token string, who serve.Subject) (s *stream, own bool) {
+	t.mu.RLock()
+	s = t.byName[framework]
+	t.mu.RUnlock()
+	return s, s != nil && token == s.token && (who.Root || who == s.owner)
+}
+
 // authorise finds the stream of a call's framework and checks that the call belongs to it.
 func (t *term) authorise(w http.ResponseWriter, r *http.Request, call *scheduler.Call) (*stream, bool) {
-	id := call.GetFrameworkId().GetValue()
-	t.mu.RLock()
-	s := t.byName[id]
-	t.mu.RUnlock()
-	if s == nil {
-		if f := t.view.Load().Framework(id); f == nil {
-			serve.Fail(w, http.StatusBadRequest, "Framework cannot be found; subscribe first.")
-		} else {
-			serve.Fail(w, http.StatusForbidden, "Framework is not subscribed; subscribe with its id first.")
-		}
-		return nil, false
-	}
-	switch token := r.Header.Get(streamHeader); {
+	id, token := call.GetFrameworkId().GetValue(), r.Header.Get(streamHeader)
+	s, own := t.streamOf(id, token, serve.Who(r))
+	switch {
+	case own:
+		return s, true
+	case s == nil && t.view.Load().Framework(id) == nil:
+		serve.Fail(w, http.StatusBadRequest, "Framework cannot be found; subscribe first.")
+	case s == nil:
+		serve.Fail(w, http.StatusForbidden, "Framework is not subscribed; subscribe with its id first.")
 	case token == "":
 		serve.Fail(w, http.StatusBadRequest, "All calls but SUBSCRIBE must carry the header Mesos-Stream-Id of the subscription's answer.")
-		return nil, false
 	case token != s.token:
 		serve.Fail(w, http.StatusBadRequest, fmt.Sprintf("The stream ID '%.128s' included in this request didn't match the stream ID currently associated with framework ID %s", token, id))
-		return nil, false
-	}
-	if who := serve.Who(r); !who.Root && who != s.owner {
+	default:
 		serve.Fail(w, http.StatusForbidden, "The framework belongs to another user of this machine.")
-		return nil, false
 	}
-	return s, true
+	return nil, false
 }
 
 // serveSubscribe opens a stream and lets the book decide what is said on it.
@@ -223,7 +223,6 @@ func framework(info *mesosv1.FrameworkInfo, suppressed []string, constraints *sc
 // the book waits for it.
 func (t *term) serveCall(w http.ResponseWriter, r *http.Request, call *scheduler.Call, s *stream) {
 	id := call.GetFrameworkId().GetValue()
-	var in cluster.In
 	switch call.GetType() {
 	case scheduler.Call_UPDATE_FRAMEWORK:
 		t.serveUpdateFramework(w, r, call.GetUpdateFramework(), s)
@@ -237,47 +236,15 @@ func (t *term) serveCall(w http.ResponseWriter, r *http.Request, call *scheduler
 		_ = a // the original answers 202 whatever came of it
 		w.WriteHeader(http.StatusAccepted)
 		return
-	case scheduler.Call_ACCEPT:
-		in = accept(call.GetAccept(), id, s)
-	case scheduler.Call_DECLINE:
-		d := call.GetDecline()
-		in = &cluster.Decline{Stream: s.id, Framework: id, Offers: ids(d.GetOfferIds()), Refuse: refusal(d.GetFilters())}
-	case scheduler.Call_REVIVE:
-		in = &cluster.Revive{Stream: s.id, Framework: id, Roles: call.GetRevive().GetRoles()}
-	case scheduler.Call_SUPPRESS:
-		in = &cluster.Suppress{Stream: s.id, Framework: id, Roles: call.GetSuppress().GetRoles()}
-	case scheduler.Call_KILL:
-		k := call.GetKill()
-		grace := int64(-1)
-		if g := k.GetKillPolicy().GetGracePeriod(); g != nil {
-			grace = g.GetNanoseconds()
-		}
-		in = &cluster.Kill{Stream: s.id, Framework: id, Task: k.GetTaskId().GetValue(), Agent: k.GetAgentId().GetValue(), Grace: time.Duration(grace)}
-	case scheduler.Call_ACKNOWLEDGE:
-		a := call.GetAcknowledge()
-		in = &cluster.Acknowledge{Stream: s.id, Framework: id, Agent: a.GetAgentId().GetValue(), Task: a.GetTaskId().GetValue(), UUID: string(a.GetUuid())}
-	case scheduler.Call_RECONCILE:
-		rec := &cluster.Reconcile{Stream: s.id, Framework: id}
-		for _, x := range call.GetReconcile().GetTasks() {
-			rec.Tasks = append(rec.Tasks, cluster.TaskRef{Task: x.GetTaskId().GetValue(), Agent: x.GetAgentId().GetValue()})
-		}
-		in = rec
-	case scheduler.Call_RECONCILE_OPERATIONS:
-		rec := &cluster.ReconcileOperations{Stream: s.id, Framework: id}
-		for _, x := range call.GetReconcileOperations().GetOperations() {
-			rec.Operations = append(rec.Operations, cluster.OperationRef{Operation: x.GetOperationId().GetValue(), Agent: x.GetAgentId().GetValue()})
-		}
-		in = rec
-	case scheduler.Call_MESSAGE:
-		x := call.GetMessage()
-		in = &cluster.Message{Stream: s.id, Framework: id, Agent: x.GetAgentId().GetValue(), Executor: x.GetExecutorId().GetValue(), Data: bytes.Clone(x.GetData())}
 	case scheduler.Call_SHUTDOWN, scheduler.Call_REQUEST, scheduler.Call_ACCEPT_INVERSE_OFFERS, scheduler.Call_DECLINE_INVERSE_OFFERS,
 		scheduler.Call_ACKNOWLEDGE_OPERATION_STATUS:
 		// Executors of frameworks, inverse offers and operations do not exist yet, so there is nobody whom these concern; the
 		// original answers 202 and drops them too. REQUEST it ignores always.
 		w.WriteHeader(http.StatusAccepted)
 		return
-	default:
+	}
+	in := input(call, s)
+	if in == nil {
 		serve.Fail(w, http.StatusNotImplemented, "The call "+call.GetType().String()+" is not known.")
 		return
 	}
@@ -286,6 +253,48 @@ func (t *term) serveCall(w http.ResponseWriter, r *http.Request, call *scheduler
 		return
 	}
 	w.WriteHeader(http.StatusAccepted)
+}
+
+// input makes the book's input of a call that nobody waits for; nil for the others.
+func input(call *scheduler.Call, s *stream) cluster.In {
+	id := call.GetFrameworkId().GetValue()
+	switch call.GetType() {
+	case scheduler.Call_ACCEPT:
+		return accept(call.GetAccept(), id, s)
+	case scheduler.Call_DECLINE:
+		d := call.GetDecline()
+		return &cluster.Decline{Stream: s.id, Framework: id, Offers: ids(d.GetOfferIds()), Refuse: refusal(d.GetFilters())}
+	case scheduler.Call_REVIVE:
+		return &cluster.Revive{Stream: s.id, Framework: id, Roles: call.GetRevive().GetRoles()}
+	case scheduler.Call_SUPPRESS:
+		return &cluster.Suppress{Stream: s.id, Framework: id, Roles: call.GetSuppress().GetRoles()}
+	case scheduler.Call_KILL:
+		k := call.GetKill()
+		grace := int64(-1)
+		if g := k.GetKillPolicy().GetGracePeriod(); g != nil {
+			grace = g.GetNanoseconds()
+		}
+		return &cluster.Kill{Stream: s.id, Framework: id, Task: k.GetTaskId().GetValue(), Agent: k.GetAgentId().GetValue(), Grace: time.Duration(grace)}
+	case scheduler.Call_ACKNOWLEDGE:
+		a := call.GetAcknowledge()
+		return &cluster.Acknowledge{Stream: s.id, Framework: id, Agent: a.GetAgentId().GetValue(), Task: a.GetTaskId().GetValue(), UUID: string(a.GetUuid())}
+	case scheduler.Call_RECONCILE:
+		rec := &cluster.Reconcile{Stream: s.id, Framework: id}
+		for _, x := range call.GetReconcile().GetTasks() {
+			rec.Tasks = append(rec.Tasks, cluster.TaskRef{Task: x.GetTaskId().GetValue(), Agent: x.GetAgentId().GetValue()})
+		}
+		return rec
+	case scheduler.Call_RECONCILE_OPERATIONS:
+		rec := &cluster.ReconcileOperations{Stream: s.id, Framework: id}
+		for _, x := range call.GetReconcileOperations().GetOperations() {
+			rec.Operations = append(rec.Operations, cluster.OperationRef{Operation: x.GetOperationId().GetValue(), Agent: x.GetAgentId().GetValue()})
+		}
+		return rec
+	case scheduler.Call_MESSAGE:
+		x := call.GetMessage()
+		return &cluster.Message{Stream: s.id, Framework: id, Agent: x.GetAgentId().GetValue(), Executor: x.GetExecutorId().GetValue(), Data: bytes.Clone(x.GetData())}
+	}
+	return nil
 }
 
 func accept(a *scheduler.Call_Accept, id string, s *stream) *cluster.Accept {

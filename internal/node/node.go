@@ -174,11 +174,15 @@ func (n *Node) listen(ctx context.Context, port int, flag string) (net.Listener,
 
 func port(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
 
-// serve answers with h until the node stops.
-func (n *Node) serve(l net.Listener, h http.Handler) {
-	s := serve.Server(serve.Config{
+// serve answers with h until the node stops, and with fast, which may be nothing, where that can.
+func (n *Node) serve(l net.Listener, h http.Handler, fast serve.Fast) {
+	cfg := serve.Config{
 		Hosts: []string{n.cfg.Hostname, n.cfg.IP}, Any: n.cfg.Insecure, TrustLoopback: n.cfg.TrustLoopback, Log: n.log,
-	}, h)
+	}
+	s := serve.Server(cfg, h)
+	if fast.Take != nil {
+		l = fast.Listen(cfg, l)
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -280,7 +284,7 @@ func (n *Node) startMaster(ctx context.Context, l net.Listener) error {
 		LeaseTTL: n.cfg.LeaseTTL, Alone: n.cfg.Store == "" || n.cfg.Store == "embedded", Flags: n.cfg.MasterFlags, Version: n.cfg.Version,
 		WorkDir: n.cfg.DataDir, Streams: loop.OutboxLimits{Bytes: n.cfg.EventBacklog},
 	}, master.Deps{Store: n.store, Clock: n.clock, Log: n.log.With("part", "master"), Meter: m, Level: n.cfg.LogLevel})
-	n.serve(l, n.master.Handler())
+	n.serve(l, n.master.Handler(), n.master.Fast())
 	n.run(ctx, "master", n.master.Run)
 	return n.awaitLeading(ctx, n.cfg.Store == "" || n.cfg.Store == "embedded")
 }
@@ -362,7 +366,7 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 		return err
 	}
 	n.ready.Tasks = n.agent.Tasks()
-	n.serve(l, n.agent.Handler())
+	n.serve(l, n.agent.Handler(), serve.Fast{})
 	n.run(ctx, "agent", n.agent.Run)
 	return nil
 }

@@ -45,6 +45,10 @@ func Who(r *http.Request) Subject { return WhoIn(r.Context()) }
 // WhoIn is Who by a request's context.
 func WhoIn(ctx context.Context) Subject {
 	p, _ := ctx.Value(peerKey{}).(*peer)
+	return p.subject()
+}
+
+func (p *peer) subject() Subject {
 	if p == nil || p.trust {
 		return Subject{Root: true}
 	}

@@ -42,6 +42,9 @@ func Server(cfg Config, h http.Handler) *http.Server {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			if h, ok := c.(*handed); ok {
+				return context.WithValue(ctx, peerKey{}, h.peer)
+			}
 			return context.WithValue(ctx, peerKey{}, &peer{conn: c, trust: cfg.TrustLoopback})
 		},
 	}
