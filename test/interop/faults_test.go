@@ -30,7 +30,8 @@ part=$1 deed=$2 dir=%[1]q
 pid() { sed -E 's/.*"pid": ?([0-9]+).*/\1/' "$dir/$part/pando.pid"; }
 case $deed in
 kill) p=$(pid); kill -9 "$p"; while [ -e "/proc/$p" ] && ! grep -q '^State:.Z' "/proc/$p/status" 2>/dev/null; do sleep 0.02; done ;;
-stop) kill -STOP "$(pid)" ;;
+stop) # one thread takes the signal and stops the others; on a busy machine they go on for a while
+  p=$(pid); kill -STOP "$p"; until ! grep -L '^State:.[TtZ]' /proc/"$p"/task/*/status 2>/dev/null | grep -q .; do sleep 0.01; done ;;
 cont) kill -CONT "$(pid)" ;;
 leave) p=$(pid); kill -USR1 "$p"; while [ -e "/proc/$p" ] && ! grep -q '^State:.Z' "/proc/$p/status" 2>/dev/null; do sleep 0.02; done ;;
 start | start_more | start_other)
