@@ -8,6 +8,7 @@ import (
 
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/internal/sim/say"
 	"github.com/pando-os/pando/mesos/resource"
 )
 
@@ -192,10 +193,10 @@ func agentFramework(f *cluster.FrameworkSpec) *workload.Framework {
 	}
 }
 
-func (a *agent) took(_ time.Duration, in workload.In, _ *workload.Out, _ mark) { a.w.cover.input(in) }
+func (a *agent) took(_ time.Duration, in workload.In, _ *workload.Out, _ mark) { a.w.cover.Input(in) }
 
 func (a *agent) stepped(out *workload.Out) {
-	a.w.cover.agent(out)
+	a.w.cover.Agent(out)
 	a.w.check.agentStepped(a, out)
 }
 
@@ -210,7 +211,7 @@ func (a *agent) save(records []workload.Record, done func(ok bool)) {
 		switch {
 		case p.dead: // torn has seen to it
 		case a.w.now < a.full:
-			a.w.cover.fault(diskFull)
+			a.w.cover.Fault(diskFull)
 			a.torn(records)
 			done(false)
 		default:
@@ -222,7 +223,7 @@ func (a *agent) save(records []workload.Record, done func(ok bool)) {
 
 func (a *agent) durable(records []workload.Record) {
 	if a.w.tracing() {
-		a.w.note("%s has saved %s", a.p.name, sayRecords(records))
+		a.w.note("%s has saved %s", a.p.name, say.Records(records))
 	}
 	for i := range records {
 		r := records[i]
@@ -307,7 +308,7 @@ func (a *agent) tell(facts []workload.Fact) {
 	}
 	for i := range facts {
 		f := &facts[i]
-		a.w.note("%s decides %s%s", a.p.name, f.Kind, words("framework", f.Framework, "task", f.Task, "state", stateName(f.State), "", f.Text))
+		a.w.note("%s decides %s%s", a.p.name, f.Kind, say.Words("framework", f.Framework, "task", f.Task, "state", say.State(f.State), "", f.Text))
 	}
 }
 
@@ -320,7 +321,7 @@ func (a *agent) crashed() {
 	}
 	if a.w.chance(0.2) {
 		a.boot++
-		a.w.cover.fault(reboots)
+		a.w.cover.Fault(reboots)
 		a.w.note("%s: the machine reboots", a.name)
 		for _, id := range sortedKeys(a.containers) {
 			a.containers[id].gone = true

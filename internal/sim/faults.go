@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pando-os/pando/internal/core/cluster"
@@ -286,7 +287,7 @@ func (w *World) fault() {
 	for i := range faults {
 		if n -= faults[i].weight; n < 0 {
 			if faults[i].do(w) {
-				w.cover.fault(faults[i].name)
+				w.cover.Fault(faults[i].name)
 			}
 			return
 		}
@@ -357,4 +358,13 @@ func (w *World) calmDown() {
 		f.want = 1
 	}
 	w.check.calmed = w.now
+}
+
+// wanted names everything that a long run must see.
+func wanted() []string {
+	out := slices.Clone(consequences)
+	for i := range faults {
+		out = append(out, faults[i].name)
+	}
+	return out
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -46,6 +47,13 @@ type (
 		silence time.Duration
 	}
 )
+
+// Say puts these into words, for the trace.
+func (m redirect) Say() string  { return "307, ask " + m.to.name }
+func (unavailable) Say() string { return "503, no leader is known" }
+func (m welcome) Say() string   { return fmt.Sprintf("Welcome epoch=%d", m.epoch) }
+func (hello) Say() string       { return "hello" }
+func (heartbeat) Say() string   { return "heartbeat" }
 
 func (w *World) newMaster(name string) *master {
 	m := &master{w: w, name: name}

@@ -113,7 +113,7 @@ func (w *World) sample() {
 		return
 	}
 	w.over = true
-	w.cover.shared++
+	w.cover.Shared++
 	groups := map[string][]level{} // those that compete with each other
 	add := func(group string, l level) {
 		if !slices.Contains(groups[group], l) {

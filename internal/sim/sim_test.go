@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pando-os/pando/internal/sim/cover"
 )
 
 // seeds are those that failed once, and then as many fresh ones as PANDO_SIM_SEEDS says (10), from PANDO_SIM_FROM on
@@ -60,7 +62,7 @@ const shown = 300
 
 func TestTheClusterKeepsItsPromisesUnderFaults(t *testing.T) {
 	list, only := seeds(t)
-	sum := newCover()
+	sum := cover.New(boundaryNames[:])
 	slowest, took := uint64(0), time.Duration(0)
 	for _, seed := range list {
 		begun := time.Now()
@@ -82,11 +84,11 @@ func TestTheClusterKeepsItsPromisesUnderFaults(t *testing.T) {
 	if only {
 		return
 	}
-	t.Logf("%d seeds, %d events, %s of cluster time; seed %d took longest, %s\n%s", len(list), sum.events, sum.time.Round(time.Minute), slowest, took, sum)
+	t.Logf("%d seeds, %d events, %s of cluster time; seed %d took longest, %s\n%s", len(list), sum.Events, sum.Time.Round(time.Minute), slowest, took, sum)
 	if len(list) < 50 {
 		return
 	}
-	for _, m := range sum.Missing() {
+	for _, m := range sum.Missing(wanted()) {
 		t.Errorf("this never happened: %s", m)
 	}
 }

@@ -125,13 +125,13 @@ func (s *store) ask(m *master, do func(), answered func(ok bool)) {
 	}
 	w.after(saveTimeout, func() {
 		if !over {
-			w.cover.fault(noAnswer)
+			w.cover.Fault(noAnswer)
 		}
 		end(false)
 	})
 	w.at(max(w.now+s.latency(), w.passes(m.name, storeName)), func() {
 		if w.now < s.deaf {
-			w.cover.fault(refused)
+			w.cover.Fault(refused)
 			w.at(max(w.now+s.latency(), w.passes(storeName, m.name)), func() { end(false) })
 			return
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/sim/say"
 )
 
 type clusterProcess = process[cluster.In, cluster.Record, cluster.Msg, cluster.Work, cluster.Fact]
@@ -87,13 +88,13 @@ func (t *term) acceptStream(c *conn, in *cluster.Subscribe) {
 }
 
 func (t *term) took(now time.Duration, in cluster.In, out *cluster.Out, from mark) {
-	t.w.cover.input(in)
+	t.w.cover.Input(in)
 	t.w.check.masterTook(t, now, in, out, from)
 }
 
 func (t *term) stepped(out *cluster.Out) {
 	for i := range out.Send {
-		t.w.cover.output(out.Send[i].Body)
+		t.w.cover.Output(out.Send[i].Body)
 	}
 	t.w.check.masterStepped(t, out)
 }
@@ -166,7 +167,7 @@ func (t *term) tell(facts []cluster.Fact) {
 	}
 	for i := range facts {
 		f := &facts[i]
-		t.w.note("%s decides %s%s", t.name, f.Kind, words("agent", f.Agent, "framework", f.Framework, "task", f.Task, "state", stateName(f.State), "because", f.Reason.Text(), "", f.Text))
+		t.w.note("%s decides %s%s", t.name, f.Kind, say.Words("agent", f.Agent, "framework", f.Framework, "task", f.Task, "state", say.State(f.State), "because", f.Reason.Text(), "", f.Text))
 	}
 }
 

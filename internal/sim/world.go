@@ -13,6 +13,8 @@ import (
 	"math/rand/v2"
 	"runtime/debug"
 	"time"
+
+	"github.com/pando-os/pando/internal/sim/cover"
 )
 
 // World is one simulated cluster. It is used by one goroutine.
@@ -35,7 +37,7 @@ type World struct {
 
 	walls   map[way]time.Duration
 	check   *checks
-	cover   *Cover
+	cover   *cover.Table
 	trace   []string
 	steps   int
 	failure *Failure
@@ -124,7 +126,7 @@ func (w *World) fail(checker, format string, args ...any) {
 // Run plays a world to its end: first with faults, then without, until every wish is met. It returns nil when no checker
 // found anything.
 func Run(p Params) (w *World, f *Failure) {
-	w = &World{Params: p, rng: rand.New(rand.NewPCG(p.Seed, 0x9e3779b97f4a7c15)), walls: map[way]time.Duration{}, cover: newCover()}
+	w = &World{Params: p, rng: rand.New(rand.NewPCG(p.Seed, 0x9e3779b97f4a7c15)), walls: map[way]time.Duration{}, cover: cover.New(boundaryNames[:])}
 	w.store, w.check = newStore(w), newChecks(w)
 	defer func() {
 		if r := recover(); r != nil {
@@ -153,6 +155,6 @@ func Run(p Params) (w *World, f *Failure) {
 		w.steps++
 		e.do()
 	}
-	w.cover.events, w.cover.time = w.steps, w.now
+	w.cover.Events, w.cover.Time = w.steps, w.now
 	return w, w.failure
 }
