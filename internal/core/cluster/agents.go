@@ -152,6 +152,9 @@ func (b *Book) adoptTasks(in *AgentRegister, id string, state *agentState, fresh
 		if slices.Contains(gone, r.Framework) || findFramework(b.frameworks, r.Framework) == nil {
 			continue
 		}
+		if _, twice := reported[key]; twice {
+			continue // the first holds
+		}
 		if t := findTask(b.tasks, key.Framework, key.Task); t != nil && t.Agent == id && past(t, r.Launch) {
 			out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Ack{key.Framework, key.Task, r.UpdateUUID}})
 			continue
