@@ -16,11 +16,13 @@ type workProcess = process[workload.In, workload.Record, workload.Msg, workload.
 
 // agent is one machine of the cluster: a disk and containers that outlive the agent's process, and that process.
 type agent struct {
-	w     *World
-	name  string
-	total resource.List
-	ip    string
-	boot  int
+	w    *World
+	name string
+	setting
+	policy  policy
+	emptied bool // its work directory, before it starts again
+	ip      string
+	boot    int
 
 	journal    []workload.Record
 	containers map[string]*container
@@ -30,20 +32,23 @@ type agent struct {
 	book *workload.Book
 	live context
 	// launches that are under way, of this process
-	launches map[string]*launch
-	link     *conn
-	epoch    uint64  // of the link
-	ask      *master // who is asked for the leader next
-	turn     int     // of the masters, which are asked one after the other
-	wait     time.Duration
-	full     time.Duration // its disk takes nothing until then
+	launches  map[string]*launch
+	link      *conn
+	epoch     uint64  // of the link
+	ask       *master // who is asked for the leader next
+	turn      int     // of the masters, which are asked one after the other
+	wait      time.Duration
+	dismissed bool          // its master has said that it was marked gone
+	leaving   bool          // all that is here ends without a word
+	goodbye   *conn         // over which it was said
+	full      time.Duration // its disk takes nothing until then
 }
 
 // context ends with the process that made it: what belongs to a process does not outlive it.
 type context struct{ ended *bool }
 
 func (w *World) newAgent(n int, total resource.List) *agent {
-	a := &agent{w: w, name: fmt.Sprintf("A%d", n), total: total, ip: fmt.Sprintf("10.0.0.%d", n), containers: map[string]*container{}}
+	a := &agent{w: w, name: fmt.Sprintf("A%d", n), setting: setting{total: total}, ip: fmt.Sprintf("10.0.0.%d", n), containers: map[string]*container{}}
 	w.agents = append(w.agents, a)
 	return a
 }
@@ -51,9 +56,16 @@ func (w *World) newAgent(n int, total resource.List) *agent {
 // start makes the agent's process from its journal.
 func (a *agent) start() {
 	w := a.w
+	if a.emptied {
+		a.empty()
+	}
+	if !a.identify() {
+		return
+	}
 	a.run++
+	a.dismissed, a.leaving, a.goodbye = false, false, nil
 	cfg := workload.Defaults()
-	cfg.Boot, cfg.IP = fmt.Sprintf("%s-boot-%d", a.name, a.boot), a.ip
+	cfg.Boot, cfg.IP = a.bootID(), a.ip
 	rng := rand.New(rand.NewPCG(w.rng.Uint64(), w.rng.Uint64()))
 	a.p = newProcess[workload.In, workload.Record, workload.Msg, workload.Work, workload.Fact](w, "agent", fmt.Sprintf("%s.%d", a.name, a.run), nil, a, w.now)
 	a.book = workload.New(cfg, slices.Clone(a.journal), a.p.clock(), rng)
@@ -128,6 +140,13 @@ func (a *agent) unlink(c *conn) {
 		a.link = nil
 		a.p.post(&workload.Unlinked{})
 	}
+	if a.dismissed {
+		return
+	}
+	if a.goodbye == c {
+		a.depart()
+		return
+	}
 	if m := a.ask; m != nil { // it was sent there
 		a.ask = nil
 		a.dial(m)
@@ -145,7 +164,8 @@ func (a *agent) take(c *conn, message any) {
 		a.link, a.epoch, a.wait = c, m.epoch, 50*time.Millisecond
 		a.p.post(&workload.Linked{Link: c.id, Epoch: m.epoch})
 	case cluster.Registered:
-		in := &workload.Registered{Agent: m.Agent, Info: []byte(m.Agent)}
+		a.w.check.registered(a, m.Agent)
+		in := &workload.Registered{Agent: m.Agent, Info: a.info()}
 		for _, u := range m.Unknown {
 			in.Unknown = append(in.Unknown, workload.UnknownTask{Ref: workload.Ref{Framework: u.Framework, Task: u.Task}, PartitionAware: u.PartitionAware, Launch: u.Launch})
 		}
@@ -176,8 +196,7 @@ func (a *agent) take(c *conn, message any) {
 	case cluster.Ping:
 		c.send(near, &cluster.AgentPong{})
 	case cluster.Shutdown:
-		c.close()
-		a.unlink(c)
+		a.dismiss(c)
 	}
 }
 
@@ -193,7 +212,12 @@ func agentFramework(f *cluster.FrameworkSpec) *workload.Framework {
 	}
 }
 
-func (a *agent) took(_ time.Duration, in workload.In, _ *workload.Out, _ mark) { a.w.cover.Input(in) }
+func (a *agent) took(_ time.Duration, in workload.In, _ *workload.Out, _ mark) {
+	a.w.cover.Input(in)
+	if _, ok := in.(*workload.Leave); ok {
+		a.leaving = true
+	}
+}
 
 func (a *agent) stepped(out *workload.Out) {
 	a.w.cover.Agent(out)
@@ -253,6 +277,9 @@ func (a *agent) send(messages []workload.Msg) {
 			c := a.link
 			c.close()
 			a.unlink(c)
+		case m.Unregister:
+			a.goodbye = a.link
+			a.link.send(near, &cluster.AgentLeave{})
 		case m.Register != nil:
 			a.link.send(near, a.registration(m.Register))
 		case m.Update != nil:
@@ -266,7 +293,7 @@ func (a *agent) send(messages []workload.Msg) {
 
 func (a *agent) registration(r *workload.Register) *cluster.AgentRegister {
 	in := &cluster.AgentRegister{Links: r.Links, Spec: &cluster.AgentSpec{
-		ID: r.Agent, Info: []byte(a.name), Hostname: a.name, IP: a.ip, Port: 5051, Total: a.total,
+		ID: r.Agent, Info: []byte(a.name), Hostname: a.name, IP: a.ip, Port: 5051, Total: a.total, Attributes: a.protos(),
 	}}
 	for _, f := range r.Frameworks {
 		in.Frameworks = append(in.Frameworks, a.w.check.specs[string(f.Info)])
@@ -292,6 +319,8 @@ func (a *agent) do(work []workload.Work) {
 		case w.Kill != nil:
 			k := *w.Kill
 			a.after(a.w.between(0, 5*time.Millisecond), func() { a.kill(k.Container, k.Grace) })
+		case w.Left:
+			a.vacated()
 		case w.Forget != "":
 			id := w.Forget
 			a.after(a.w.between(0, 5*time.Millisecond), func() { a.forget(id) })

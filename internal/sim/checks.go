@@ -40,6 +40,10 @@ const (
 	Known = "task-is-known"
 	// Failover: a framework that is away is kept for its failover timeout, also over a master's crash, and not much longer.
 	Failover = "failover-timeout"
+	// Gone: an agent that was marked gone is never registered again under its id, and its tasks never come back.
+	Gone = "gone-is-for-good"
+	// There: nothing is offered of an agent that is not there, and of one that is there what it said last that it has.
+	There = "only-what-is-there-is-offered"
 	// NoPanic: no machine panics, whatever comes in whatever order.
 	NoPanic = "no-panic"
 	// Liveness: once faults have stopped, every wish is met.
@@ -72,6 +76,8 @@ type checks struct {
 	kills     map[*instance]*term
 	away      map[string]time.Duration // frameworks, since the present leader noticed
 	removed   map[string]bool          // frameworks
+	gone      map[string]uint64        // agents that were marked gone, and the epoch of the leader that did
+	liars     map[string]bool          // agents of liars, by id
 	suspects  map[suspect]time.Duration
 	calmed    time.Duration
 	looked    time.Duration
@@ -93,6 +99,7 @@ func newChecks(w *World) *checks {
 		uuids: map[string]told{}, saved: map[string]bool{}, admitted: map[string]bool{}, epochs: map[*agent]uint64{},
 		here: map[*agent]map[workload.Ref]*instance{}, elections: map[uint64]*term{}, promises: map[*term]*promises{}, kills: map[*instance]*term{},
 		away: map[string]time.Duration{}, removed: map[string]bool{}, suspects: map[suspect]time.Duration{},
+		gone: map[string]uint64{}, liars: map[string]bool{},
 	}
 }
 
@@ -104,7 +111,9 @@ func (c *checks) committed(epoch uint64, records []cluster.Record) {
 	if l := c.w.leader; l != nil && epoch < l.epoch {
 		c.w.fail(OneLeader, "the store takes %d records of epoch %d, and %s leads with epoch %d", len(records), epoch, l.name, l.epoch)
 	}
-	for _, r := range records {
+	for i := range records {
+		r := &records[i]
+		c.recorded(epoch, r)
 		if r.Framework != nil && r.Framework.Removed != 0 {
 			c.removed[r.Framework.Spec.ID] = true
 		}
@@ -183,10 +192,12 @@ func (c *checks) agentStepped(a *agent, out *workload.Out) {
 			c.here[a][workload.Ref{Framework: r.Accepted.Task.Framework, Task: r.Accepted.Task.ID}] = c.instance(r.Accepted.Task.Info)
 		case r.Status != nil:
 			c.uuids[r.Status.Status.UUID] = told{c.here[a][r.Status.Ref], r.Status.Status.State}
+		case r.Kill != nil && r.Kill.Cause == workload.KillFrameworkGone && c.here[a][r.Kill.Ref] != nil:
+			c.here[a][r.Kill.Ref].silenced = true
 		case r.Acked != nil:
 			c.acknowledged(a, r.Acked.Ref, r.Acked.UUID)
 		case r.Gone != nil:
-			if i := c.here[a][*r.Gone]; i != nil && len(i.updates) > 0 {
+			if i := c.here[a][*r.Gone]; i != nil && len(i.updates) > 0 && !a.leaving && !i.silenced {
 				c.acknowledged(a, *r.Gone, i.updates[len(i.updates)-1])
 			}
 		}
@@ -282,6 +293,9 @@ func (c *checks) delivered(f *framework, s *mesos.Status) *instance {
 		return i
 	}
 	t, ok := c.uuids[s.UUID]
+	if !ok && c.liars[s.AgentID] {
+		return nil
+	}
 	if !ok {
 		c.w.fail(Checkpointed, "%s of %s has a uuid that no agent gave", s.State, s.TaskID)
 		return nil
@@ -297,6 +311,8 @@ func (c *checks) delivered(f *framework, s *mesos.Status) *instance {
 		c.uuids[s.UUID] = told{i, s.State} // it may come again when the name is another's
 	}
 	switch place := slices.Index(i.updates, s.UUID); {
+	case place > i.heardOf && i.silenced:
+		i.heardOf = place + 1
 	case place > i.heardOf:
 		c.w.fail(InOrder, "%s of %s comes, its update number %d, and number %d has not", s.State, i.key, place+1, i.heardOf+1)
 	case place == i.heardOf:
@@ -350,6 +366,9 @@ func (c *checks) auditAgent(a *agent, see func(checker, format string, args ...a
 		return
 	}
 	view := a.book.View()
+	if a.dismissed && c.gone[view.Agent] == 0 {
+		c.w.fail(Gone, "%s was told that it is gone, and %s is not", a.p.name, view.Agent)
+	}
 	booked := map[string]bool{}
 	for _, t := range view.Tasks {
 		booked[t.Container] = true
@@ -357,6 +376,8 @@ func (c *checks) auditAgent(a *agent, see func(checker, format string, args ...a
 	for _, id := range sortedKeys(a.containers) {
 		if x := a.containers[id]; x.running() && !booked[id] {
 			see(Known, "container %s of %s runs on %s, whose agent does not know it (run %d)", id, x.inst.key, a.name, a.run)
+		} else if x.running() && a.leaving {
+			see(KillDone, "%s leaves, and %s runs there (run %d)", a.name, x.inst.key, a.run)
 		}
 	}
 	m := c.w.leader
@@ -364,8 +385,12 @@ func (c *checks) auditAgent(a *agent, see func(checker, format string, args ...a
 		return
 	}
 	book := m.book.View()
-	if x := book.Agent(view.Agent); x == nil || !x.Connected {
+	x := book.Agent(view.Agent)
+	if x == nil || !x.Connected {
 		return
+	}
+	if !x.Spec.Total.Equal(a.total) || mesos.FormatAttributes(x.Spec.Attributes) != mesos.FormatAttributes(a.protos()) {
+		see(There, "%s has %s, and the book says %s", a.name, a.total, x.Spec.Total)
 	}
 	for _, t := range view.Tasks {
 		i := c.instance(t.Task.Info)
@@ -461,13 +486,19 @@ func (c *checks) unmet() string {
 			return f.name + " has not launched its last task"
 		}
 		for _, i := range f.insts {
-			if i.owner == f.id && !i.done() && (i.state != mesosv1.TaskState_TASK_UNREACHABLE || c.exists(i.agent)) {
+			if i.owner == f.id && !i.done() && !c.liars[i.agent] && (i.state != mesosv1.TaskState_TASK_UNREACHABLE || c.exists(i.agent)) {
 				return fmt.Sprintf("%s has not heard of the end of %s, only of %s", f.name, i.key, i.state)
 			}
 		}
 	}
+	if ids := c.liarsIn(m); len(ids) > 0 {
+		return ids[0] + ", a liar, is not gone"
+	}
 	what := ""
 	book.Tasks(func(t *cluster.Task) bool {
+		if t.Unreachable && !c.exists(t.Agent) { // it stands there as long as its framework
+			return true
+		}
 		what = fmt.Sprintf("%s still has %s of %s, %s", m.name, t.Spec.ID, t.Framework, t.State)
 		return false
 	})

@@ -86,6 +86,9 @@ func (w *World) setUp() {
 	for n := range p.Frameworks {
 		w.newFramework(n + 1)
 	}
+	if w.chance(0.3) {
+		w.newLiar()
+	}
 	w.after(w.Params.Every, w.fault)
 	w.after(auditEvery, w.check.audit)
 }
@@ -104,11 +107,15 @@ const (
 	refused  = "a request that the store refuses"
 	diskFull = "a save that finds the disk full"
 	reboots  = "a machine that reboots"
+	repeated = "calls that are sent again, since their connection ended"
 )
 
-var consequences = []string{noAnswer, refused, diskFull, reboots}
+var consequences = []string{
+	noAnswer, refused, diskFull, reboots, repeated, dismissals, departures, comesWithMore, comesWithLess, comesAsOther, joinsAnew, mustNotStart,
+	lies, acceptedTwice, floods, streamsInARow, wrongAcknowledgements,
+}
 
-var faults = []fault{
+var faults = slices.Concat(departing, operations, crowds, []fault{
 	{"an agent will crash at a boundary", 24, func(w *World) bool {
 		a := w.pickAgent()
 		a.p.armed = w.boundary()
@@ -119,16 +126,6 @@ var faults = []fault{
 		was := a.p.dead
 		a.p.crashIdle()
 		return !was
-	}},
-	{"an agent leaves", 2, func(w *World) bool {
-		a := w.pickAgent()
-		if a.p.dead || a.link == nil { // it says goodbye, and comes back
-			return false
-		}
-		w.note("%s leaves", a.p.name)
-		a.link.send(near, &cluster.AgentLeave{})
-		a.p.crashIdle()
-		return true
 	}},
 	{"an agent's disk is full", 2, func(w *World) bool {
 		a := w.pickAgent()
@@ -271,7 +268,7 @@ var faults = []fault{
 		f.dialLater()
 		return f.subscribed
 	}},
-}
+})
 
 // fault lets something go wrong, and comes again.
 func (w *World) fault() {
@@ -358,6 +355,7 @@ func (w *World) calmDown() {
 		f.want = 1
 	}
 	w.check.calmed = w.now
+	w.rid()
 }
 
 // wanted names everything that a long run must see.

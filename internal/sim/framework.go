@@ -20,6 +20,10 @@ const (
 	laggard          // answers late
 	hoarder          // lets its offers lie
 	vanishing        // leaves for good, without a word
+	twice            // accepts every offer twice
+	flooding         // launches thousands of tasks on one offer
+	restless         // subscribes many times in a row
+	confused         // acknowledges what it was not told
 	manners
 )
 
@@ -36,6 +40,8 @@ type framework struct {
 	subscribed bool
 	dialing    bool
 	ask        *master // who is asked for the leader next
+	at         *master // whose stream it is
+	lines      []*line
 	turn       int
 	left       bool // for good
 	quiet      bool // it has suppressed offers
@@ -44,7 +50,8 @@ type framework struct {
 	insts      []*instance
 	named      map[string]*instance // the newest of each task id
 	next       int
-	want       int  // tasks to launch
+	want       int // tasks to launch
+	floods     int
 	sharing    bool // it fills every offer, see shares.go
 	offers     map[string]*cluster.Offer
 }
@@ -65,6 +72,7 @@ type instance struct {
 	heard    time.Duration
 	terminal string // uuid of the terminal status
 	lost     bool   // the master said that it is not there
+	goneTold bool   // an operator vouches for its end
 	kill     bool   // it is to end
 	killed   time.Duration
 
@@ -73,13 +81,15 @@ type instance struct {
 	heardOf int      // how many of them its framework has had
 	spawned int
 	live    *container
+	// silenced: its agent was told to end it without a word.
+	silenced bool
 }
 
 func (i *instance) done() bool { return i.terminal != "" || i.lost }
 
 func (w *World) newFramework(n int) *framework {
 	f := &framework{w: w, name: fmt.Sprintf("F%d", n), named: map[string]*instance{}, offers: map[string]*cluster.Offer{}}
-	if w.chance(0.5) {
+	if w.chance(0.7) {
 		f.manner = manner(w.rng.IntN(int(manners)))
 	}
 	roles := [][]string{{"*"}, {"dev"}, {"dev", "eng/build"}}[w.rng.IntN(3)]
@@ -90,6 +100,10 @@ func (w *World) newFramework(n int) *framework {
 	}
 	if f.manner == vanishing {
 		f.spec.FailoverTimeout = min(f.spec.FailoverTimeout, 2*time.Minute)
+	}
+	f.lines = make([]*line, 1)
+	if w.chance(0.7) {
+		f.lines = make([]*line, maxLines)
 	}
 	f.want = w.rng.IntN(10)
 	w.fws = append(w.fws, f)
@@ -140,6 +154,9 @@ func (f *framework) tick() {
 		}
 	}
 	f.killSome()
+	if f.manner == restless && !w.calm && w.chance(0.02) {
+		f.resubscribe()
+	}
 	if f.manner == hoarder {
 		for _, id := range sortedKeys(f.offers) { // at last
 			if o := f.offers[id]; o != nil && (w.calm || w.chance(0.02)) {
@@ -238,6 +255,7 @@ func (f *framework) subscribe(m *master) {
 		f.c.close()
 	}
 	f.drop()
+	f.at = m
 	f.c, f.stream = c, cluster.StreamID(f.w.id())
 	spec := f.described()
 	heard := f.w.now
@@ -321,8 +339,17 @@ func (f *framework) call(in cluster.In) {
 	case *cluster.Message:
 		c.Stream, c.Framework = f.stream, f.id
 	}
-	if f.c != nil && f.subscribed {
+	if f.c == nil || !f.subscribed {
+		return
+	}
+	switch in.(type) {
+	case *cluster.Suppress, *cluster.Revive, *cluster.UpdateFramework, *cluster.Teardown: // their order is their meaning
 		f.c.send(near, in)
+	default:
+		f.post(in)
+		if !f.w.calm && f.w.chance(0.02) {
+			f.post(in) // twice
+		}
 	}
 }
 
@@ -398,6 +425,10 @@ func (f *framework) use(o *cluster.Offer) {
 			delete(f.offers, id)
 		}
 	}
+	if f.manner == flooding && !w.calm && f.want > 0 && f.floods < 3 && w.chance(0.1) {
+		f.flood(o, ids, left, f.refusal())
+		return
+	}
 	var tasks []*cluster.TaskSpec
 	for f.want > 0 && len(tasks) < 4 && w.chance(0.7) {
 		size := taskSizes[w.rng.IntN(len(taskSizes))]
@@ -414,8 +445,8 @@ func (f *framework) use(o *cluster.Offer) {
 		return
 	}
 	f.accept(ids, tasks, refuse)
-	if !w.calm && w.chance(0.03) { // an offer that is used up
-		f.accept(ids, []*cluster.TaskSpec{f.newTask(o, taskSizes[0]).spec}, refuse)
+	if !w.calm && (f.manner == twice || w.chance(0.03)) {
+		f.acceptAgain(o, ids, tasks, refuse)
 	}
 }
 
@@ -499,6 +530,7 @@ func (f *framework) status(s *mesos.Status) {
 	i := w.check.delivered(f, s)
 	w.note("%s hears %s %s %s uuid=%.4x", f.name, s.TaskID, s.State, s.Reason, s.UUID)
 	if i != nil {
+		w.check.toldGone(i, s)
 		i.heard = w.now
 		if i.terminal == "" {
 			i.state = s.State
@@ -514,6 +546,9 @@ func (f *framework) status(s *mesos.Status) {
 		return
 	}
 	ack := func() {
+		if f.manner == confused && !w.calm && w.chance(0.5) && len(f.insts) > 0 {
+			f.acknowledgeWrongly(s)
+		}
 		f.call(&cluster.Acknowledge{Agent: s.AgentID, Task: s.TaskID, UUID: s.UUID})
 	}
 	if wait := f.patience(); wait > 0 {

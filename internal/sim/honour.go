@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
 )
 
@@ -16,6 +17,7 @@ type promises struct {
 	roles   map[string][]string       // of each framework
 	quiet   map[string][]string       // roles for which it has suppressed offers
 	filters map[seat][]refusal
+	there   map[string]*cluster.AgentSpec // agents that are connected, as they registered last
 }
 
 type seat struct{ framework, role, agent string }
@@ -29,7 +31,7 @@ type refusal struct {
 func newPromises() *promises {
 	return &promises{
 		offers: map[string]*cluster.Offer{}, ended: map[string]string{}, roles: map[string][]string{}, quiet: map[string][]string{},
-		filters: map[seat][]refusal{},
+		filters: map[seat][]refusal{}, there: map[string]*cluster.AgentSpec{},
 	}
 }
 
@@ -118,6 +120,7 @@ func (c *checks) masterTook(t *term, now time.Duration, in cluster.In, out *clus
 		c.accepted(t, p, now, in, did(cluster.FactOffersAccepted) != nil, facts)
 	}
 	for i := range facts {
+		p.agentIs(in, &facts[i], c)
 		switch f := &facts[i]; f.Kind {
 		case cluster.FactFrameworkDisconnected, cluster.FactFrameworkRemoved:
 			p.endAll(f.Framework, "its framework went away")
@@ -135,6 +138,20 @@ func (c *checks) masterTook(t *term, now time.Duration, in cluster.In, out *clus
 				c.offered(t, p, now, o)
 			}
 		}
+	}
+}
+
+// agentIs notes who is there and how.
+func (p *promises) agentIs(in cluster.In, f *cluster.Fact, c *checks) {
+	switch f.Kind {
+	case cluster.FactAgentRegistered, cluster.FactAgentReregistered:
+		spec := in.(*cluster.AgentRegister).Spec
+		p.there[f.Agent] = spec
+		if spec.Hostname == liarName {
+			c.liars[f.Agent] = true
+		}
+	case cluster.FactAgentDisconnected, cluster.FactAgentUnreachable, cluster.FactAgentRemoved:
+		delete(p.there, f.Agent)
 	}
 }
 
@@ -169,6 +186,15 @@ func (c *checks) accepted(t *term, p *promises, now time.Duration, in *cluster.A
 			p.end(id, "was used up")
 		}
 	}
+	if !taken {
+		for i := range facts {
+			if f := &facts[i]; f.Kind == cluster.FactTaskRefused && cluster.Terminal(f.Status.State) {
+				if x := t.book.View().Task(f.Framework, f.Task); x != nil && !x.Released && x.Agent == f.Status.AgentID {
+					c.w.fail(OneEnd, "%s says %s of %s, which lives: its ACCEPT came twice", t.name, f.Status.State, f.Task)
+				}
+			}
+		}
+	}
 	if !taken || last == nil {
 		return
 	}
@@ -188,6 +214,14 @@ func (c *checks) accepted(t *term, p *promises, now time.Duration, in *cluster.A
 
 // offered looks at an offer that is being made.
 func (c *checks) offered(t *term, p *promises, now time.Duration, o *cluster.Offer) {
+	switch spec := p.there[o.Agent]; {
+	case spec == nil:
+		c.w.fail(There, "%s offers %s of %s, which is not there", t.name, o.Resources, o.Agent)
+	case !spec.Total.Contains(o.Resources) || !o.Spec.Total.Equal(spec.Total):
+		c.w.fail(There, "%s offers %s of %s, which has %s", t.name, o.Resources, o.Agent, spec.Total)
+	case mesos.FormatAttributes(spec.Attributes) != mesos.FormatAttributes(o.Spec.Attributes):
+		c.w.fail(There, "%s offers %s with attributes %s, and it has %s", t.name, o.Agent, mesos.FormatAttributes(o.Spec.Attributes), mesos.FormatAttributes(spec.Attributes))
+	}
 	switch {
 	case p.ended[o.ID] != "" || p.offers[o.ID] != nil:
 		c.w.fail(OfferOnce, "%s makes offer %s twice", t.name, o.ID)

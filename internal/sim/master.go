@@ -156,6 +156,7 @@ func (m *master) begin(records []cluster.Record) {
 	t := &term{
 		m: m, w: w, name: termName(m.name, m.epoch), epoch: m.epoch, begun: w.now,
 		links: map[cluster.ConnID]*conn{}, streams: map[cluster.StreamID]*conn{},
+		calls: map[uint64]*conn{}, asked: map[cluster.CallID]*conn{},
 	}
 	cfg := w.Params.Cluster
 	cfg.MasterID, cfg.Started = t.name, w.wall()
@@ -268,6 +269,8 @@ func (m *master) accept(c *conn, message any) {
 			m.term.acceptAgent(c)
 		case *cluster.Subscribe:
 			m.term.acceptStream(c, in)
+		default:
+			m.term.acceptCall(c, in)
 		}
 	}
 }

@@ -22,6 +22,8 @@ type term struct {
 	p        *clusterProcess
 	links    map[cluster.ConnID]*conn
 	streams  map[cluster.StreamID]*conn
+	calls    map[uint64]*conn         // that come by themselves
+	asked    map[cluster.CallID]*conn // of those, who waits for the book's answer
 }
 
 func termName(master string, epoch uint64) string { return fmt.Sprintf("%s.%d", master, epoch) }
@@ -73,8 +75,9 @@ func (t *term) acceptAgent(c *conn) {
 	c.send(far, welcome{t.epoch, cfg.PingInterval * time.Duration(cfg.PingMisses+1)})
 }
 
-// acceptStream takes a scheduler's SUBSCRIBE. Its other calls come over the same connection; the stream's number in them
-// says which subscription they mean.
+// acceptStream takes a scheduler's SUBSCRIBE. Those of its calls whose order is their meaning come over the same connection,
+// as if it waited for the answer of each; the others over lines of their own. The stream's number in a call says which
+// subscription it means.
 func (t *term) acceptStream(c *conn, in *cluster.Subscribe) {
 	id := in.Stream
 	t.streams[id] = c
@@ -155,6 +158,8 @@ func (t *term) send(messages []cluster.Msg) {
 				continue
 			}
 			c.send(far, msg.Body)
+		case msg.Call != 0:
+			t.answer(msg.Call, msg.Body)
 		}
 	}
 }
@@ -179,7 +184,10 @@ func (t *term) crashed() {
 	for _, id := range sortedIDs(t.streams) {
 		t.streams[id].cut()
 	}
-	t.links, t.streams = nil, nil
+	for _, id := range sortedIDs(t.calls) {
+		t.calls[id].cut()
+	}
+	t.links, t.streams, t.calls, t.asked = nil, nil, nil, nil
 	m, epoch := t.m, t.epoch
 	if m.term == t {
 		m.term, m.knows = nil, nil

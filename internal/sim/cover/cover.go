@@ -75,10 +75,10 @@ func Member(x any) string {
 	}
 	switch m := x.(type) {
 	case *workload.Msg:
-		return set(m.Register != nil, "Register", set(m.Update != nil, "Update", set(m.State != nil, "State", "Refuse")))
+		return set(m.Register != nil, "Register", set(m.Update != nil, "Update", set(m.State != nil, "State", set(m.Unregister, "Unregister", "Refuse"))))
 	case *workload.Work:
 		return set(m.Launch != nil, "Launch", set(m.Cancel != "", "Cancel", set(m.Kill != nil, "Kill",
-			set(m.Watch != nil, "Watch", set(m.Forget != "", "Forget", "Destroy")))))
+			set(m.Watch != nil, "Watch", set(m.Forget != "", "Forget", set(m.Left, "Left", "Destroy"))))))
 	case *workload.Record:
 		return set(m.Identity != nil, "Identity", set(m.Framework != nil, "Framework", set(m.FrameworkGone != "", "FrameworkGone",
 			set(m.Accepted != nil, "Accepted", set(m.Container != nil, "Container", set(m.Status != nil, "Status",
@@ -111,18 +111,16 @@ func (c *Table) Add(o *Table) {
 	c.Shared += o.Shared
 }
 
-// The kinds that every long enough run must see. Missing are Shutdown, which is for agents that an operator marked gone (no
-// input of the book does that yet), and Destroy, which is for containers that no journal names (a disk here forgets nothing
-// that was saved).
+// The kinds that every long enough run must see.
 var (
 	wantedIn = []any{
 		&cluster.AgentRegister{}, &cluster.AgentClosed{}, &cluster.AgentPong{}, &cluster.AgentLeave{}, &cluster.AgentUpdate{},
 		&cluster.AgentState{}, &cluster.AgentMessage{}, &cluster.Subscribe{}, &cluster.StreamClosed{}, &cluster.UpdateFramework{},
 		&cluster.Accept{}, &cluster.Decline{}, &cluster.Revive{}, &cluster.Suppress{}, &cluster.Kill{}, &cluster.Acknowledge{},
-		&cluster.Reconcile{}, &cluster.ReconcileOperations{}, &cluster.Message{}, &cluster.Teardown{},
+		&cluster.Reconcile{}, &cluster.ReconcileOperations{}, &cluster.Message{}, &cluster.Teardown{}, &cluster.MarkAgentGone{},
 		&workload.Linked{}, &workload.Unlinked{}, &workload.Registered{}, &workload.Run{}, &workload.Kill{}, &workload.Ack{},
 		&workload.ShutdownFramework{}, &workload.FrameworkChanged{}, &workload.Resend{}, &workload.Compact{}, &workload.Launched{},
-		&workload.Exited{}, &workload.Health{}, &workload.Recovered{},
+		&workload.Exited{}, &workload.Health{}, &workload.Recovered{}, &workload.Leave{},
 	}
 	wantedOut = []any{
 		cluster.Subscribed{},
@@ -141,14 +139,15 @@ var (
 		cluster.ShutdownFramework{},
 		cluster.FrameworkChanged{},
 		cluster.Ping{},
+		cluster.Shutdown{},
 		cluster.Resend{},
 		cluster.SchedulerMessage{},
 		cluster.Disconnect{},
 		cluster.Answer{},
 	}
 	wantedAgent = []string{
-		"sends Register", "sends Update", "sends State", "sends Refuse",
-		"does Launch", "does Cancel", "does Kill", "does Watch", "does Forget",
+		"sends Register", "sends Update", "sends State", "sends Refuse", "sends Unregister",
+		"does Launch", "does Cancel", "does Kill", "does Watch", "does Forget", "does Destroy", "does Left",
 		"saves Identity", "saves Framework", "saves FrameworkGone", "saves Accepted", "saves Container", "saves Status", "saves Acked",
 		"saves Kill", "saves Check", "saves Gone", "saves Compact",
 	}
