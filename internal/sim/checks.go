@@ -44,6 +44,8 @@ const (
 	Gone = "gone-is-for-good"
 	// There: nothing is offered of an agent that is not there, and of one that is there what it said last that it has.
 	There = "only-what-is-there-is-offered"
+	// OneStream: a call of a stream that was replaced, or has ended, changes nothing.
+	OneStream = "one-stream-is-heard"
 	// NoPanic: no machine panics, whatever comes in whatever order.
 	NoPanic = "no-panic"
 	// Liveness: once faults have stopped, every wish is met.

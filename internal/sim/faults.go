@@ -60,7 +60,7 @@ func (w *World) setUp() {
 		if w.chance(0.5) {
 			c.PingInterval, c.PingMisses = 3*time.Second, 3
 		}
-		if w.chance(0.5) {
+		if w.chance(0.5) || p.Agents > 50 { // many pings are sent while a large fleet waits
 			c.ReregisterTimeout = w.between(20*time.Second, 3*time.Minute)
 		}
 		if w.chance(0.3) {

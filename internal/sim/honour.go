@@ -17,6 +17,7 @@ type promises struct {
 	roles   map[string][]string       // of each framework
 	quiet   map[string][]string       // roles for which it has suppressed offers
 	filters map[seat][]refusal
+	streams map[string]cluster.StreamID   // of each framework, as it subscribed last
 	there   map[string]*cluster.AgentSpec // agents that are connected, as they registered last
 }
 
@@ -31,7 +32,7 @@ type refusal struct {
 func newPromises() *promises {
 	return &promises{
 		offers: map[string]*cluster.Offer{}, ended: map[string]string{}, roles: map[string][]string{}, quiet: map[string][]string{},
-		filters: map[seat][]refusal{}, there: map[string]*cluster.AgentSpec{},
+		filters: map[seat][]refusal{}, there: map[string]*cluster.AgentSpec{}, streams: map[string]cluster.StreamID{},
 	}
 }
 
@@ -73,6 +74,9 @@ func (c *checks) masterTook(t *term, now time.Duration, in cluster.In, out *clus
 		return nil
 	}
 	dropped := did(cluster.FactCallDropped) != nil
+	if stream, framework := streamOf(in); stream != 0 && stream != p.streams[framework] && !dropped {
+		c.w.fail(OneStream, "%s obeys %T of stream %d of %s, whose stream is %d", t.name, in, stream, framework, p.streams[framework])
+	}
 	switch in := in.(type) {
 	case *cluster.Subscribe:
 		f := did(cluster.FactFrameworkSubscribed)
@@ -80,6 +84,7 @@ func (c *checks) masterTook(t *term, now time.Duration, in cluster.In, out *clus
 			f = did(cluster.FactFrameworkFailedOver)
 		}
 		if f != nil {
+			p.streams[f.Framework] = in.Stream
 			p.endAll(f.Framework, "its framework failed over")
 			p.clear(func(s seat) bool { return s.framework == f.Framework })
 			p.roles[f.Framework], p.quiet[f.Framework] = in.Spec.Roles, in.Suppressed
@@ -123,6 +128,7 @@ func (c *checks) masterTook(t *term, now time.Duration, in cluster.In, out *clus
 		p.agentIs(in, &facts[i], c)
 		switch f := &facts[i]; f.Kind {
 		case cluster.FactFrameworkDisconnected, cluster.FactFrameworkRemoved:
+			delete(p.streams, f.Framework)
 			p.endAll(f.Framework, "its framework went away")
 			p.clear(func(s seat) bool { return s.framework == f.Framework })
 		case cluster.FactAgentRegistered, cluster.FactAgentReregistered, cluster.FactAgentUnreachable, cluster.FactAgentRemoved:
@@ -139,6 +145,29 @@ func (c *checks) masterTook(t *term, now time.Duration, in cluster.In, out *clus
 			}
 		}
 	}
+}
+
+// streamOf is the stream that a call names, and its framework; 0 for one that names none.
+func streamOf(in cluster.In) (cluster.StreamID, string) {
+	switch in := in.(type) {
+	case *cluster.Accept:
+		return in.Stream, in.Framework
+	case *cluster.Decline:
+		return in.Stream, in.Framework
+	case *cluster.Kill:
+		return in.Stream, in.Framework
+	case *cluster.Acknowledge:
+		return in.Stream, in.Framework
+	case *cluster.Reconcile:
+		return in.Stream, in.Framework
+	case *cluster.Revive:
+		return in.Stream, in.Framework
+	case *cluster.Suppress:
+		return in.Stream, in.Framework
+	case *cluster.Message:
+		return in.Stream, in.Framework
+	}
+	return 0, ""
 }
 
 // agentIs notes who is there and how.

@@ -65,8 +65,8 @@ func (f *framework) acknowledgeWrongly(s *mesos.Status) {
 	case 1:
 		in.Agent = w.anyAgent()
 	case 2:
-		if i := f.insts[w.rng.IntN(len(f.insts))]; len(i.updates) > 0 && i.terminal == "" { // perhaps one that it had before
-			in.Agent, in.Task, in.UUID = i.agent, i.id, i.updates[w.rng.IntN(min(i.heardOf+1, len(i.updates)))]
+		if i := f.insts[w.rng.IntN(len(f.insts))]; i.heardOf > 0 { // one that it had, perhaps long ago
+			in.Agent, in.Task, in.UUID = i.agent, i.id, i.updates[w.rng.IntN(i.heardOf)]
 		}
 	case 3:
 		in.Task = fmt.Sprintf("t%d", w.rng.IntN(f.next+1))
