@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/sim/say"
+	"github.com/pando-os/pando/internal/sim/setting"
 	"github.com/pando-os/pando/mesos/resource"
 )
 
@@ -18,8 +20,8 @@ type workProcess = process[workload.In, workload.Record, workload.Msg, workload.
 type agent struct {
 	w    *World
 	name string
-	setting
-	policy  policy
+	setting.Setting
+	policy  setting.Policy
 	emptied bool // its work directory, before it starts again
 	ip      string
 	boot    int
@@ -48,7 +50,7 @@ type agent struct {
 type context struct{ ended *bool }
 
 func (w *World) newAgent(n int, total resource.List) *agent {
-	a := &agent{w: w, name: fmt.Sprintf("A%d", n), setting: setting{total: total}, ip: fmt.Sprintf("10.0.0.%d", n), containers: map[string]*container{}}
+	a := &agent{w: w, name: fmt.Sprintf("A%d", n), Setting: setting.Setting{Total: total}, ip: fmt.Sprintf("10.0.0.%d", n), containers: map[string]*container{}}
 	w.agents = append(w.agents, a)
 	return a
 }
@@ -74,7 +76,7 @@ func (a *agent) start() {
 	a.live, a.launches = context{&ended}, map[string]*launch{}
 	w.note("%s starts (boot %d, %d records, %d containers)", a.p.name, a.boot, len(a.journal), len(a.containers))
 	in := &workload.Recovered{}
-	for _, id := range sortedKeys(a.containers) {
+	for _, id := range slices.Sorted(maps.Keys(a.containers)) {
 		in.Containers = append(in.Containers, a.containers[id].found())
 	}
 	a.p.post(in)
@@ -165,7 +167,7 @@ func (a *agent) take(c *conn, message any) {
 		a.p.post(&workload.Linked{Link: c.id, Epoch: m.epoch})
 	case cluster.Registered:
 		a.w.check.registered(a, m.Agent)
-		in := &workload.Registered{Agent: m.Agent, Info: a.info()}
+		in := &workload.Registered{Agent: m.Agent, Info: a.Info()}
 		for _, u := range m.Unknown {
 			in.Unknown = append(in.Unknown, workload.UnknownTask{Ref: workload.Ref{Framework: u.Framework, Task: u.Task}, PartitionAware: u.PartitionAware, Launch: u.Launch})
 		}
@@ -293,7 +295,7 @@ func (a *agent) send(messages []workload.Msg) {
 
 func (a *agent) registration(r *workload.Register) *cluster.AgentRegister {
 	in := &cluster.AgentRegister{Links: r.Links, Spec: &cluster.AgentSpec{
-		ID: r.Agent, Info: []byte(a.name), Hostname: a.name, IP: a.ip, Port: 5051, Total: a.total, Attributes: a.protos(),
+		ID: r.Agent, Info: []byte(a.name), Hostname: a.name, IP: a.ip, Port: 5051, Total: a.Total, Attributes: a.Protos(),
 	}}
 	for _, f := range r.Frameworks {
 		in.Frameworks = append(in.Frameworks, a.w.check.specs[string(f.Info)])
@@ -352,7 +354,7 @@ func (a *agent) crashed() {
 		a.boot++
 		a.w.cover.Fault(reboots)
 		a.w.note("%s: the machine reboots", a.name)
-		for _, id := range sortedKeys(a.containers) {
+		for _, id := range slices.Sorted(maps.Keys(a.containers)) {
 			a.containers[id].gone = true
 		}
 		a.containers = map[string]*container{}

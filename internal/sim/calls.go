@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/sim/envelope"
 )
 
 // taken is a 202: the call is queued.
@@ -69,7 +70,7 @@ func (t *term) acceptCall(c *conn, in cluster.In) {
 	t.calls[c.id] = c
 	c.ends[far].closed = func() { delete(t.calls, c.id) }
 	t.p.post(in)
-	if id := callOf(in); id != 0 {
+	if id := envelope.Call(in); id != 0 {
 		t.asked[id] = c
 		return
 	}
@@ -84,17 +85,4 @@ func (t *term) answer(id cluster.CallID, body any) {
 		c.send(far, body)
 		c.finish()
 	}
-}
-
-// callOf is what the answer of a call will be sent to; 0 for a call that nobody waits for.
-func callOf(in cluster.In) cluster.CallID {
-	switch in := in.(type) {
-	case *cluster.MarkAgentGone:
-		return in.Call
-	case *cluster.Kill:
-		return in.Call
-	case *cluster.Teardown:
-		return in.Call
-	}
-	return 0
 }

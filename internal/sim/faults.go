@@ -7,7 +7,7 @@ import (
 
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/core/workload"
-	"github.com/pando-os/pando/mesos/resource"
+	"github.com/pando-os/pando/internal/sim/setting"
 )
 
 // Params are what a seed is made into.
@@ -75,10 +75,7 @@ func (w *World) setUp() {
 		w.newMaster(fmt.Sprintf("M%d", n+1))
 	}
 	for n := range p.Agents {
-		total, err := resource.Parse(fmt.Sprintf("cpus:%d;mem:%d", 1+w.rng.IntN(8), 512<<w.rng.IntN(4)), "*")
-		if err != nil {
-			panic(err)
-		}
+		total := setting.Resources(fmt.Sprintf("cpus:%d;mem:%d", 1+w.rng.IntN(8), 512<<w.rng.IntN(4)))
 		a := w.newAgent(n+1, total)
 		w.after(w.between(0, time.Second), a.start)
 		a.p = &workProcess{dead: true}

@@ -2,12 +2,15 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/internal/sim/envelope"
+	"github.com/pando-os/pando/internal/sim/setting"
 	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
 )
@@ -158,7 +161,7 @@ func (f *framework) tick() {
 		f.resubscribe()
 	}
 	if f.manner == hoarder {
-		for _, id := range sortedKeys(f.offers) { // at last
+		for _, id := range slices.Sorted(maps.Keys(f.offers)) { // at last
 			if o := f.offers[id]; o != nil && (w.calm || w.chance(0.02)) {
 				f.use(o)
 			}
@@ -317,28 +320,7 @@ func (f *framework) drop() {
 
 // call sends a call, which names framework and stream.
 func (f *framework) call(in cluster.In) {
-	switch c := in.(type) {
-	case *cluster.Accept:
-		c.Stream, c.Framework = f.stream, f.id
-	case *cluster.Decline:
-		c.Stream, c.Framework = f.stream, f.id
-	case *cluster.Kill:
-		c.Stream, c.Framework = f.stream, f.id
-	case *cluster.Acknowledge:
-		c.Stream, c.Framework = f.stream, f.id
-	case *cluster.Reconcile:
-		c.Stream, c.Framework = f.stream, f.id
-	case *cluster.Revive:
-		c.Stream, c.Framework = f.stream, f.id
-	case *cluster.Teardown:
-		c.Stream, c.Framework = f.stream, f.id
-	case *cluster.Suppress:
-		c.Stream, c.Framework = f.stream, f.id
-	case *cluster.ReconcileOperations:
-		c.Stream, c.Framework = f.stream, f.id
-	case *cluster.Message:
-		c.Stream, c.Framework = f.stream, f.id
-	}
+	envelope.Name(in, f.stream, f.id)
 	if f.c == nil || !f.subscribed {
 		return
 	}
@@ -419,7 +401,7 @@ func (f *framework) use(o *cluster.Offer) {
 		return
 	}
 	ids, left := []string{o.ID}, o.Resources
-	for _, id := range sortedKeys(f.offers) { // of one agent and role, together
+	for _, id := range slices.Sorted(maps.Keys(f.offers)) { // of one agent and role, together
 		if x := f.offers[id]; x.Agent == o.Agent && x.Role == o.Role && w.chance(0.8) {
 			ids, left = append(ids, id), left.Plus(x.Resources)
 			delete(f.offers, id)
@@ -462,17 +444,9 @@ func (f *framework) accept(offers []string, tasks []*cluster.TaskSpec, refuse ti
 	f.call(&cluster.Accept{Offers: offers, Refuse: refuse, Operations: ops})
 }
 
-var taskSizes = func() []resource.List {
-	var out []resource.List
-	for _, s := range []string{"cpus:0.5;mem:32", "cpus:1;mem:128", "cpus:2;mem:64", "cpus:0.1;mem:512"} {
-		l, err := resource.Parse(s, "*")
-		if err != nil {
-			panic(err)
-		}
-		out = append(out, l)
-	}
-	return out
-}()
+var taskSizes = []resource.List{
+	setting.Resources("cpus:0.5;mem:32"), setting.Resources("cpus:1;mem:128"), setting.Resources("cpus:2;mem:64"), setting.Resources("cpus:0.1;mem:512"),
+}
 
 func (f *framework) newTask(o *cluster.Offer, size resource.List) *instance {
 	w := f.w

@@ -3,13 +3,11 @@ package sim
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/core/workload"
-	"github.com/pando-os/pando/mesos/resource"
+	"github.com/pando-os/pando/internal/sim/setting"
 )
 
 // How agents end and come back: told to leave, dismissed because they were marked gone, with an empty work directory, or
@@ -52,81 +50,21 @@ func (a *agent) empty() {
 	delete(a.w.check.epochs, a)
 }
 
-// policy is a --reconfiguration-policy.
-type policy int
-
-const (
-	equal policy = iota
-	additive
-	anything
-	policies
-)
-
-// String is its name as the setting has it.
-func (p policy) String() string { return [...]string{"equal", "additive", "any"}[p] }
-
-// allows says whether an agent may be so now when it was that.
-func (p policy) allows(was, is setting) bool {
-	switch p {
-	case equal:
-		return was.total.Equal(is.total) && slices.Equal(was.attributes, is.attributes)
-	case additive:
-		return is.total.Contains(was.total) && !slices.ContainsFunc(was.attributes, func(x string) bool { return !slices.Contains(is.attributes, x) })
-	}
-	return true
-}
-
-// setting is how an agent is configured.
-type setting struct {
-	total      resource.List
-	attributes []string // name:text
-}
-
-// info is the setting as it stands in the agent's journal.
-func (s setting) info() []byte {
-	return fmt.Appendf(nil, "%s|%s", s.total, strings.Join(s.attributes, ";"))
-}
-
-func settingOf(info []byte) setting {
-	total, attributes, _ := strings.Cut(string(info), "|")
-	s := setting{total: mustParse(total)}
-	if attributes != "" {
-		s.attributes = strings.Split(attributes, ";")
-	}
-	return s
-}
-
-func (s setting) protos() (out []*mesosv1.Attribute) {
-	for _, x := range s.attributes {
-		name, text, _ := strings.Cut(x, ":")
-		out = append(out, &mesosv1.Attribute{Name: &name, Type: mesosv1.Value_TEXT.Enum(), Text: &mesosv1.Value_Text{Value: &text}})
-	}
-	return out
-}
-
-func mustParse(text string) resource.List {
-	l, err := resource.Parse(text, "*")
-	if err != nil {
-		panic(err)
-	}
-	return l
-}
-
 // reconfigure changes the setting, to more or to other things, and how much of that is allowed.
 func (a *agent) reconfigure() {
 	w := a.w
-	a.policy = policy(w.rng.IntN(int(policies)))
+	a.policy = setting.Policy(w.rng.IntN(3))
 	switch w.rng.IntN(4) {
 	case 0:
-		a.total = a.total.Plus(mustParse("cpus:1;mem:256"))
+		a.Total = a.Total.Plus(setting.Resources("cpus:1;mem:256"))
 	case 1:
-		a.total = mustParse(fmt.Sprintf("cpus:%d;mem:%d", 1+w.rng.IntN(2), 256<<w.rng.IntN(2)))
+		a.Total = setting.Resources(fmt.Sprintf("cpus:%d;mem:%d", 1+w.rng.IntN(2), 256<<w.rng.IntN(2)))
 	case 2:
-		a.attributes = append(slices.Clip(a.attributes), fmt.Sprintf("disk%d:ssd", len(a.attributes)))
+		a.Attributes = append(slices.Clip(a.Attributes), fmt.Sprintf("disk%d:ssd", len(a.Attributes)))
 	default:
-		a.attributes = []string{fmt.Sprintf("rack:r%d", w.rng.IntN(100))}
+		a.Attributes = []string{fmt.Sprintf("rack:r%d", w.rng.IntN(100))}
 	}
-	w.note("%s is configured anew: %s, policy %s", a.name, a.info(), a.policy)
+	w.note("%s is configured anew: %s, policy %s", a.name, a.Info(), a.policy)
 }
 
 // identify looks whether the agent may go on as whom its journal says that it is, as internal/agent does: not when it is
@@ -143,15 +81,15 @@ func (a *agent) identify() bool {
 	if was.Agent == "" {
 		return true
 	}
-	old := settingOf(was.Info)
+	old := setting.Of(was.Info)
 	switch {
-	case a.policy.allows(old, a.setting):
+	case a.policy.Allows(old, a.Setting):
 		switch {
-		case !a.total.Contains(old.total):
+		case !a.Total.Contains(old.Total):
 			w.cover.Fault(comesWithLess)
-		case !old.total.Contains(a.total):
+		case !old.Total.Contains(a.Total):
 			w.cover.Fault(comesWithMore)
-		case !slices.Equal(old.attributes, a.attributes):
+		case !slices.Equal(old.Attributes, a.Attributes):
 			w.cover.Fault(comesAsOther)
 		}
 		return true
@@ -162,9 +100,9 @@ func (a *agent) identify() bool {
 		return true
 	}
 	w.cover.Fault(mustNotStart)
-	w.note("%s must not start: it is %s, was %s, policy %s", a.name, a.info(), was.Info, a.policy)
+	w.note("%s must not start: it is %s, was %s, policy %s", a.name, a.Info(), was.Info, a.policy)
 	w.after(w.between(time.Second, 20*time.Second), func() {
-		a.setting = old
+		a.Setting = old
 		a.start()
 	})
 	return false

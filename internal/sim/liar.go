@@ -6,6 +6,7 @@ import (
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/sim/setting"
 	"github.com/pando-os/pando/mesos"
 )
 
@@ -139,7 +140,7 @@ func (l *liar) registration() *cluster.AgentRegister {
 	w := l.w
 	in := &cluster.AgentRegister{Links: l.links + uint64(w.rng.IntN(3)), Spec: &cluster.AgentSpec{
 		ID: l.id, Info: []byte(liarName), Hostname: liarName, IP: "10.9.9.9", Port: 5051,
-		Total: mustParse([]string{"cpus:1;mem:512", "cpus:64;mem:65536", "cpus:0.01;mem:1", "cpus:4;mem:1024;gpus:8"}[w.rng.IntN(4)]),
+		Total: setting.Resources([]string{"cpus:1;mem:512", "cpus:64;mem:65536", "cpus:0.01;mem:1", "cpus:4;mem:1024;gpus:8"}[w.rng.IntN(4)]),
 	}}
 	l.links = max(in.Links, 1) - 1
 	if w.chance(0.2) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/sim/setting"
 	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
 )
@@ -26,7 +27,7 @@ func (f *framework) flood(o *cluster.Offer, ids []string, left resource.List, re
 	w := f.w
 	w.cover.Fault(floods)
 	f.floods++
-	size := mustParse("cpus:0.1;mem:4")
+	size := setting.Resources("cpus:0.1;mem:4")
 	var tasks []*cluster.TaskSpec
 	for len(tasks) < 40 && left.Contains(size) {
 		left = left.Minus(size)
@@ -34,7 +35,7 @@ func (f *framework) flood(o *cluster.Offer, ids []string, left resource.List, re
 	}
 	for n := range 2000 {
 		id := fmt.Sprintf("flood%d", n)
-		tasks = append(tasks, &cluster.TaskSpec{ID: id, Name: id, AgentID: o.Agent, User: "root", Resources: mustParse("cpus:100000"), Info: []byte(id)})
+		tasks = append(tasks, &cluster.TaskSpec{ID: id, Name: id, AgentID: o.Agent, User: "root", Resources: setting.Resources("cpus:100000"), Info: []byte(id)})
 	}
 	f.accept(ids, tasks, refuse)
 }

@@ -2,9 +2,12 @@ package sim
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/sim/envelope"
 	"github.com/pando-os/pando/internal/sim/say"
 )
 
@@ -37,7 +40,7 @@ func (t *term) beat() {
 			return
 		}
 		if !t.p.frozen {
-			for _, id := range sortedIDs(t.streams) {
+			for _, id := range slices.Sorted(maps.Keys(t.streams)) {
 				t.streams[id].send(far, heartbeat{})
 			}
 		}
@@ -51,20 +54,7 @@ func (t *term) acceptAgent(c *conn) {
 	t.links[id] = c
 	e := &c.ends[far]
 	e.recv = func(message any) {
-		switch in := message.(type) {
-		case *cluster.AgentRegister:
-			in.Conn = id
-		case *cluster.AgentUpdate:
-			in.Conn = id
-		case *cluster.AgentState:
-			in.Conn = id
-		case *cluster.AgentPong:
-			in.Conn = id
-		case *cluster.AgentLeave:
-			in.Conn = id
-		case *cluster.AgentMessage:
-			in.Conn = id
-		}
+		envelope.Connect(message, id)
 		t.p.post(message)
 	}
 	e.closed = func() {
@@ -178,13 +168,13 @@ func (t *term) tell(facts []cluster.Fact) {
 
 // crashed cuts everybody off.
 func (t *term) crashed() {
-	for _, id := range sortedIDs(t.links) {
+	for _, id := range slices.Sorted(maps.Keys(t.links)) {
 		t.links[id].cut()
 	}
-	for _, id := range sortedIDs(t.streams) {
+	for _, id := range slices.Sorted(maps.Keys(t.streams)) {
 		t.streams[id].cut()
 	}
-	for _, id := range sortedIDs(t.calls) {
+	for _, id := range slices.Sorted(maps.Keys(t.calls)) {
 		t.calls[id].cut()
 	}
 	t.links, t.streams, t.calls, t.asked = nil, nil, nil, nil
