@@ -77,7 +77,8 @@ func (p *Ledger) Took(now time.Duration, in cluster.In, facts []cluster.Fact, se
 		return nil
 	}
 	dropped := did(cluster.FactCallDropped) != nil
-	if stream, framework := envelope.Stream(in); stream != 0 && stream != p.streams[framework] && !dropped {
+	_, last := in.(*cluster.Teardown) // counts although its stream has ended, if there was none after it
+	if stream, framework := envelope.Stream(in); stream != 0 && stream != p.streams[framework] && !dropped && !last {
 		p.fail(rule.OneStream, "%s obeys %T of stream %d of %s, whose stream is %d", p.name, in, stream, framework, p.streams[framework])
 	}
 	switch in := in.(type) {
