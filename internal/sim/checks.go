@@ -140,7 +140,8 @@ func (c *checks) frameworkRemoved(m *term, f *cluster.Fact) {
 	}
 	since, ok := c.away[f.Framework]
 	owner := c.owners[f.Framework]
-	if owner != nil && f.Text != tornDown && (!ok || c.w.now-since < owner.spec.FailoverTimeout) {
+	// One that was removed before the last fifty is forgotten; when an agent still reports it, it ends a second time.
+	if owner != nil && !c.removed[f.Framework] && f.Text != tornDown && (!ok || c.w.now-since < owner.spec.FailoverTimeout) {
 		c.w.fail(rule.Failover, "%s was removed (%s) after %s; its failover timeout is %s", f.Framework, f.Text, c.w.now-since, owner.spec.FailoverTimeout)
 	}
 	delete(c.away, f.Framework)
