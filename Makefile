@@ -40,6 +40,7 @@ race: ## the tests under the race detector
 
 sim: ## the simulator over SEEDS=50 seeds (SEED=n replays one and writes its trace)
 	@$(if $(SEED),echo "the trace goes into sim-$(SEED).txt")
+	@pace=$$(mktemp); trap 'cat $$pace; rm -f $$pace' EXIT; PANDO_SIM_PACE=$$pace \
 	PANDO_SIM_SEEDS=$(SEEDS) PANDO_SIM_SEED=$(SEED) PANDO_SIM_TRACE=$(if $(SEED),$(CURDIR)/sim-$(SEED).txt) $(TALLY) $(GO) test -json -count=1 ./internal/sim/...
 
 sim-mutants: ## known bugs, planted one at a time: the simulator finds each (ARGS=-short: eight of them)

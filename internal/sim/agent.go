@@ -2,12 +2,15 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/internal/sim/say"
+	"github.com/pando-os/pando/internal/sim/setting"
 	"github.com/pando-os/pando/mesos/resource"
 )
 
@@ -15,11 +18,13 @@ type workProcess = process[workload.In, workload.Record, workload.Msg, workload.
 
 // agent is one machine of the cluster: a disk and containers that outlive the agent's process, and that process.
 type agent struct {
-	w     *World
-	name  string
-	total resource.List
-	ip    string
-	boot  int
+	w    *World
+	name string
+	setting.Setting
+	policy  setting.Policy
+	emptied bool // its work directory, before it starts again
+	ip      string
+	boot    int
 
 	journal    []workload.Record
 	containers map[string]*container
@@ -29,20 +34,23 @@ type agent struct {
 	book *workload.Book
 	live context
 	// launches that are under way, of this process
-	launches map[string]*launch
-	link     *conn
-	epoch    uint64  // of the link
-	ask      *master // who is asked for the leader next
-	turn     int     // of the masters, which are asked one after the other
-	wait     time.Duration
-	full     time.Duration // its disk takes nothing until then
+	launches  map[string]*launch
+	link      *conn
+	epoch     uint64  // of the link
+	ask       *master // who is asked for the leader next
+	turn      int     // of the masters, which are asked one after the other
+	wait      time.Duration
+	dismissed bool          // its master has said that it was marked gone
+	leaving   bool          // all that is here ends without a word
+	goodbye   *conn         // over which it was said
+	full      time.Duration // its disk takes nothing until then
 }
 
 // context ends with the process that made it: what belongs to a process does not outlive it.
 type context struct{ ended *bool }
 
 func (w *World) newAgent(n int, total resource.List) *agent {
-	a := &agent{w: w, name: fmt.Sprintf("A%d", n), total: total, ip: fmt.Sprintf("10.0.0.%d", n), containers: map[string]*container{}}
+	a := &agent{w: w, name: fmt.Sprintf("A%d", n), Setting: setting.Setting{Total: total}, ip: fmt.Sprintf("10.0.0.%d", n), containers: map[string]*container{}}
 	w.agents = append(w.agents, a)
 	return a
 }
@@ -50,9 +58,16 @@ func (w *World) newAgent(n int, total resource.List) *agent {
 // start makes the agent's process from its journal.
 func (a *agent) start() {
 	w := a.w
+	if a.emptied {
+		a.empty()
+	}
+	if !a.identify() {
+		return
+	}
 	a.run++
+	a.dismissed, a.leaving, a.goodbye = false, false, nil
 	cfg := workload.Defaults()
-	cfg.Boot, cfg.IP = fmt.Sprintf("%s-boot-%d", a.name, a.boot), a.ip
+	cfg.Boot, cfg.IP = a.bootID(), a.ip
 	rng := rand.New(rand.NewPCG(w.rng.Uint64(), w.rng.Uint64()))
 	a.p = newProcess[workload.In, workload.Record, workload.Msg, workload.Work, workload.Fact](w, "agent", fmt.Sprintf("%s.%d", a.name, a.run), nil, a, w.now)
 	a.book = workload.New(cfg, slices.Clone(a.journal), a.p.clock(), rng)
@@ -61,7 +76,7 @@ func (a *agent) start() {
 	a.live, a.launches = context{&ended}, map[string]*launch{}
 	w.note("%s starts (boot %d, %d records, %d containers)", a.p.name, a.boot, len(a.journal), len(a.containers))
 	in := &workload.Recovered{}
-	for _, id := range sortedKeys(a.containers) {
+	for _, id := range slices.Sorted(maps.Keys(a.containers)) {
 		in.Containers = append(in.Containers, a.containers[id].found())
 	}
 	a.p.post(in)
@@ -127,6 +142,13 @@ func (a *agent) unlink(c *conn) {
 		a.link = nil
 		a.p.post(&workload.Unlinked{})
 	}
+	if a.dismissed {
+		return
+	}
+	if a.goodbye == c {
+		a.depart()
+		return
+	}
 	if m := a.ask; m != nil { // it was sent there
 		a.ask = nil
 		a.dial(m)
@@ -144,7 +166,8 @@ func (a *agent) take(c *conn, message any) {
 		a.link, a.epoch, a.wait = c, m.epoch, 50*time.Millisecond
 		a.p.post(&workload.Linked{Link: c.id, Epoch: m.epoch})
 	case cluster.Registered:
-		in := &workload.Registered{Agent: m.Agent, Info: []byte(m.Agent)}
+		a.w.check.registered(a, m.Agent)
+		in := &workload.Registered{Agent: m.Agent, Info: a.Info()}
 		for _, u := range m.Unknown {
 			in.Unknown = append(in.Unknown, workload.UnknownTask{Ref: workload.Ref{Framework: u.Framework, Task: u.Task}, PartitionAware: u.PartitionAware, Launch: u.Launch})
 		}
@@ -175,8 +198,7 @@ func (a *agent) take(c *conn, message any) {
 	case cluster.Ping:
 		c.send(near, &cluster.AgentPong{})
 	case cluster.Shutdown:
-		c.close()
-		a.unlink(c)
+		a.dismiss(c)
 	}
 }
 
@@ -192,10 +214,15 @@ func agentFramework(f *cluster.FrameworkSpec) *workload.Framework {
 	}
 }
 
-func (a *agent) took(_ time.Duration, in workload.In, _ *workload.Out, _ mark) { a.w.cover.input(in) }
+func (a *agent) took(_ time.Duration, in workload.In, _ *workload.Out, _ mark) {
+	a.w.cover.Input(in)
+	if _, ok := in.(*workload.Leave); ok {
+		a.leaving = true
+	}
+}
 
 func (a *agent) stepped(out *workload.Out) {
-	a.w.cover.agent(out)
+	a.w.cover.Agent(out)
 	a.w.check.agentStepped(a, out)
 }
 
@@ -210,7 +237,7 @@ func (a *agent) save(records []workload.Record, done func(ok bool)) {
 		switch {
 		case p.dead: // torn has seen to it
 		case a.w.now < a.full:
-			a.w.cover.fault(diskFull)
+			a.w.cover.Fault(diskFull)
 			a.torn(records)
 			done(false)
 		default:
@@ -222,7 +249,7 @@ func (a *agent) save(records []workload.Record, done func(ok bool)) {
 
 func (a *agent) durable(records []workload.Record) {
 	if a.w.tracing() {
-		a.w.note("%s has saved %s", a.p.name, sayRecords(records))
+		a.w.note("%s has saved %s", a.p.name, say.Records(records))
 	}
 	for i := range records {
 		r := records[i]
@@ -252,6 +279,9 @@ func (a *agent) send(messages []workload.Msg) {
 			c := a.link
 			c.close()
 			a.unlink(c)
+		case m.Unregister:
+			a.goodbye = a.link
+			a.link.send(near, &cluster.AgentLeave{})
 		case m.Register != nil:
 			a.link.send(near, a.registration(m.Register))
 		case m.Update != nil:
@@ -265,7 +295,7 @@ func (a *agent) send(messages []workload.Msg) {
 
 func (a *agent) registration(r *workload.Register) *cluster.AgentRegister {
 	in := &cluster.AgentRegister{Links: r.Links, Spec: &cluster.AgentSpec{
-		ID: r.Agent, Info: []byte(a.name), Hostname: a.name, IP: a.ip, Port: 5051, Total: a.total,
+		ID: r.Agent, Info: []byte(a.name), Hostname: a.name, IP: a.ip, Port: 5051, Total: a.Total, Attributes: a.Protos(),
 	}}
 	for _, f := range r.Frameworks {
 		in.Frameworks = append(in.Frameworks, a.w.check.specs[string(f.Info)])
@@ -291,6 +321,8 @@ func (a *agent) do(work []workload.Work) {
 		case w.Kill != nil:
 			k := *w.Kill
 			a.after(a.w.between(0, 5*time.Millisecond), func() { a.kill(k.Container, k.Grace) })
+		case w.Left:
+			a.vacated()
 		case w.Forget != "":
 			id := w.Forget
 			a.after(a.w.between(0, 5*time.Millisecond), func() { a.forget(id) })
@@ -307,7 +339,7 @@ func (a *agent) tell(facts []workload.Fact) {
 	}
 	for i := range facts {
 		f := &facts[i]
-		a.w.note("%s decides %s%s", a.p.name, f.Kind, words("framework", f.Framework, "task", f.Task, "state", stateName(f.State), "", f.Text))
+		a.w.note("%s decides %s%s", a.p.name, f.Kind, say.Words("framework", f.Framework, "task", f.Task, "state", say.State(f.State), "", f.Text))
 	}
 }
 
@@ -320,9 +352,9 @@ func (a *agent) crashed() {
 	}
 	if a.w.chance(0.2) {
 		a.boot++
-		a.w.cover.fault(reboots)
+		a.w.cover.Fault(reboots)
 		a.w.note("%s: the machine reboots", a.name)
-		for _, id := range sortedKeys(a.containers) {
+		for _, id := range slices.Sorted(maps.Keys(a.containers)) {
 			a.containers[id].gone = true
 		}
 		a.containers = map[string]*container{}

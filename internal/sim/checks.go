@@ -3,47 +3,17 @@ package sim
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/internal/sim/promise"
+	"github.com/pando-os/pando/internal/sim/rule"
 	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
-)
-
-// Names of the checkers.
-const (
-	// OneOwner: no resource is offered or used twice, in the master's book, in its allocator, or on a machine.
-	OneOwner = "one-owner"
-	// Checkpointed: what an agent sends or does is in its journal before.
-	Checkpointed = "acknowledged-means-checkpointed"
-	// OneEnd: a task has one terminal status with one uuid, and has really ended by then.
-	OneEnd = "one-end"
-	// Accepted: a task starts once, on the agent whose offer was accepted for it.
-	Accepted = "launch-was-accepted"
-	// OneLeader: one leader acts. No agent obeys a leader of an older epoch than one that it has obeyed, and nothing that an
-	// older leader saves comes into the store.
-	OneLeader = "one-leader-acts"
-	// OfferOnce: an offer is never accepted twice, nor after it was declined or taken back, nor by another framework.
-	OfferOnce = "an-offer-is-accepted-once"
-	// Honoured: filters, suppression and roles are honoured.
-	Honoured = "filters-are-honoured"
-	// InOrder: a status update that was checkpointed is delivered at least once and in order.
-	InOrder = "updates-come-in-order"
-	// Shares: shares even out under fair demand.
-	Shares = "shares-even-out"
-	// KillDone: a kill that the master took is carried out.
-	KillDone = "kill-is-carried-out"
-	// Known: a task is known to all sides that it concerns.
-	Known = "task-is-known"
-	// Failover: a framework that is away is kept for its failover timeout, also over a master's crash, and not much longer.
-	Failover = "failover-timeout"
-	// NoPanic: no machine panics, whatever comes in whatever order.
-	NoPanic = "no-panic"
-	// Liveness: once faults have stopped, every wish is met.
-	Liveness = "liveness"
 )
 
 const (
@@ -68,10 +38,12 @@ type checks struct {
 	epochs    map[*agent]uint64
 	here      map[*agent]map[workload.Ref]*instance
 	elections map[uint64]*term
-	promises  map[*term]*promises
+	promises  map[*term]*promise.Ledger
 	kills     map[*instance]*term
 	away      map[string]time.Duration // frameworks, since the present leader noticed
 	removed   map[string]bool          // frameworks
+	gone      map[string]uint64        // agents that were marked gone, and the epoch of the leader that did
+	liars     map[string]bool          // agents of liars, by id
 	suspects  map[suspect]time.Duration
 	calmed    time.Duration
 	looked    time.Duration
@@ -91,8 +63,9 @@ func newChecks(w *World) *checks {
 	return &checks{
 		w: w, specs: map[string]*cluster.FrameworkSpec{}, instances: map[string]*instance{}, owners: map[string]*framework{},
 		uuids: map[string]told{}, saved: map[string]bool{}, admitted: map[string]bool{}, epochs: map[*agent]uint64{},
-		here: map[*agent]map[workload.Ref]*instance{}, elections: map[uint64]*term{}, promises: map[*term]*promises{}, kills: map[*instance]*term{},
+		here: map[*agent]map[workload.Ref]*instance{}, elections: map[uint64]*term{}, promises: map[*term]*promise.Ledger{}, kills: map[*instance]*term{},
 		away: map[string]time.Duration{}, removed: map[string]bool{}, suspects: map[suspect]time.Duration{},
+		gone: map[string]uint64{}, liars: map[string]bool{},
 	}
 }
 
@@ -102,9 +75,11 @@ func (c *checks) instance(info []byte) *instance { return c.instances[string(inf
 // committed looks at a leader's transaction that happens.
 func (c *checks) committed(epoch uint64, records []cluster.Record) {
 	if l := c.w.leader; l != nil && epoch < l.epoch {
-		c.w.fail(OneLeader, "the store takes %d records of epoch %d, and %s leads with epoch %d", len(records), epoch, l.name, l.epoch)
+		c.w.fail(rule.OneLeader, "the store takes %d records of epoch %d, and %s leads with epoch %d", len(records), epoch, l.name, l.epoch)
 	}
-	for _, r := range records {
+	for i := range records {
+		r := &records[i]
+		c.recorded(epoch, r)
 		if r.Framework != nil && r.Framework.Removed != 0 {
 			c.removed[r.Framework.Spec.ID] = true
 		}
@@ -113,7 +88,7 @@ func (c *checks) committed(epoch uint64, records []cluster.Record) {
 
 func (c *checks) elected(m *term) {
 	if o := c.elections[m.epoch]; o != nil {
-		c.w.fail(OneLeader, "%s and %s lead with epoch %d", o.name, m.name, m.epoch)
+		c.w.fail(rule.OneLeader, "%s and %s lead with epoch %d", o.name, m.name, m.epoch)
 	}
 	c.elections[m.epoch] = m
 	c.away = map[string]time.Duration{}
@@ -127,7 +102,7 @@ func (c *checks) elected(m *term) {
 func (c *checks) masterStepped(m *term, out *cluster.Out) {
 	if c.steps++; len(c.w.agents) <= 12 || c.steps%len(c.w.agents) == 0 { // it looks at everything
 		if err := m.book.Audit(); err != nil {
-			c.w.fail(OneOwner, "%s: %v", m.name, err)
+			c.w.fail(rule.OneOwner, "%s: %v", m.name, err)
 		}
 	}
 	for i := range out.Tell {
@@ -165,8 +140,9 @@ func (c *checks) frameworkRemoved(m *term, f *cluster.Fact) {
 	}
 	since, ok := c.away[f.Framework]
 	owner := c.owners[f.Framework]
-	if owner != nil && f.Text != tornDown && (!ok || c.w.now-since < owner.spec.FailoverTimeout) {
-		c.w.fail(Failover, "%s was removed (%s) after %s; its failover timeout is %s", f.Framework, f.Text, c.w.now-since, owner.spec.FailoverTimeout)
+	// One that was removed before the last fifty is forgotten; when an agent still reports it, it ends a second time.
+	if owner != nil && !c.removed[f.Framework] && f.Text != tornDown && (!ok || c.w.now-since < owner.spec.FailoverTimeout) {
+		c.w.fail(rule.Failover, "%s was removed (%s) after %s; its failover timeout is %s", f.Framework, f.Text, c.w.now-since, owner.spec.FailoverTimeout)
 	}
 	delete(c.away, f.Framework)
 }
@@ -183,10 +159,12 @@ func (c *checks) agentStepped(a *agent, out *workload.Out) {
 			c.here[a][workload.Ref{Framework: r.Accepted.Task.Framework, Task: r.Accepted.Task.ID}] = c.instance(r.Accepted.Task.Info)
 		case r.Status != nil:
 			c.uuids[r.Status.Status.UUID] = told{c.here[a][r.Status.Ref], r.Status.Status.State}
+		case r.Kill != nil && r.Kill.Cause == workload.KillFrameworkGone && c.here[a][r.Kill.Ref] != nil:
+			c.here[a][r.Kill.Ref].silenced = true
 		case r.Acked != nil:
 			c.acknowledged(a, r.Acked.Ref, r.Acked.UUID)
 		case r.Gone != nil:
-			if i := c.here[a][*r.Gone]; i != nil && len(i.updates) > 0 {
+			if i := c.here[a][*r.Gone]; i != nil && len(i.updates) > 0 && !a.leaving && !i.silenced {
 				c.acknowledged(a, *r.Gone, i.updates[len(i.updates)-1])
 			}
 		}
@@ -197,7 +175,7 @@ func (c *checks) agentStepped(a *agent, out *workload.Out) {
 func (c *checks) acknowledged(a *agent, ref workload.Ref, uuid string) {
 	i := c.uuids[uuid].inst
 	if i != nil && !c.removed[ref.Framework] && i.heardOf < 1+slices.Index(i.updates, uuid) {
-		c.w.fail(InOrder, "%s forgets %s of %s, which %s has never had", a.p.name, c.uuids[uuid].state, i.key, i.fw.name)
+		c.w.fail(rule.InOrder, "%s forgets %s of %s, which %s has never had", a.p.name, c.uuids[uuid].state, i.key, i.fw.name)
 	}
 }
 
@@ -224,14 +202,14 @@ func (c *checks) durable(a *agent, records []workload.Record) {
 
 func (c *checks) updateSent(a *agent, u *workload.Update) {
 	if !c.saved[u.Status.UUID] {
-		c.w.fail(Checkpointed, "%s sent %s of %s, which is not in its journal", a.p.name, u.Status.State, u.Status.TaskID)
+		c.w.fail(rule.Checkpointed, "%s sent %s of %s, which is not in its journal", a.p.name, u.Status.State, u.Status.TaskID)
 	}
 }
 
 // ordered looks at an order that an agent passes on to its book.
 func (c *checks) ordered(a *agent, in workload.In) {
 	if a.epoch < c.epochs[a] {
-		c.w.fail(OneLeader, "%s obeys %T of epoch %d, and has obeyed epoch %d", a.p.name, in, a.epoch, c.epochs[a])
+		c.w.fail(rule.OneLeader, "%s obeys %T of epoch %d, and has obeyed epoch %d", a.p.name, in, a.epoch, c.epochs[a])
 	}
 	if _, ok := in.(*workload.Registered); ok { // it has given itself to this leader
 		c.epochs[a] = max(c.epochs[a], a.epoch)
@@ -243,27 +221,27 @@ func (c *checks) spawned(a *agent, x *container) {
 	i := x.inst
 	switch i.spawned++; {
 	case i.spawned > 1:
-		c.w.fail(Accepted, "%s was started twice", i.key)
+		c.w.fail(rule.Accepted, "%s was started twice", i.key)
 	case !c.admitted[x.id]:
-		c.w.fail(Checkpointed, "%s started %s, which is not in its journal", a.p.name, i.key)
+		c.w.fail(rule.Checkpointed, "%s started %s, which is not in its journal", a.p.name, i.key)
 	case a.book.Identity().Agent != i.agent:
-		c.w.fail(Accepted, "%s runs on %s, and the offer was of %s", i.key, a.book.Identity().Agent, i.agent)
+		c.w.fail(rule.Accepted, "%s runs on %s, and the offer was of %s", i.key, a.book.Identity().Agent, i.agent)
 	case i.terminal != "":
-		c.w.fail(OneEnd, "%s was started after its framework was told of its end", i.key)
+		c.w.fail(rule.OneEnd, "%s was started after its framework was told of its end", i.key)
 	}
 	var sum resource.List
 	var names []string
-	for _, id := range sortedKeys(a.containers) {
+	for _, id := range slices.Sorted(maps.Keys(a.containers)) {
 		if y := a.containers[id]; y.running() && !c.removed[y.inst.owner] { // a removed framework's resources are free before its tasks have ended, as in the original
 			sum = sum.Plus(y.inst.spec.Resources)
 			names = append(names, y.inst.key)
 			if y != x && y.inst.owner == i.owner && y.inst.id == i.id {
-				c.w.fail(OneEnd, "%s was started while %s ran", i.key, y.inst.key)
+				c.w.fail(rule.OneEnd, "%s was started while %s ran", i.key, y.inst.key)
 			}
 		}
 	}
-	if !a.total.Contains(sum) {
-		c.w.fail(OneOwner, "the containers of %s use %s, and it has %s: %v", a.name, sum, a.total, names)
+	if !a.Total.Contains(sum) {
+		c.w.fail(rule.OneOwner, "the containers of %s use %s, and it has %s: %v", a.name, sum, a.Total, names)
 	}
 	i.live = x
 }
@@ -277,13 +255,16 @@ func (c *checks) delivered(f *framework, s *mesos.Status) *instance {
 		}
 		if i != nil && i.terminal != "" && !cluster.Terminal(s.State) && s.State != mesosv1.TaskState_TASK_UNKNOWN &&
 			s.State != mesosv1.TaskState_TASK_UNREACHABLE { // which is said of any task of an unreachable agent
-			c.w.fail(OneEnd, "%s has ended, and the master says %s (%s)", i.key, s.State, s.Message)
+			c.w.fail(rule.OneEnd, "%s has ended, and the master says %s (%s)", i.key, s.State, s.Message)
 		}
 		return i
 	}
 	t, ok := c.uuids[s.UUID]
+	if !ok && c.liars[s.AgentID] {
+		return nil
+	}
 	if !ok {
-		c.w.fail(Checkpointed, "%s of %s has a uuid that no agent gave", s.State, s.TaskID)
+		c.w.fail(rule.Checkpointed, "%s of %s has a uuid that no agent gave", s.State, s.TaskID)
 		return nil
 	}
 	i := t.inst
@@ -297,16 +278,18 @@ func (c *checks) delivered(f *framework, s *mesos.Status) *instance {
 		c.uuids[s.UUID] = told{i, s.State} // it may come again when the name is another's
 	}
 	switch place := slices.Index(i.updates, s.UUID); {
+	case place > i.heardOf && i.silenced:
+		i.heardOf = place + 1
 	case place > i.heardOf:
-		c.w.fail(InOrder, "%s of %s comes, its update number %d, and number %d has not", s.State, i.key, place+1, i.heardOf+1)
+		c.w.fail(rule.InOrder, "%s of %s comes, its update number %d, and number %d has not", s.State, i.key, place+1, i.heardOf+1)
 	case place == i.heardOf:
 		i.heardOf++
 	}
 	switch {
 	case i.terminal != "" && i.terminal != s.UUID:
-		c.w.fail(OneEnd, "%s has ended, and its agent says %s with another uuid", i.key, s.State)
+		c.w.fail(rule.OneEnd, "%s has ended, and its agent says %s with another uuid", i.key, s.State)
 	case cluster.Terminal(s.State) && i.live != nil && i.live.running():
-		c.w.fail(OneEnd, "%s is told to be %s, and runs", i.key, s.State)
+		c.w.fail(rule.OneEnd, "%s is told to be %s, and runs", i.key, s.State)
 	}
 	return i
 }
@@ -327,7 +310,7 @@ func (c *checks) audit() {
 	for _, a := range w.agents {
 		c.auditAgent(a, see)
 	}
-	for _, id := range sortedKeys(c.away) {
+	for _, id := range slices.Sorted(maps.Keys(c.away)) {
 		c.auditAway(id, see)
 	}
 	c.suspects = now
@@ -350,13 +333,18 @@ func (c *checks) auditAgent(a *agent, see func(checker, format string, args ...a
 		return
 	}
 	view := a.book.View()
+	if a.dismissed && c.gone[view.Agent] == 0 {
+		c.w.fail(rule.Gone, "%s was told that it is gone, and %s is not", a.p.name, view.Agent)
+	}
 	booked := map[string]bool{}
 	for _, t := range view.Tasks {
 		booked[t.Container] = true
 	}
-	for _, id := range sortedKeys(a.containers) {
+	for _, id := range slices.Sorted(maps.Keys(a.containers)) {
 		if x := a.containers[id]; x.running() && !booked[id] {
-			see(Known, "container %s of %s runs on %s, whose agent does not know it (run %d)", id, x.inst.key, a.name, a.run)
+			see(rule.Known, "container %s of %s runs on %s, whose agent does not know it (run %d)", id, x.inst.key, a.name, a.run)
+		} else if x.running() && a.leaving {
+			see(rule.KillDone, "%s leaves, and %s runs there (run %d)", a.name, x.inst.key, a.run)
 		}
 	}
 	m := c.w.leader
@@ -364,26 +352,30 @@ func (c *checks) auditAgent(a *agent, see func(checker, format string, args ...a
 		return
 	}
 	book := m.book.View()
-	if x := book.Agent(view.Agent); x == nil || !x.Connected {
+	x := book.Agent(view.Agent)
+	if x == nil || !x.Connected {
 		return
+	}
+	if !x.Spec.Total.Equal(a.Total) || mesos.FormatAttributes(x.Spec.Attributes) != mesos.FormatAttributes(a.Protos()) {
+		see(rule.There, "%s has %s, and the book says %s", a.name, a.Total, x.Spec.Total)
 	}
 	for _, t := range view.Tasks {
 		i := c.instance(t.Task.Info)
 		if book.Framework(t.Task.Framework) != nil && book.Task(t.Task.Framework, t.Task.ID) == nil {
-			see(Known, "%s on %s (run %d) is unknown to %s", t.Task.ID, a.name, a.run, m.name)
+			see(rule.Known, "%s on %s (run %d) is unknown to %s", t.Task.ID, a.name, a.run, m.name)
 		}
 		if i != nil && c.kills[i] == m && i.live != nil && i.live.running() {
-			see(KillDone, "%s was killed, and runs on %s (run %d)", i.key, a.name, a.run)
+			see(rule.KillDone, "%s was killed, and runs on %s (run %d)", i.key, a.name, a.run)
 		}
 		if book.Framework(t.Task.Framework) == nil && c.removed[t.Task.Framework] && !t.Ended {
-			see(KillDone, "%s runs on %s (run %d), and its framework was removed", t.Task.ID, a.name, a.run)
+			see(rule.KillDone, "%s runs on %s (run %d), and its framework was removed", t.Task.ID, a.name, a.run)
 		}
 	}
 	book.Tasks(func(t *cluster.Task) bool {
 		if t.Agent == view.Agent && !t.Released && !slices.ContainsFunc(view.Tasks, func(v *workload.TaskView) bool {
 			return v.Task.ID == t.Spec.ID && v.Task.Framework == t.Framework
 		}) {
-			see(Known, "%s of %s is unknown to %s (run %d), where %s has it", t.Spec.ID, t.Framework, a.name, a.run, m.name)
+			see(rule.Known, "%s of %s is unknown to %s (run %d), where %s has it", t.Spec.ID, t.Framework, a.name, a.run, m.name)
 		}
 		return true
 	})
@@ -397,7 +389,7 @@ func (c *checks) auditAway(id string, see func(checker, format string, args ...a
 	}
 	limit := max(f.spec.FailoverTimeout, c.w.Params.Cluster.ReregisterTimeout)
 	if c.w.now-c.away[id] > limit && m.book.View().Framework(id) != nil {
-		see(Failover, "%s is away since %s, longer than %s", id, c.away[id], limit)
+		see(rule.Failover, "%s is away since %s, longer than %s", id, c.away[id], limit)
 	}
 }
 
@@ -409,7 +401,7 @@ func (c *checks) settled() bool {
 	c.looked = c.w.now
 	what := c.unmet()
 	if what != "" && c.w.now-c.calmed > settleBy {
-		c.w.fail(Liveness, "%s after the last fault: %s", c.w.now-c.calmed, what)
+		c.w.fail(rule.Liveness, "%s after the last fault: %s", c.w.now-c.calmed, what)
 	}
 	return what == ""
 }
@@ -440,7 +432,7 @@ func (c *checks) unmet() string {
 		case len(view.Frameworks) > 0:
 			return fmt.Sprintf("%s still has framework %s", a.name, view.Frameworks[0].ID)
 		}
-		for _, id := range sortedKeys(a.containers) {
+		for _, id := range slices.Sorted(maps.Keys(a.containers)) {
 			return fmt.Sprintf("%s still has container %s of %s, running: %t", a.name, id, a.containers[id].inst.key, a.containers[id].running())
 		}
 	}
@@ -461,13 +453,19 @@ func (c *checks) unmet() string {
 			return f.name + " has not launched its last task"
 		}
 		for _, i := range f.insts {
-			if i.owner == f.id && !i.done() && (i.state != mesosv1.TaskState_TASK_UNREACHABLE || c.exists(i.agent)) {
+			if i.owner == f.id && !i.done() && !c.liars[i.agent] && (i.state != mesosv1.TaskState_TASK_UNREACHABLE || c.exists(i.agent)) {
 				return fmt.Sprintf("%s has not heard of the end of %s, only of %s", f.name, i.key, i.state)
 			}
 		}
 	}
+	if ids := c.liarsIn(m); len(ids) > 0 {
+		return ids[0] + ", a liar, is not gone"
+	}
 	what := ""
 	book.Tasks(func(t *cluster.Task) bool {
+		if t.Unreachable && !c.exists(t.Agent) { // it stands there as long as its framework
+			return true
+		}
 		what = fmt.Sprintf("%s still has %s of %s, %s", m.name, t.Spec.ID, t.Framework, t.State)
 		return false
 	})
@@ -484,11 +482,11 @@ func (c *checks) exists(id string) bool {
 func (c *checks) final() {
 	for _, a := range c.w.agents {
 		if len(a.book.Journal()) != 1 {
-			c.w.fail(Liveness, "the journal of %s is not empty: %d records", a.name, len(a.book.Journal()))
+			c.w.fail(rule.Liveness, "the journal of %s is not empty: %d records", a.name, len(a.book.Journal()))
 		}
 		replayed := workload.New(workload.Defaults(), a.journal, a.p.clock(), c.w.rng)
 		if n := len(replayed.View().Tasks); n > 0 {
-			c.w.fail(Checkpointed, "the journal of %s has %d tasks, its book has none", a.name, n)
+			c.w.fail(rule.Checkpointed, "the journal of %s has %d tasks, its book has none", a.name, n)
 		}
 	}
 }

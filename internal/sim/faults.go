@@ -2,11 +2,12 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/core/workload"
-	"github.com/pando-os/pando/mesos/resource"
+	"github.com/pando-os/pando/internal/sim/setting"
 )
 
 // Params are what a seed is made into.
@@ -59,7 +60,7 @@ func (w *World) setUp() {
 		if w.chance(0.5) {
 			c.PingInterval, c.PingMisses = 3*time.Second, 3
 		}
-		if w.chance(0.5) {
+		if w.chance(0.5) || p.Agents > 50 { // many pings are sent while a large fleet waits
 			c.ReregisterTimeout = w.between(20*time.Second, 3*time.Minute)
 		}
 		if w.chance(0.3) {
@@ -74,16 +75,16 @@ func (w *World) setUp() {
 		w.newMaster(fmt.Sprintf("M%d", n+1))
 	}
 	for n := range p.Agents {
-		total, err := resource.Parse(fmt.Sprintf("cpus:%d;mem:%d", 1+w.rng.IntN(8), 512<<w.rng.IntN(4)), "*")
-		if err != nil {
-			panic(err)
-		}
+		total := setting.Resources(fmt.Sprintf("cpus:%d;mem:%d", 1+w.rng.IntN(8), 512<<w.rng.IntN(4)))
 		a := w.newAgent(n+1, total)
 		w.after(w.between(0, time.Second), a.start)
 		a.p = &workProcess{dead: true}
 	}
 	for n := range p.Frameworks {
 		w.newFramework(n + 1)
+	}
+	if w.chance(0.3) {
+		w.newLiar()
 	}
 	w.after(w.Params.Every, w.fault)
 	w.after(auditEvery, w.check.audit)
@@ -103,11 +104,15 @@ const (
 	refused  = "a request that the store refuses"
 	diskFull = "a save that finds the disk full"
 	reboots  = "a machine that reboots"
+	repeated = "calls that are sent again, since their connection ended"
 )
 
-var consequences = []string{noAnswer, refused, diskFull, reboots}
+var consequences = []string{
+	noAnswer, refused, diskFull, reboots, repeated, dismissals, departures, comesWithMore, comesWithLess, comesAsOther, joinsAnew, mustNotStart,
+	lies, acceptedTwice, floods, streamsInARow, wrongAcknowledgements,
+}
 
-var faults = []fault{
+var faults = slices.Concat(departing, operations, crowds, []fault{
 	{"an agent will crash at a boundary", 24, func(w *World) bool {
 		a := w.pickAgent()
 		a.p.armed = w.boundary()
@@ -118,16 +123,6 @@ var faults = []fault{
 		was := a.p.dead
 		a.p.crashIdle()
 		return !was
-	}},
-	{"an agent leaves", 2, func(w *World) bool {
-		a := w.pickAgent()
-		if a.p.dead || a.link == nil { // it says goodbye, and comes back
-			return false
-		}
-		w.note("%s leaves", a.p.name)
-		a.link.send(near, &cluster.AgentLeave{})
-		a.p.crashIdle()
-		return true
 	}},
 	{"an agent's disk is full", 2, func(w *World) bool {
 		a := w.pickAgent()
@@ -270,7 +265,7 @@ var faults = []fault{
 		f.dialLater()
 		return f.subscribed
 	}},
-}
+})
 
 // fault lets something go wrong, and comes again.
 func (w *World) fault() {
@@ -286,7 +281,7 @@ func (w *World) fault() {
 	for i := range faults {
 		if n -= faults[i].weight; n < 0 {
 			if faults[i].do(w) {
-				w.cover.fault(faults[i].name)
+				w.cover.Fault(faults[i].name)
 			}
 			return
 		}
@@ -357,4 +352,14 @@ func (w *World) calmDown() {
 		f.want = 1
 	}
 	w.check.calmed = w.now
+	w.rid()
+}
+
+// wanted names everything that a long run must see.
+func wanted() []string {
+	out := slices.Clone(consequences)
+	for i := range faults {
+		out = append(out, faults[i].name)
+	}
+	return out
 }

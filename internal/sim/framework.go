@@ -2,12 +2,15 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/internal/sim/envelope"
+	"github.com/pando-os/pando/internal/sim/setting"
 	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
 )
@@ -20,6 +23,10 @@ const (
 	laggard          // answers late
 	hoarder          // lets its offers lie
 	vanishing        // leaves for good, without a word
+	twice            // accepts every offer twice
+	flooding         // launches thousands of tasks on one offer
+	restless         // subscribes many times in a row
+	confused         // acknowledges what it was not told
 	manners
 )
 
@@ -36,6 +43,8 @@ type framework struct {
 	subscribed bool
 	dialing    bool
 	ask        *master // who is asked for the leader next
+	at         *master // whose stream it is
+	lines      []*line
 	turn       int
 	left       bool // for good
 	quiet      bool // it has suppressed offers
@@ -44,7 +53,8 @@ type framework struct {
 	insts      []*instance
 	named      map[string]*instance // the newest of each task id
 	next       int
-	want       int  // tasks to launch
+	want       int // tasks to launch
+	floods     int
 	sharing    bool // it fills every offer, see shares.go
 	offers     map[string]*cluster.Offer
 }
@@ -65,6 +75,7 @@ type instance struct {
 	heard    time.Duration
 	terminal string // uuid of the terminal status
 	lost     bool   // the master said that it is not there
+	goneTold bool   // an operator vouches for its end
 	kill     bool   // it is to end
 	killed   time.Duration
 
@@ -73,13 +84,15 @@ type instance struct {
 	heardOf int      // how many of them its framework has had
 	spawned int
 	live    *container
+	// silenced: its agent was told to end it without a word.
+	silenced bool
 }
 
 func (i *instance) done() bool { return i.terminal != "" || i.lost }
 
 func (w *World) newFramework(n int) *framework {
 	f := &framework{w: w, name: fmt.Sprintf("F%d", n), named: map[string]*instance{}, offers: map[string]*cluster.Offer{}}
-	if w.chance(0.5) {
+	if w.chance(0.7) {
 		f.manner = manner(w.rng.IntN(int(manners)))
 	}
 	roles := [][]string{{"*"}, {"dev"}, {"dev", "eng/build"}}[w.rng.IntN(3)]
@@ -90,6 +103,10 @@ func (w *World) newFramework(n int) *framework {
 	}
 	if f.manner == vanishing {
 		f.spec.FailoverTimeout = min(f.spec.FailoverTimeout, 2*time.Minute)
+	}
+	f.lines = make([]*line, 1)
+	if w.chance(0.7) {
+		f.lines = make([]*line, maxLines)
 	}
 	f.want = w.rng.IntN(10)
 	w.fws = append(w.fws, f)
@@ -140,8 +157,11 @@ func (f *framework) tick() {
 		}
 	}
 	f.killSome()
+	if f.manner == restless && !w.calm && w.chance(0.02) {
+		f.resubscribe()
+	}
 	if f.manner == hoarder {
-		for _, id := range sortedKeys(f.offers) { // at last
+		for _, id := range slices.Sorted(maps.Keys(f.offers)) { // at last
 			if o := f.offers[id]; o != nil && (w.calm || w.chance(0.02)) {
 				f.use(o)
 			}
@@ -238,6 +258,7 @@ func (f *framework) subscribe(m *master) {
 		f.c.close()
 	}
 	f.drop()
+	f.at = m
 	f.c, f.stream = c, cluster.StreamID(f.w.id())
 	spec := f.described()
 	heard := f.w.now
@@ -299,30 +320,18 @@ func (f *framework) drop() {
 
 // call sends a call, which names framework and stream.
 func (f *framework) call(in cluster.In) {
-	switch c := in.(type) {
-	case *cluster.Accept:
-		c.Stream, c.Framework = f.stream, f.id
-	case *cluster.Decline:
-		c.Stream, c.Framework = f.stream, f.id
-	case *cluster.Kill:
-		c.Stream, c.Framework = f.stream, f.id
-	case *cluster.Acknowledge:
-		c.Stream, c.Framework = f.stream, f.id
-	case *cluster.Reconcile:
-		c.Stream, c.Framework = f.stream, f.id
-	case *cluster.Revive:
-		c.Stream, c.Framework = f.stream, f.id
-	case *cluster.Teardown:
-		c.Stream, c.Framework = f.stream, f.id
-	case *cluster.Suppress:
-		c.Stream, c.Framework = f.stream, f.id
-	case *cluster.ReconcileOperations:
-		c.Stream, c.Framework = f.stream, f.id
-	case *cluster.Message:
-		c.Stream, c.Framework = f.stream, f.id
+	envelope.Name(in, f.stream, f.id)
+	if f.c == nil || !f.subscribed {
+		return
 	}
-	if f.c != nil && f.subscribed {
+	switch in.(type) {
+	case *cluster.Suppress, *cluster.Revive, *cluster.UpdateFramework, *cluster.Teardown: // their order is their meaning
 		f.c.send(near, in)
+	default:
+		f.post(in)
+		if !f.w.calm && f.w.chance(0.02) {
+			f.post(in) // twice
+		}
 	}
 }
 
@@ -392,11 +401,15 @@ func (f *framework) use(o *cluster.Offer) {
 		return
 	}
 	ids, left := []string{o.ID}, o.Resources
-	for _, id := range sortedKeys(f.offers) { // of one agent and role, together
+	for _, id := range slices.Sorted(maps.Keys(f.offers)) { // of one agent and role, together
 		if x := f.offers[id]; x.Agent == o.Agent && x.Role == o.Role && w.chance(0.8) {
 			ids, left = append(ids, id), left.Plus(x.Resources)
 			delete(f.offers, id)
 		}
+	}
+	if f.manner == flooding && !w.calm && f.want > 0 && f.floods < 3 && w.chance(0.1) {
+		f.flood(o, ids, left, f.refusal())
+		return
 	}
 	var tasks []*cluster.TaskSpec
 	for f.want > 0 && len(tasks) < 4 && w.chance(0.7) {
@@ -414,8 +427,8 @@ func (f *framework) use(o *cluster.Offer) {
 		return
 	}
 	f.accept(ids, tasks, refuse)
-	if !w.calm && w.chance(0.03) { // an offer that is used up
-		f.accept(ids, []*cluster.TaskSpec{f.newTask(o, taskSizes[0]).spec}, refuse)
+	if !w.calm && (f.manner == twice || w.chance(0.03)) {
+		f.acceptAgain(o, ids, tasks, refuse)
 	}
 }
 
@@ -431,17 +444,9 @@ func (f *framework) accept(offers []string, tasks []*cluster.TaskSpec, refuse ti
 	f.call(&cluster.Accept{Offers: offers, Refuse: refuse, Operations: ops})
 }
 
-var taskSizes = func() []resource.List {
-	var out []resource.List
-	for _, s := range []string{"cpus:0.5;mem:32", "cpus:1;mem:128", "cpus:2;mem:64", "cpus:0.1;mem:512"} {
-		l, err := resource.Parse(s, "*")
-		if err != nil {
-			panic(err)
-		}
-		out = append(out, l)
-	}
-	return out
-}()
+var taskSizes = []resource.List{
+	setting.Resources("cpus:0.5;mem:32"), setting.Resources("cpus:1;mem:128"), setting.Resources("cpus:2;mem:64"), setting.Resources("cpus:0.1;mem:512"),
+}
 
 func (f *framework) newTask(o *cluster.Offer, size resource.List) *instance {
 	w := f.w
@@ -499,6 +504,7 @@ func (f *framework) status(s *mesos.Status) {
 	i := w.check.delivered(f, s)
 	w.note("%s hears %s %s %s uuid=%.4x", f.name, s.TaskID, s.State, s.Reason, s.UUID)
 	if i != nil {
+		w.check.toldGone(i, s)
 		i.heard = w.now
 		if i.terminal == "" {
 			i.state = s.State
@@ -514,6 +520,9 @@ func (f *framework) status(s *mesos.Status) {
 		return
 	}
 	ack := func() {
+		if f.manner == confused && !w.calm && w.chance(0.5) && len(f.insts) > 0 {
+			f.acknowledgeWrongly(s)
+		}
 		f.call(&cluster.Acknowledge{Agent: s.AgentID, Task: s.TaskID, UUID: s.UUID})
 	}
 	if wait := f.patience(); wait > 0 {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -46,6 +47,13 @@ type (
 		silence time.Duration
 	}
 )
+
+// Say puts these into words, for the trace.
+func (m redirect) Say() string  { return "307, ask " + m.to.name }
+func (unavailable) Say() string { return "503, no leader is known" }
+func (m welcome) Say() string   { return fmt.Sprintf("Welcome epoch=%d", m.epoch) }
+func (hello) Say() string       { return "hello" }
+func (heartbeat) Say() string   { return "heartbeat" }
 
 func (w *World) newMaster(name string) *master {
 	m := &master{w: w, name: name}
@@ -148,6 +156,7 @@ func (m *master) begin(records []cluster.Record) {
 	t := &term{
 		m: m, w: w, name: termName(m.name, m.epoch), epoch: m.epoch, begun: w.now,
 		links: map[cluster.ConnID]*conn{}, streams: map[cluster.StreamID]*conn{},
+		calls: map[uint64]*conn{}, asked: map[cluster.CallID]*conn{},
 	}
 	cfg := w.Params.Cluster
 	cfg.MasterID, cfg.Started = t.name, w.wall()
@@ -260,6 +269,8 @@ func (m *master) accept(c *conn, message any) {
 			m.term.acceptAgent(c)
 		case *cluster.Subscribe:
 			m.term.acceptStream(c, in)
+		default:
+			m.term.acceptCall(c, in)
 		}
 	}
 }

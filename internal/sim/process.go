@@ -18,10 +18,10 @@ const (
 	boundaries
 )
 
+var boundaryNames = [boundaries]string{"before save", "save|send", "send|do", "do|tell"}
+
 // String names the boundary in tables.
-func (b Boundary) String() string {
-	return [...]string{"before save", "save|send", "send|do", "do|tell"}[b]
-}
+func (b Boundary) String() string { return boundaryNames[b] }
 
 // mark is where in an Out the effects of one input begin.
 type mark struct{ send, tell int }
@@ -209,7 +209,7 @@ func (p *process[In, R, M, K, F]) reached(b Boundary) bool {
 		return false
 	}
 	p.armed = boundaries
-	p.w.cover.crash(p.kind, b)
+	p.w.cover.Crash(p.kind, int(b))
 	p.w.note("%s crashes at %s", p.name, b)
 	return true
 }

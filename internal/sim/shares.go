@@ -3,12 +3,15 @@ package sim
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/sim/rule"
+	"github.com/pando-os/pando/internal/sim/setting"
 	"github.com/pando-os/pando/mesos/resource"
 )
 
@@ -51,12 +54,9 @@ func (w *World) share() {
 	w.note("the cluster is shared")
 	var cpus resource.Quantity
 	for _, a := range w.agents {
-		cpus += a.total.Scalar("cpus")
+		cpus += a.Total.Scalar("cpus")
 	}
-	size, err := resource.Parse(fmt.Sprintf("cpus:%.3f;mem:1", float64(cpus)/1000/shareTasks), "*")
-	if err != nil {
-		panic(err)
-	}
+	size := setting.Resources(fmt.Sprintf("cpus:%.3f;mem:1", float64(cpus)/1000/shareTasks))
 	w.sharing = &sharing{size: size, has: map[level]int{}}
 	for _, f := range w.fws {
 		if f.left {
@@ -67,7 +67,7 @@ func (w *World) share() {
 			f.quiet = false
 			f.call(&cluster.Revive{})
 		}
-		for _, id := range sortedKeys(f.offers) {
+		for _, id := range slices.Sorted(maps.Keys(f.offers)) {
 			if o := f.offers[id]; o != nil {
 				f.use(o)
 			}
@@ -113,7 +113,7 @@ func (w *World) sample() {
 		return
 	}
 	w.over = true
-	w.cover.shared++
+	w.cover.Shared++
 	groups := map[string][]level{} // those that compete with each other
 	add := func(group string, l level) {
 		if !slices.Contains(groups[group], l) {
@@ -133,13 +133,13 @@ func (w *World) sample() {
 		all += s.has[l]
 	}
 	if all < shareTasks*sampleFor/4 {
-		w.fail(Shares, "a cluster with room for %d tasks has %d, and all want more", shareTasks, all/sampleFor)
+		w.fail(rule.Shares, "a cluster with room for %d tasks has %d, and all want more", shareTasks, all/sampleFor)
 	}
 	by := func(x, y level) int { return cmp.Compare(s.has[x], s.has[y]) }
-	for _, g := range sortedKeys(groups) {
+	for _, g := range slices.Sorted(maps.Keys(groups)) {
 		least, most := slices.MinFunc(groups[g], by), slices.MaxFunc(groups[g], by)
 		if s.has[most]-s.has[least] > shareSlack*sampleFor {
-			w.fail(Shares, "%v has %d tasks of one size and %v has %d, and both want more",
+			w.fail(rule.Shares, "%v has %d tasks of one size and %v has %d, and both want more",
 				most, s.has[most]/sampleFor, least, s.has[least]/sampleFor)
 		}
 	}

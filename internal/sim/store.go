@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -93,10 +94,10 @@ func (s *store) commit(epoch uint64, records []cluster.Record) bool {
 // load lists everything, in the order of its keys.
 func (s *store) load() []cluster.Record {
 	var out []cluster.Record
-	for _, id := range sortedKeys(s.agents) {
+	for _, id := range slices.Sorted(maps.Keys(s.agents)) {
 		out = append(out, cluster.Record{Agent: s.agents[id]})
 	}
-	for _, id := range sortedKeys(s.frameworks) {
+	for _, id := range slices.Sorted(maps.Keys(s.frameworks)) {
 		out = append(out, cluster.Record{Framework: s.frameworks[id]})
 	}
 	return out
@@ -125,13 +126,13 @@ func (s *store) ask(m *master, do func(), answered func(ok bool)) {
 	}
 	w.after(saveTimeout, func() {
 		if !over {
-			w.cover.fault(noAnswer)
+			w.cover.Fault(noAnswer)
 		}
 		end(false)
 	})
 	w.at(max(w.now+s.latency(), w.passes(m.name, storeName)), func() {
 		if w.now < s.deaf {
-			w.cover.fault(refused)
+			w.cover.Fault(refused)
 			w.at(max(w.now+s.latency(), w.passes(storeName, m.name)), func() { end(false) })
 			return
 		}
@@ -141,22 +142,4 @@ func (s *store) ask(m *master, do func(), answered func(ok bool)) {
 		}
 		w.at(max(w.now+s.latency(), w.passes(storeName, m.name)), func() { end(true) })
 	})
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
-func sortedIDs[K ~uint64, V any](m map[K]V) []K {
-	keys := make([]K, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

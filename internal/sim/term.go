@@ -2,9 +2,13 @@ package sim
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/sim/envelope"
+	"github.com/pando-os/pando/internal/sim/say"
 )
 
 type clusterProcess = process[cluster.In, cluster.Record, cluster.Msg, cluster.Work, cluster.Fact]
@@ -21,6 +25,8 @@ type term struct {
 	p        *clusterProcess
 	links    map[cluster.ConnID]*conn
 	streams  map[cluster.StreamID]*conn
+	calls    map[uint64]*conn         // that come by themselves
+	asked    map[cluster.CallID]*conn // of those, who waits for the book's answer
 }
 
 func termName(master string, epoch uint64) string { return fmt.Sprintf("%s.%d", master, epoch) }
@@ -34,7 +40,7 @@ func (t *term) beat() {
 			return
 		}
 		if !t.p.frozen {
-			for _, id := range sortedIDs(t.streams) {
+			for _, id := range slices.Sorted(maps.Keys(t.streams)) {
 				t.streams[id].send(far, heartbeat{})
 			}
 		}
@@ -48,20 +54,7 @@ func (t *term) acceptAgent(c *conn) {
 	t.links[id] = c
 	e := &c.ends[far]
 	e.recv = func(message any) {
-		switch in := message.(type) {
-		case *cluster.AgentRegister:
-			in.Conn = id
-		case *cluster.AgentUpdate:
-			in.Conn = id
-		case *cluster.AgentState:
-			in.Conn = id
-		case *cluster.AgentPong:
-			in.Conn = id
-		case *cluster.AgentLeave:
-			in.Conn = id
-		case *cluster.AgentMessage:
-			in.Conn = id
-		}
+		envelope.Connect(message, id)
 		t.p.post(message)
 	}
 	e.closed = func() {
@@ -72,8 +65,9 @@ func (t *term) acceptAgent(c *conn) {
 	c.send(far, welcome{t.epoch, cfg.PingInterval * time.Duration(cfg.PingMisses+1)})
 }
 
-// acceptStream takes a scheduler's SUBSCRIBE. Its other calls come over the same connection; the stream's number in them
-// says which subscription they mean.
+// acceptStream takes a scheduler's SUBSCRIBE. Those of its calls whose order is their meaning come over the same connection,
+// as if it waited for the answer of each; the others over lines of their own. The stream's number in a call says which
+// subscription it means.
 func (t *term) acceptStream(c *conn, in *cluster.Subscribe) {
 	id := in.Stream
 	t.streams[id] = c
@@ -87,13 +81,13 @@ func (t *term) acceptStream(c *conn, in *cluster.Subscribe) {
 }
 
 func (t *term) took(now time.Duration, in cluster.In, out *cluster.Out, from mark) {
-	t.w.cover.input(in)
+	t.w.cover.Input(in)
 	t.w.check.masterTook(t, now, in, out, from)
 }
 
 func (t *term) stepped(out *cluster.Out) {
 	for i := range out.Send {
-		t.w.cover.output(out.Send[i].Body)
+		t.w.cover.Output(out.Send[i].Body)
 	}
 	t.w.check.masterStepped(t, out)
 }
@@ -154,6 +148,8 @@ func (t *term) send(messages []cluster.Msg) {
 				continue
 			}
 			c.send(far, msg.Body)
+		case msg.Call != 0:
+			t.answer(msg.Call, msg.Body)
 		}
 	}
 }
@@ -166,19 +162,22 @@ func (t *term) tell(facts []cluster.Fact) {
 	}
 	for i := range facts {
 		f := &facts[i]
-		t.w.note("%s decides %s%s", t.name, f.Kind, words("agent", f.Agent, "framework", f.Framework, "task", f.Task, "state", stateName(f.State), "because", f.Reason.Text(), "", f.Text))
+		t.w.note("%s decides %s%s", t.name, f.Kind, say.Words("agent", f.Agent, "framework", f.Framework, "task", f.Task, "state", say.State(f.State), "because", f.Reason.Text(), "", f.Text))
 	}
 }
 
 // crashed cuts everybody off.
 func (t *term) crashed() {
-	for _, id := range sortedIDs(t.links) {
+	for _, id := range slices.Sorted(maps.Keys(t.links)) {
 		t.links[id].cut()
 	}
-	for _, id := range sortedIDs(t.streams) {
+	for _, id := range slices.Sorted(maps.Keys(t.streams)) {
 		t.streams[id].cut()
 	}
-	t.links, t.streams = nil, nil
+	for _, id := range slices.Sorted(maps.Keys(t.calls)) {
+		t.calls[id].cut()
+	}
+	t.links, t.streams, t.calls, t.asked = nil, nil, nil, nil
 	m, epoch := t.m, t.epoch
 	if m.term == t {
 		m.term, m.knows = nil, nil

@@ -8,11 +8,14 @@
 package sim
 
 import (
-	"container/heap"
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
 	"time"
+
+	"github.com/pando-os/pando/internal/sim/cover"
+	"github.com/pando-os/pando/internal/sim/events"
+	"github.com/pando-os/pando/internal/sim/rule"
 )
 
 // World is one simulated cluster. It is used by one goroutine.
@@ -21,8 +24,7 @@ type World struct {
 
 	rng    *rand.Rand
 	now    time.Duration
-	events eventHeap
-	seq    uint64
+	events events.Queue
 	calm   bool // faults have stopped
 
 	store   *store
@@ -35,7 +37,7 @@ type World struct {
 
 	walls   map[way]time.Duration
 	check   *checks
-	cover   *Cover
+	cover   *cover.Table
 	trace   []string
 	steps   int
 	failure *Failure
@@ -58,39 +60,11 @@ type Failure struct {
 // Error names the checker first.
 func (f *Failure) Error() string { return fmt.Sprintf("%s: at %s: %s", f.Checker, f.At, f.Words) }
 
-type event struct {
-	at  time.Duration
-	seq uint64
-	do  func()
-}
-
-type eventHeap []event
-
-func (h eventHeap) Len() int { return len(h) }
-func (h eventHeap) Less(i, j int) bool {
-	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].seq < h[j].seq
-}
-func (h eventHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-
-// Push adds an event; it is container/heap's to call.
-func (h *eventHeap) Push(x any) { *h = append(*h, x.(event)) }
-
-// Pop takes the last event off; it is container/heap's to call.
-func (h *eventHeap) Pop() any {
-	old := *h
-	n := len(old) - 1
-	e := old[n]
-	old[n] = event{}
-	*h = old[:n]
-	return e
-}
-
 // after calls do when the virtual time has come.
 func (w *World) after(d time.Duration, do func()) { w.at(w.now+d, do) }
 
 func (w *World) at(t time.Duration, do func()) {
-	w.seq++
-	heap.Push(&w.events, event{max(t, w.now), w.seq, do})
+	w.events.Push(max(t, w.now), do)
 }
 
 // between draws a duration.
@@ -124,22 +98,22 @@ func (w *World) fail(checker, format string, args ...any) {
 // Run plays a world to its end: first with faults, then without, until every wish is met. It returns nil when no checker
 // found anything.
 func Run(p Params) (w *World, f *Failure) {
-	w = &World{Params: p, rng: rand.New(rand.NewPCG(p.Seed, 0x9e3779b97f4a7c15)), walls: map[way]time.Duration{}, cover: newCover()}
+	w = &World{Params: p, rng: rand.New(rand.NewPCG(p.Seed, 0x9e3779b97f4a7c15)), walls: map[way]time.Duration{}, cover: cover.New(boundaryNames[:])}
 	w.store, w.check = newStore(w), newChecks(w)
 	defer func() {
 		if r := recover(); r != nil {
-			w.fail(NoPanic, "%v\n%s", r, debug.Stack())
+			w.fail(rule.NoPanic, "%v\n%s", r, debug.Stack())
 			f = w.failure
 		}
 	}()
 	w.setUp()
 	for w.failure == nil && !w.over {
 		if w.events.Len() == 0 {
-			w.fail(Liveness, "nothing will ever happen again")
+			w.fail(rule.Liveness, "nothing will ever happen again")
 			break
 		}
-		e := heap.Pop(&w.events).(event)
-		w.now = e.at
+		at, do := w.events.Pop()
+		w.now = at
 		switch {
 		case !w.calm && w.now >= w.Params.Faults:
 			w.calmDown()
@@ -151,8 +125,8 @@ func Run(p Params) (w *World, f *Failure) {
 			}
 		}
 		w.steps++
-		e.do()
+		do()
 	}
-	w.cover.events, w.cover.time = w.steps, w.now
+	w.cover.Events, w.cover.Time = w.steps, w.now
 	return w, w.failure
 }

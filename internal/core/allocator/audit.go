@@ -38,8 +38,8 @@ func (a *Allocator) Audit(held map[string]map[Seat]resource.List) error {
 				return fmt.Errorf("agent %s: the book says that %v holds %s, the allocator knows nothing of it", g.ID, s, want)
 			}
 		}
-		if !g.Total.Contains(sum) {
-			return fmt.Errorf("agent %s: %s are held, and it has %s", g.ID, sum, g.Total)
+		if over := !g.Total.Contains(sum); over != g.short {
+			return fmt.Errorf("agent %s: %s are held, it has %s, and that it came back with less than is held is said to be %t", g.ID, sum, g.Total, g.short)
 		}
 		if !g.Total.Minus(sum).Equal(g.free) {
 			return fmt.Errorf("agent %s: %s are held of %s, and %s are said to be free", g.ID, sum, g.Total, g.free)

@@ -152,6 +152,9 @@ func (b *Book) adoptTasks(in *AgentRegister, id string, state *agentState, fresh
 		if slices.Contains(gone, r.Framework) || b.frameworks.get(r.Framework) == nil {
 			continue
 		}
+		if _, twice := reported[key]; twice {
+			continue // the first holds
+		}
 		if t := b.tasks.get(key); t != nil && t.Agent == id && past(t, r.Launch) {
 			out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Ack{key.Framework, key.Task, r.UpdateUUID}})
 			continue

@@ -277,9 +277,14 @@ func (b *Book) refuseTask(f *Framework, t *TaskSpec, reason mesosv1.TaskStatus_R
 	out.Tell = append(out.Tell, Fact{Kind: FactTaskRefused, Framework: f.Spec.ID, Agent: t.AgentID, Task: t.ID, Reason: SpecInvalid, Status: s, Text: words})
 }
 
-// dropOperation answers an operation whose offers or agent are not there.
+// dropOperation answers an operation whose offers or agent are not there. Of a task that lives it says how it is: clients that
+// hear no answer send an ACCEPT again, and the second finds its offers used up by the first.
 func (b *Book) dropOperation(f *Framework, op *Operation, reason mesosv1.TaskStatus_Reason, words string, out *Out) {
 	for _, t := range op.Tasks {
+		if x := b.tasks.get(FrameworkTask{f.Spec.ID, t.ID}); x != nil && x.Agent == t.AgentID && !x.Released {
+			b.tell(f.Spec.ID, b.statusOf(x, reconciliation, "The task was launched before; this is its latest state."), out)
+			continue
+		}
 		s := b.status(t.ID, t.AgentID, b.aware(f, mesosv1.TaskState_TASK_DROPPED), reason, words)
 		b.tell(f.Spec.ID, s, out)
 		out.Tell = append(out.Tell, Fact{Kind: FactTaskRefused, Framework: f.Spec.ID, Agent: t.AgentID, Task: t.ID, Reason: OffersInvalid, Status: s, Text: words})

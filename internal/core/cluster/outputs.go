@@ -217,6 +217,7 @@ const (
 	OperationLater
 	SpecInvalid
 	RegistrationStale
+	UpdateInvalid
 )
 
 var reasonTexts = [...]string{
@@ -225,6 +226,7 @@ var reasonTexts = [...]string{
 	"no such task", "the task is on another agent", "a role is invalid or not subscribed",
 	"the acknowledgement is not for the outstanding update", "the operation is not supported yet",
 	"the description is invalid", "the agent has registered again since",
+	"the status names another agent than the one that sent it, or has no uuid",
 }
 
 // Text says the reason in words.

@@ -32,6 +32,10 @@ func (b *Book) agentUpdate(in *AgentUpdate, out *Out) {
 	if state == nil {
 		return
 	}
+	if in.Status.AgentID != state.id || in.Status.UUID == "" {
+		b.dropCall(in.Framework, UpdateInvalid, out) // schedulers tell by these who speaks
+		return
+	}
 	f := b.frameworks.get(in.Framework)
 	if f == nil {
 		b.dropCall(in.Framework, FrameworkUnknown, out)

@@ -153,10 +153,10 @@ func (b *Book) replay(r *Record) {
 			b.retarget(v, s)
 		}
 	case r.Kill != nil:
-		if _, s := b.find(r.Kill.Ref); s != nil {
-			s.cause, s.grace = r.Kill.Cause, r.Kill.Grace
-			if r.Kill.Cause == KillFrameworkGone {
-				s.silent, s.owed = true, nil // nobody is left to be told
+		if v, s := b.find(r.Kill.Ref); v != nil {
+			s.cause, s.grace, s.silent = r.Kill.Cause, r.Kill.Grace, false
+			if s.cause == KillFrameworkGone {
+				b.silence(v, s)
 			}
 		}
 	case r.Check != nil:
@@ -271,12 +271,7 @@ func (b *Book) link(in *Linked, out *Out) {
 	out.Save = append(out.Save, Record{Identity: &id})
 	b.linked, b.linkID = true, in.Link
 	r := &Register{Agent: b.identity.Agent, Links: b.identity.Links, Frameworks: b.sortedFrameworks()}
-	b.tasks.Scan(func(v *TaskView) bool {
-		if !b.states[v.ref()].silent {
-			r.Tasks = append(r.Tasks, v)
-		}
-		return true
-	})
+	r.Tasks = b.tasks.Items()
 	out.Send = append(out.Send, Msg{Link: b.linkID, Register: r})
 }
 
@@ -295,20 +290,40 @@ func (b *Book) register(in *Registered, out *Out) {
 		out.Save = append(out.Save, Record{Identity: &id})
 	}
 	b.registered = true
+	b.speak(out)
 	out.Tell = append(out.Tell, Fact{Kind: kind, Text: in.Agent})
 	b.tasks.Scan(func(v *TaskView) bool { // whatever is owed is sent at once
 		b.sendFirst(v, b.states[v.ref()], out)
 		return true
 	})
 	for _, u := range in.Unknown {
-		switch v, state := b.find(u.Ref); {
-		case b.leaving: // the goodbye answers for it
-		case v == nil:
+		if v, _ := b.find(u.Ref); v == nil && !b.leaving { // else the goodbye answers for it
 			b.owe(u, out)
-		case state.silent && v.Task.Launch == u.Launch:
-			state.silent = false // an earlier run was leaving and did not come to its goodbye, so the end is told
 		}
 	}
+}
+
+// silence forgets what is owed of a task: nobody is left to be told.
+func (b *Book) silence(v *TaskView, s *taskState) {
+	s.silent, s.owed = true, nil
+	n := *v
+	n.UpdateState, n.UpdateUUID = n.State, ""
+	b.tasks.Set(&n)
+}
+
+// speak lets the ends be told of tasks that were to end without a word: an earlier run was leaving and did not come to its
+// goodbye. Those of a framework that is gone are silenced again by the order to shut it down, which follows.
+func (b *Book) speak(out *Out) {
+	if b.leaving {
+		return
+	}
+	b.tasks.Scan(func(v *TaskView) bool {
+		if s := b.states[v.ref()]; s.silent {
+			s.silent, s.cause = false, KillAsked
+			out.Save = append(out.Save, Record{Kill: &KillRecord{v.ref(), s.grace, s.cause}})
+		}
+		return true
+	})
 }
 
 // owe answers for a task that the master sent and that never came: it is booked as dropped.

@@ -369,11 +369,12 @@ func TestAFrameworksShutdownEndsItsTasksWithoutAWord(t *testing.T) {
 	s.step(&Launched{Container: s.container("t3"), Failure: LaunchRefused})
 	s.expect(t, &ShutdownFramework{"F"}, "kill t1 3s", "cancel t2")
 	s.step(&Unlinked{})
-	s.expect(t, &Linked{2, 5}, "register S1") // it has nothing to report
+	s.expect(t, &Linked{2, 5}, "register S1 t1:RUNNING t2:STAGING") // what they hold is not free yet
 	s.restart()
 	s.step(&Recovered{Containers: []Found{{Container: s.container("t1"), PID: 7}}})
-	s.expect(t, &Linked{3, 5}, "register S1")
+	s.expect(t, &Linked{3, 5}, "register S1 t1:RUNNING")
 	s.expect(t, &Registered{Agent: "S1", Info: []byte("S1")})
+	s.expect(t, &ShutdownFramework{"F"}, "kill t1 3s") // as the master says whenever the agent comes back
 	s.expect(t, exited(s, "t1", 15), "forget")
 	if len(s.book.View().Tasks)+len(s.book.View().Frameworks) != 0 {
 		t.Errorf("left: %v", s.book.View())

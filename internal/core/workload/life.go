@@ -204,9 +204,8 @@ func (b *Book) shutdownFramework(id string, out *Out) {
 			b.forget(ref, out)
 			continue
 		}
-		state.silent = true
 		b.clearRetry(ref, state)
-		state.owed = nil
+		b.silence(v, state)
 		if state.cause != KillFrameworkGone {
 			state.cause = NotKilled
 			b.kill(ref, -1, KillFrameworkGone, out)

@@ -13,9 +13,11 @@ func (b *Book) update(v *TaskView, s *mesos.Status, out *Out) {
 	ref := v.ref()
 	state := b.states[ref]
 	if state.silent {
-		n := *v
-		n.State = s.State
-		b.tasks.Set(&n)
+		if terminal(s.State) { // what is shown of it when it is forgotten, which is next
+			n := *v
+			n.State = s.State
+			b.tasks.Set(&n)
+		}
 		return
 	}
 	s.UUID = b.uuid()

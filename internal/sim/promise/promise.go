@@ -1,21 +1,30 @@
-package sim
+// Package promise keeps what one leader owes to frameworks about offers, beside the leader's book and by other means: from the
+// inputs that the book took and from what it said of them.
+package promise
 
 import (
 	"slices"
 	"time"
 
 	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/sim/envelope"
+	"github.com/pando-os/pando/internal/sim/rule"
+	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
 )
 
-// promises are what one leader owes its frameworks about offers, kept beside its book by other means: from the inputs that
-// the book took and from what it said of them.
-type promises struct {
+// Ledger is what one leader owes.
+type Ledger struct {
+	name string // of the leader
+	fail func(rule, format string, args ...any)
+
 	offers  map[string]*cluster.Offer // outstanding, by id
 	ended   map[string]string         // how the others ended
 	roles   map[string][]string       // of each framework
 	quiet   map[string][]string       // roles for which it has suppressed offers
 	filters map[seat][]refusal
+	streams map[string]cluster.StreamID   // of each framework, as it subscribed last
+	there   map[string]*cluster.AgentSpec // agents that are connected, as they registered last
 }
 
 type seat struct{ framework, role, agent string }
@@ -26,14 +35,16 @@ type refusal struct {
 	until time.Duration
 }
 
-func newPromises() *promises {
-	return &promises{
+// New makes the ledger of a leader that begins. What it finds wrong it tells fail, which takes the name of a rule first.
+func New(name string, fail func(rule, format string, args ...any)) *Ledger {
+	return &Ledger{
+		name: name, fail: fail,
 		offers: map[string]*cluster.Offer{}, ended: map[string]string{}, roles: map[string][]string{}, quiet: map[string][]string{},
-		filters: map[seat][]refusal{},
+		filters: map[seat][]refusal{}, there: map[string]*cluster.AgentSpec{}, streams: map[string]cluster.StreamID{},
 	}
 }
 
-func (p *promises) clear(which func(seat) bool) {
+func (p *Ledger) clear(which func(seat) bool) {
 	for s := range p.filters {
 		if which(s) {
 			delete(p.filters, s)
@@ -41,12 +52,12 @@ func (p *promises) clear(which func(seat) bool) {
 	}
 }
 
-func (p *promises) end(id, how string) {
+func (p *Ledger) end(id, how string) {
 	delete(p.offers, id)
 	p.ended[id] = how
 }
 
-func (p *promises) endAll(framework, how string) {
+func (p *Ledger) endAll(framework, how string) {
 	for id, o := range p.offers {
 		if o.Framework == framework {
 			p.end(id, how)
@@ -54,14 +65,9 @@ func (p *promises) endAll(framework, how string) {
 	}
 }
 
-// masterTook looks at what one input led to: offers are used up once, and made as the framework asked.
-func (c *checks) masterTook(t *term, now time.Duration, in cluster.In, out *cluster.Out, from mark) {
-	p := c.promises[t]
-	if p == nil {
-		p = newPromises()
-		c.promises[t] = p
-	}
-	facts, sends := out.Tell[from.tell:], out.Send[from.send:]
+// Took looks at what one input led to: offers are used up once, and made as the framework asked. It came to the leader at its
+// own time now; book is what it is afterwards.
+func (p *Ledger) Took(now time.Duration, in cluster.In, facts []cluster.Fact, sends []cluster.Msg, book *cluster.Book) {
 	did := func(kind cluster.FactKind) *cluster.Fact {
 		for i := range facts {
 			if facts[i].Kind == kind {
@@ -71,6 +77,10 @@ func (c *checks) masterTook(t *term, now time.Duration, in cluster.In, out *clus
 		return nil
 	}
 	dropped := did(cluster.FactCallDropped) != nil
+	_, last := in.(*cluster.Teardown) // counts although its stream has ended, if there was none after it
+	if stream, framework := envelope.Stream(in); stream != 0 && stream != p.streams[framework] && !dropped && !last {
+		p.fail(rule.OneStream, "%s obeys %T of stream %d of %s, whose stream is %d", p.name, in, stream, framework, p.streams[framework])
+	}
 	switch in := in.(type) {
 	case *cluster.Subscribe:
 		f := did(cluster.FactFrameworkSubscribed)
@@ -78,6 +88,7 @@ func (c *checks) masterTook(t *term, now time.Duration, in cluster.In, out *clus
 			f = did(cluster.FactFrameworkFailedOver)
 		}
 		if f != nil {
+			p.streams[f.Framework] = in.Stream
 			p.endAll(f.Framework, "its framework failed over")
 			p.clear(func(s seat) bool { return s.framework == f.Framework })
 			p.roles[f.Framework], p.quiet[f.Framework] = in.Spec.Roles, in.Suppressed
@@ -115,11 +126,13 @@ func (c *checks) masterTook(t *term, now time.Duration, in cluster.In, out *clus
 			}
 		}
 	case *cluster.Accept:
-		c.accepted(t, p, now, in, did(cluster.FactOffersAccepted) != nil, facts)
+		p.accepted(now, in, did(cluster.FactOffersAccepted) != nil, facts, book)
 	}
 	for i := range facts {
+		p.agentIs(in, &facts[i])
 		switch f := &facts[i]; f.Kind {
 		case cluster.FactFrameworkDisconnected, cluster.FactFrameworkRemoved:
+			delete(p.streams, f.Framework)
 			p.endAll(f.Framework, "its framework went away")
 			p.clear(func(s seat) bool { return s.framework == f.Framework })
 		case cluster.FactAgentRegistered, cluster.FactAgentReregistered, cluster.FactAgentUnreachable, cluster.FactAgentRemoved:
@@ -132,13 +145,23 @@ func (c *checks) masterTook(t *term, now time.Duration, in cluster.In, out *clus
 			p.end(m.Offer, "was rescinded")
 		case cluster.Offers:
 			for _, o := range m.Offers {
-				c.offered(t, p, now, o)
+				p.offered(now, o)
 			}
 		}
 	}
 }
 
-func (p *promises) refuse(o *cluster.Offer, what resource.List, now, refuse time.Duration) {
+// agentIs notes who is there and how.
+func (p *Ledger) agentIs(in cluster.In, f *cluster.Fact) {
+	switch f.Kind {
+	case cluster.FactAgentRegistered, cluster.FactAgentReregistered:
+		p.there[f.Agent] = in.(*cluster.AgentRegister).Spec
+	case cluster.FactAgentDisconnected, cluster.FactAgentUnreachable, cluster.FactAgentRemoved:
+		delete(p.there, f.Agent)
+	}
+}
+
+func (p *Ledger) refuse(o *cluster.Offer, what resource.List, now, refuse time.Duration) {
 	if refuse < 0 {
 		refuse = 5 * time.Second
 	}
@@ -147,7 +170,7 @@ func (p *promises) refuse(o *cluster.Offer, what resource.List, now, refuse time
 }
 
 // accepted looks at an ACCEPT, whether the book took it or not.
-func (c *checks) accepted(t *term, p *promises, now time.Duration, in *cluster.Accept, taken bool, facts []cluster.Fact) {
+func (p *Ledger) accepted(now time.Duration, in *cluster.Accept, taken bool, facts []cluster.Fact, book *cluster.Book) {
 	var left resource.List
 	var last *cluster.Offer
 	for _, id := range in.Offers {
@@ -158,15 +181,24 @@ func (c *checks) accepted(t *term, p *promises, now time.Duration, in *cluster.A
 			if how == "" {
 				how = "was never made"
 			}
-			c.w.fail(OfferOnce, "%s accepts %s, which %s", t.name, id, how)
+			p.fail(rule.OfferOnce, "%s accepts %s, which %s", p.name, id, how)
 			return
 		case o == nil:
 		case o.Framework != in.Framework && taken:
-			c.w.fail(OfferOnce, "%s accepts %s of %s for %s", t.name, id, o.Framework, in.Framework)
+			p.fail(rule.OfferOnce, "%s accepts %s of %s for %s", p.name, id, o.Framework, in.Framework)
 			return
 		case o.Framework == in.Framework:
 			left, last = left.Plus(o.Resources), o
 			p.end(id, "was used up")
+		}
+	}
+	if !taken {
+		for i := range facts {
+			if f := &facts[i]; f.Kind == cluster.FactTaskRefused && cluster.Terminal(f.Status.State) {
+				if x := book.View().Task(f.Framework, f.Task); x != nil && !x.Released && x.Agent == f.Status.AgentID {
+					p.fail(rule.OneEnd, "%s says %s of %s, which lives: its ACCEPT came twice", p.name, f.Status.State, f.Task)
+				}
+			}
 		}
 	}
 	if !taken || last == nil {
@@ -175,7 +207,7 @@ func (c *checks) accepted(t *term, p *promises, now time.Duration, in *cluster.A
 	for i := range facts {
 		if facts[i].Kind == cluster.FactTaskLaunched {
 			if !left.Contains(facts[i].Resources) {
-				c.w.fail(OneOwner, "%s launches %s with %s from offers that have %s left", t.name, facts[i].Task, facts[i].Resources, left)
+				p.fail(rule.OneOwner, "%s launches %s with %s from offers that have %s left", p.name, facts[i].Task, facts[i].Resources, left)
 				return
 			}
 			left = left.Minus(facts[i].Resources)
@@ -187,19 +219,27 @@ func (c *checks) accepted(t *term, p *promises, now time.Duration, in *cluster.A
 }
 
 // offered looks at an offer that is being made.
-func (c *checks) offered(t *term, p *promises, now time.Duration, o *cluster.Offer) {
+func (p *Ledger) offered(now time.Duration, o *cluster.Offer) {
+	switch spec := p.there[o.Agent]; {
+	case spec == nil:
+		p.fail(rule.There, "%s offers %s of %s, which is not there", p.name, o.Resources, o.Agent)
+	case !spec.Total.Contains(o.Resources) || !o.Spec.Total.Equal(spec.Total):
+		p.fail(rule.There, "%s offers %s of %s, which has %s", p.name, o.Resources, o.Agent, spec.Total)
+	case mesos.FormatAttributes(spec.Attributes) != mesos.FormatAttributes(o.Spec.Attributes):
+		p.fail(rule.There, "%s offers %s with attributes %s, and it has %s", p.name, o.Agent, mesos.FormatAttributes(o.Spec.Attributes), mesos.FormatAttributes(spec.Attributes))
+	}
 	switch {
 	case p.ended[o.ID] != "" || p.offers[o.ID] != nil:
-		c.w.fail(OfferOnce, "%s makes offer %s twice", t.name, o.ID)
+		p.fail(rule.OfferOnce, "%s makes offer %s twice", p.name, o.ID)
 	case !slices.Contains(p.roles[o.Framework], o.Role):
-		c.w.fail(Honoured, "%s offers %s in role %s, which has roles %v", t.name, o.Framework, o.Role, p.roles[o.Framework])
+		p.fail(rule.Honoured, "%s offers %s in role %s, which has roles %v", p.name, o.Framework, o.Role, p.roles[o.Framework])
 	case slices.Contains(p.quiet[o.Framework], o.Role):
-		c.w.fail(Honoured, "%s offers %s something in role %s, which is suppressed", t.name, o.Framework, o.Role)
+		p.fail(rule.Honoured, "%s offers %s something in role %s, which is suppressed", p.name, o.Framework, o.Role)
 	}
 	for _, r := range p.filters[seat{o.Framework, o.Role, o.Agent}] {
 		if now < r.until && r.what.Contains(o.Resources) {
-			c.w.fail(Honoured, "%s offers %s in role %s %s of %s, and it has refused %s for %s more",
-				t.name, o.Framework, o.Role, o.Resources, o.Agent, r.what, r.until-now)
+			p.fail(rule.Honoured, "%s offers %s in role %s %s of %s, and it has refused %s for %s more",
+				p.name, o.Framework, o.Role, o.Resources, o.Agent, r.what, r.until-now)
 		}
 	}
 	p.offers[o.ID] = o

@@ -1,7 +1,10 @@
-package sim
+// Package cover counts what really happened in simulated clusters, and names what should have happened and never did: a set
+// of seeds that tests nothing is seen by it.
+package cover
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -11,52 +14,59 @@ import (
 	"github.com/pando-os/pando/internal/core/workload"
 )
 
-// Cover counts what really happened: faults, crashes by machine and boundary, and every kind of message that went into a
-// book or came out of one. A set of seeds that tests nothing is seen by it.
-type Cover struct {
-	faults   map[string]int
-	in, out  map[reflect.Type]int
-	agentOut map[string]int
-	crashes  map[string]*[boundaries]int
-	events   int
-	shared   int
-	time     time.Duration // of clusters
+// Table counts faults, crashes by machine and boundary, and every kind of message that went into a book or came out of one.
+type Table struct {
+	// Events is how many there were, Shared how many clusters were shared at their end, and Time what the clusters lived.
+	Events, Shared int
+	Time           time.Duration
+
+	faults     map[string]int
+	in, out    map[reflect.Type]int
+	agentOut   map[string]int
+	boundaries []string
+	crashes    map[string][]int
 }
 
-func newCover() *Cover {
-	return &Cover{
+// New makes an empty table; boundaries names the places between two effects at which a process may crash.
+func New(boundaries []string) *Table {
+	return &Table{
 		faults: map[string]int{}, in: map[reflect.Type]int{}, out: map[reflect.Type]int{}, agentOut: map[string]int{},
-		crashes: map[string]*[boundaries]int{"master": {}, "agent": {}},
+		boundaries: boundaries,
+		crashes:    map[string][]int{"master": make([]int, len(boundaries)), "agent": make([]int, len(boundaries))},
 	}
 }
 
-func (c *Cover) fault(name string) { c.faults[name]++ }
+// Fault counts a fault, or something that faults led to.
+func (c *Table) Fault(name string) { c.faults[name]++ }
 
-func (c *Cover) crash(kind string, b Boundary) { c.crashes[kind][b]++ }
+// Crash counts a crash of a "master" or an "agent" at a boundary.
+func (c *Table) Crash(kind string, boundary int) { c.crashes[kind][boundary]++ }
 
-func (c *Cover) input(in any) {
+// Input counts an input of a book.
+func (c *Table) Input(in any) {
 	if in != nil {
 		c.in[reflect.TypeOf(in)]++
 	}
 }
 
-func (c *Cover) output(body any) { c.out[reflect.TypeOf(body)]++ }
+// Output counts a message of a master's book.
+func (c *Table) Output(body any) { c.out[reflect.TypeOf(body)]++ }
 
-// agent counts the members of an agent's messages, works and records, of which one each is set.
-func (c *Cover) agent(out *workload.Out) {
+// Agent counts the members of an agent's messages, works and records, of which one each is set.
+func (c *Table) Agent(out *workload.Out) {
 	for i := range out.Send {
-		c.agentOut["sends "+member(&out.Send[i])]++
+		c.agentOut["sends "+Member(&out.Send[i])]++
 	}
 	for i := range out.Do {
-		c.agentOut["does "+member(&out.Do[i])]++
+		c.agentOut["does "+Member(&out.Do[i])]++
 	}
 	for i := range out.Save {
-		c.agentOut["saves "+member(&out.Save[i])]++
+		c.agentOut["saves "+Member(&out.Save[i])]++
 	}
 }
 
-// member names the member of a message, work or record that is set.
-func member(x any) string {
+// Member names the member of a message, work or record that is set.
+func Member(x any) string {
 	set := func(is bool, name, rest string) string {
 		if is {
 			return name
@@ -65,10 +75,10 @@ func member(x any) string {
 	}
 	switch m := x.(type) {
 	case *workload.Msg:
-		return set(m.Register != nil, "Register", set(m.Update != nil, "Update", set(m.State != nil, "State", "Refuse")))
+		return set(m.Register != nil, "Register", set(m.Update != nil, "Update", set(m.State != nil, "State", set(m.Unregister, "Unregister", "Refuse"))))
 	case *workload.Work:
 		return set(m.Launch != nil, "Launch", set(m.Cancel != "", "Cancel", set(m.Kill != nil, "Kill",
-			set(m.Watch != nil, "Watch", set(m.Forget != "", "Forget", "Destroy")))))
+			set(m.Watch != nil, "Watch", set(m.Forget != "", "Forget", set(m.Left, "Left", "Destroy"))))))
 	case *workload.Record:
 		return set(m.Identity != nil, "Identity", set(m.Framework != nil, "Framework", set(m.FrameworkGone != "", "FrameworkGone",
 			set(m.Accepted != nil, "Accepted", set(m.Container != nil, "Container", set(m.Status != nil, "Status",
@@ -78,7 +88,7 @@ func member(x any) string {
 }
 
 // Add adds the counts of another run.
-func (c *Cover) Add(o *Cover) {
+func (c *Table) Add(o *Table) {
 	for k, n := range o.faults {
 		c.faults[k] += n
 	}
@@ -96,23 +106,21 @@ func (c *Cover) Add(o *Cover) {
 			c.crashes[kind][b] += n
 		}
 	}
-	c.events += o.events
-	c.time += o.time
-	c.shared += o.shared
+	c.Events += o.Events
+	c.Time += o.Time
+	c.Shared += o.Shared
 }
 
-// The kinds that every long enough run must see. Missing are Shutdown, which is for agents that an operator marked gone (no
-// input of the book does that yet), and Destroy, which is for containers that no journal names (a disk here forgets nothing
-// that was saved).
+// The kinds that every long enough run must see.
 var (
 	wantedIn = []any{
 		&cluster.AgentRegister{}, &cluster.AgentClosed{}, &cluster.AgentPong{}, &cluster.AgentLeave{}, &cluster.AgentUpdate{},
 		&cluster.AgentState{}, &cluster.AgentMessage{}, &cluster.Subscribe{}, &cluster.StreamClosed{}, &cluster.UpdateFramework{},
 		&cluster.Accept{}, &cluster.Decline{}, &cluster.Revive{}, &cluster.Suppress{}, &cluster.Kill{}, &cluster.Acknowledge{},
-		&cluster.Reconcile{}, &cluster.ReconcileOperations{}, &cluster.Message{}, &cluster.Teardown{},
+		&cluster.Reconcile{}, &cluster.ReconcileOperations{}, &cluster.Message{}, &cluster.Teardown{}, &cluster.MarkAgentGone{},
 		&workload.Linked{}, &workload.Unlinked{}, &workload.Registered{}, &workload.Run{}, &workload.Kill{}, &workload.Ack{},
 		&workload.ShutdownFramework{}, &workload.FrameworkChanged{}, &workload.Resend{}, &workload.Compact{}, &workload.Launched{},
-		&workload.Exited{}, &workload.Health{}, &workload.Recovered{},
+		&workload.Exited{}, &workload.Health{}, &workload.Recovered{}, &workload.Leave{},
 	}
 	wantedOut = []any{
 		cluster.Subscribed{},
@@ -131,30 +139,27 @@ var (
 		cluster.ShutdownFramework{},
 		cluster.FrameworkChanged{},
 		cluster.Ping{},
+		cluster.Shutdown{},
 		cluster.Resend{},
 		cluster.SchedulerMessage{},
 		cluster.Disconnect{},
 		cluster.Answer{},
 	}
 	wantedAgent = []string{
-		"sends Register", "sends Update", "sends State", "sends Refuse",
-		"does Launch", "does Cancel", "does Kill", "does Watch", "does Forget",
+		"sends Register", "sends Update", "sends State", "sends Refuse", "sends Unregister",
+		"does Launch", "does Cancel", "does Kill", "does Watch", "does Forget", "does Destroy", "does Left",
 		"saves Identity", "saves Framework", "saves FrameworkGone", "saves Accepted", "saves Container", "saves Status", "saves Acked",
 		"saves Kill", "saves Check", "saves Gone", "saves Compact",
 	}
 )
 
-// Missing names what should have happened in a run of many seeds and never did.
-func (c *Cover) Missing() []string {
+// Missing names what should have happened in a run of many seeds and never did: of these faults, and of all kinds of inputs,
+// messages, records and deeds.
+func (c *Table) Missing(faults []string) []string {
 	var out []string
-	for _, f := range faults {
-		if c.faults[f.name] == 0 {
-			out = append(out, "the fault: "+f.name)
-		}
-	}
-	for _, name := range consequences {
+	for _, name := range faults {
 		if c.faults[name] == 0 {
-			out = append(out, "what faults lead to: "+name)
+			out = append(out, "the fault, or what faults lead to: "+name)
 		}
 	}
 	for _, x := range wantedIn {
@@ -175,22 +180,22 @@ func (c *Cover) Missing() []string {
 	for _, kind := range []string{"agent", "master"} {
 		for b, n := range c.crashes[kind] {
 			if n < 20 {
-				out = append(out, fmt.Sprintf("crashes of the %s at %s: only %d, and 20 are wanted", kind, Boundary(b), n))
+				out = append(out, fmt.Sprintf("crashes of the %s at %s: only %d, and 20 are wanted", kind, c.boundaries[b], n))
 			}
 		}
 	}
-	if c.shared == 0 {
+	if c.Shared == 0 {
 		out = append(out, "a cluster that is shared at the end")
 	}
 	return out
 }
 
 // String is the table.
-func (c *Cover) String() string {
+func (c *Table) String() string {
 	var b strings.Builder
 	row := func(title string, counts map[string]int) {
 		fmt.Fprintf(&b, "%s:\n", title)
-		for _, k := range sortedKeys(counts) {
+		for _, k := range slices.Sorted(maps.Keys(counts)) {
 			fmt.Fprintf(&b, "  %-44s %10d\n", k, counts[k])
 		}
 	}
@@ -199,7 +204,7 @@ func (c *Cover) String() string {
 	row("messages of the master's book", byName(c.out))
 	row("effects of the agent's book", c.agentOut)
 	fmt.Fprintf(&b, "crashes at the boundaries of effects:\n  %-10s", "")
-	for x := range boundaries {
+	for _, x := range c.boundaries {
 		fmt.Fprintf(&b, "%12s", x)
 	}
 	for _, kind := range []string{"master", "agent"} {

@@ -1,0 +1,158 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/internal/sim/setting"
+)
+
+// How agents end and come back: told to leave, dismissed because they were marked gone, with an empty work directory, or
+// configured anew. It is what internal/agent does around its book, played.
+
+// farewell is how long an agent that leaves waits for the end of the link over which it said goodbye.
+const farewell = 5 * time.Second
+
+// dismiss follows a master's word that this agent was marked gone: its tasks end, and then it does.
+func (a *agent) dismiss(c *conn) {
+	a.dismissed = true
+	a.w.cover.Fault(dismissals)
+	c.close()
+	a.unlink(c)
+	a.p.post(&workload.Leave{})
+}
+
+// vacated says that nothing of its tasks is here any more.
+func (a *agent) vacated() {
+	if a.dismissed {
+		a.after(0, a.depart)
+		return
+	}
+	a.after(farewell, a.depart)
+}
+
+// depart ends an agent that has left. Its machine is set up anew, or it comes back with what it has on its disk.
+func (a *agent) depart() {
+	a.w.note("%s has left", a.p.name)
+	a.w.cover.Fault(departures)
+	a.emptied = a.w.calm || a.w.chance(0.6)
+	a.p.crashIdle()
+}
+
+// empty removes the work directory: the agent that starts is a new one, and finds what the old one left running.
+func (a *agent) empty() {
+	a.w.note("%s: the work directory is empty", a.name)
+	a.emptied, a.journal = false, nil
+	delete(a.w.check.here, a)
+	delete(a.w.check.epochs, a)
+}
+
+// reconfigure changes the setting, to more or to other things, and how much of that is allowed.
+func (a *agent) reconfigure() {
+	w := a.w
+	a.policy = setting.Policy(w.rng.IntN(3))
+	switch w.rng.IntN(4) {
+	case 0:
+		a.Total = a.Total.Plus(setting.Resources("cpus:1;mem:256"))
+	case 1:
+		a.Total = setting.Resources(fmt.Sprintf("cpus:%d;mem:%d", 1+w.rng.IntN(2), 256<<w.rng.IntN(2)))
+	case 2:
+		a.Attributes = append(slices.Clip(a.Attributes), fmt.Sprintf("disk%d:ssd", len(a.Attributes)))
+	default:
+		a.Attributes = []string{fmt.Sprintf("rack:r%d", w.rng.IntN(100))}
+	}
+	w.note("%s is configured anew: %s, policy %s", a.name, a.Info(), a.policy)
+}
+
+// identify looks whether the agent may go on as whom its journal says that it is, as internal/agent does: not when it is
+// what its policy does not allow. After a reboot it is then a new agent; otherwise it does not start until its setting is put
+// back.
+func (a *agent) identify() bool {
+	w := a.w
+	was := &workload.Identity{}
+	for i := range a.journal {
+		if a.journal[i].Identity != nil {
+			was = a.journal[i].Identity
+		}
+	}
+	if was.Agent == "" {
+		return true
+	}
+	old := setting.Of(was.Info)
+	switch {
+	case a.policy.Allows(old, a.Setting):
+		switch {
+		case !a.Total.Contains(old.Total):
+			w.cover.Fault(comesWithLess)
+		case !old.Total.Contains(a.Total):
+			w.cover.Fault(comesWithMore)
+		case !slices.Equal(old.Attributes, a.Attributes):
+			w.cover.Fault(comesAsOther)
+		}
+		return true
+	case was.Boot != a.bootID():
+		w.cover.Fault(joinsAnew)
+		w.note("%s: the machine was rebooted and is not what it was", a.name)
+		a.empty()
+		return true
+	}
+	w.cover.Fault(mustNotStart)
+	w.note("%s must not start: it is %s, was %s, policy %s", a.name, a.Info(), was.Info, a.policy)
+	w.after(w.between(time.Second, 20*time.Second), func() {
+		a.Setting = old
+		a.start()
+	})
+	return false
+}
+
+func (a *agent) bootID() string { return fmt.Sprintf("%s-boot-%d", a.name, a.boot) }
+
+// What becomes of agents that leave or are configured anew.
+const (
+	dismissals    = "an agent that is told that it is gone"
+	departures    = "an agent that has left"
+	comesWithMore = "an agent that comes back with more resources"
+	comesWithLess = "an agent that comes back with less resources"
+	comesAsOther  = "an agent that comes back with other attributes"
+	joinsAnew     = "an agent that joins anew after a reboot, since it is not what it was"
+	mustNotStart  = "an agent that must not start, since it is not what it was"
+)
+
+var departing = []fault{
+	{"an agent is told to leave", 3, func(w *World) bool {
+		a := w.pickAgent()
+		a.p.post(&workload.Leave{})
+		return !a.p.dead
+	}},
+	{"an agent says goodbye and keeps its tasks", 2, func(w *World) bool {
+		a := w.pickAgent()
+		if a.p.dead || a.link == nil {
+			return false
+		}
+		w.note("%s says goodbye", a.p.name)
+		a.link.send(near, &cluster.AgentLeave{})
+		a.p.crashIdle()
+		return true
+	}},
+	{"an agent's work directory is removed", 1, func(w *World) bool {
+		a := w.pickAgent()
+		if a.p.dead {
+			return false
+		}
+		a.emptied = true
+		a.p.crashIdle()
+		return true
+	}},
+	{"an agent is configured anew", 4, func(w *World) bool {
+		a := w.pickAgent()
+		if a.p.dead {
+			return false
+		}
+		a.reconfigure()
+		a.p.crashIdle()
+		return true
+	}},
+}
