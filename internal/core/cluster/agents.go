@@ -22,6 +22,10 @@ func (b *Book) agentIs(in *AgentRegister, out *Out) (spec *AgentSpec, old *Agent
 	}
 	if spec.ID == "" {
 		b.supplant(spec, out)
+		if !b.roomForAgent(out) {
+			b.refuseAgent(in, AgentsTooMany, out)
+			return nil, nil
+		}
 		s := *spec
 		s.ID = fmt.Sprintf("%s-S%d", b.cfg.MasterID, b.nextAgent)
 		b.nextAgent++
@@ -33,9 +37,16 @@ func (b *Book) agentIs(in *AgentRegister, out *Out) (spec *AgentSpec, old *Agent
 		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Shutdown{goneWords}})
 		return nil, nil
 	}
+	if b.elsewhere(in.Conn, old, spec) {
+		b.refuseAgent(in, AgentElsewhere, out)
+		return nil, nil
+	}
+	if old == nil && !b.roomForAgent(out) {
+		b.refuseAgent(in, AgentsTooMany, out)
+		return nil, nil
+	}
 	if s := b.states[spec.ID]; s != nil && in.Links < s.links {
-		out.Tell = append(out.Tell, Fact{Kind: FactAgentRefused, Agent: spec.ID, Reason: RegistrationStale})
-		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Disconnect{RegistrationStale.Text()}})
+		b.refuseAgent(in, RegistrationStale, out)
 		return nil, nil
 	}
 	return spec, old
@@ -135,6 +146,10 @@ func (b *Book) adoptFrameworks(in *AgentRegister, out *Out) (gone []string) {
 		}
 		if b.wasRemoved(spec.ID) {
 			gone = append(gone, spec.ID)
+			continue
+		}
+		if words := b.crowded(spec); words != "" {
+			out.Tell = append(out.Tell, Fact{Kind: FactFrameworkRefused, Framework: spec.ID, Agent: in.Spec.ID, Reason: FrameworksTooMany, Text: words})
 			continue
 		}
 		b.recoverFramework(spec, b.now.Wall)

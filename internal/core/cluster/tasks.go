@@ -32,13 +32,24 @@ func (b *Book) agentUpdate(in *AgentUpdate, out *Out) {
 	if state == nil {
 		return
 	}
+	s := in.Status
+	dropped := func(r Reason) {
+		out.Tell = append(out.Tell, Fact{Kind: FactUpdateDropped, Agent: state.id, Framework: in.Framework, Task: s.TaskID, Reason: r})
+	}
+	if s.AgentID != state.id {
+		dropped(UpdateMisaddressed)
+		return
+	}
+	if !b.expects(state, in) && !b.mayTalk(state, 1) {
+		dropped(UpdatesTooMany)
+		return
+	}
 	f := findFramework(b.frameworks, in.Framework)
 	if f == nil {
-		b.dropCall(in.Framework, FrameworkUnknown, out)
+		dropped(FrameworkUnknown)
 		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: ShutdownFramework{in.Framework}})
 		return
 	}
-	s := in.Status
 	if t := findTask(b.tasks, in.Framework, s.TaskID); t != nil && t.Agent == state.id && past(t, in.Launch) {
 		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Ack{in.Framework, s.TaskID, s.UUID}})
 		return
@@ -249,6 +260,10 @@ func (b *Book) agentMessage(in *AgentMessage, out *Out) {
 	f := findFramework(b.frameworks, in.Framework)
 	if s == nil || f == nil || !f.Connected {
 		b.dropCall(in.Framework, FrameworkUnknown, out)
+		return
+	}
+	if !b.mayTalk(s, 1+len(in.Data)/messageCost) {
+		out.Tell = append(out.Tell, Fact{Kind: FactUpdateDropped, Agent: s.id, Framework: in.Framework, Reason: UpdatesTooMany})
 		return
 	}
 	out.Send = append(out.Send, Msg{Stream: f.Stream, Body: ExecutorMessage{s.id, in.Executor, in.Data}})
