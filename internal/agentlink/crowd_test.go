@@ -24,7 +24,9 @@ func emptyOnes(field protowire.Number, n int) []byte {
 func TestMoreElementsThanMayBeAreRefusedBeforeTheyAreDecoded(t *testing.T) {
 	up := (&link.Up{}).ProtoReflect().Descriptor()
 	const updates, capabilities, register = 4, 3, 3
-	nested := func(b []byte) []byte { return protowire.AppendBytes(protowire.AppendTag(nil, register, protowire.BytesType), b) }
+	nested := func(b []byte) []byte {
+		return protowire.AppendBytes(protowire.AppendTag(nil, register, protowire.BytesType), b)
+	}
 	packed := protowire.AppendBytes(protowire.AppendTag(nil, capabilities, protowire.BytesType), make([]byte, 9*agentlink.MaxElements))
 	unpacked := bytes.Repeat(protowire.AppendVarint(protowire.AppendTag(nil, capabilities, protowire.VarintType), 1), agentlink.MaxElements+1)
 	for name, c := range map[string]struct {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pando-os/pando/gen/link"
 	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/core/allocator"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/serve"
@@ -144,7 +145,11 @@ func reportedTask(r *link.TaskReport) (cluster.TaskReport, error) {
 		Launch: r.GetLaunch(),
 	}
 	var t mesosv1.TaskInfo
-	if err := proto.Unmarshal(r.GetTaskInfo(), &t); err != nil {
+	err := agentlink.CheckElements(r.GetTaskInfo(), t.ProtoReflect().Descriptor())
+	if err == nil {
+		err = proto.Unmarshal(r.GetTaskInfo(), &t)
+	}
+	if err != nil {
 		return out, fmt.Errorf("task_info: %w", err)
 	}
 	l, role, err := resource.FromProto(t.GetResources())

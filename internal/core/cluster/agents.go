@@ -207,7 +207,7 @@ func (b *Book) adoptTasks(in *AgentRegister, id string, state *agentState, fresh
 func (b *Book) adoptTask(r *TaskReport, id string, state *agentState, key FrameworkTask, fresh bool, out *Out) {
 	t := &Task{
 		Framework: r.Framework, Agent: id, Role: r.Role, Spec: r.Spec, State: r.State, UpdateState: r.UpdateState,
-		UpdateUUID: r.UpdateUUID, Statuses: r.Statuses, Released: Terminal(r.State),
+		UpdateUUID: r.UpdateUUID, Statuses: r.Statuses[max(0, len(r.Statuses)-keptChanges):], Released: Terminal(r.State),
 		launch: r.Launch,
 	}
 	old := findTask(b.tasks, key.Framework, key.Task)

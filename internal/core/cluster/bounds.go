@@ -18,6 +18,8 @@ const (
 	evictAtOnce = 100
 	// aliveMisses is how many pings a connected agent may have missed and still count as the owner of its id.
 	aliveMisses = 1
+	// keptChanges, keptWords and keptRest bound what is kept of a task's past: changes of state, and the bytes of each.
+	keptChanges, keptWords, keptRest = 64, 4 << 10, 64 << 10
 	// briefly bounds what an update quotes of a task's or an offer's resources.
 	briefly = 300
 )

@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/mesos"
@@ -351,9 +352,19 @@ func (b *Book) statusOf(t *Task, reason mesosv1.TaskStatus_Reason, words string)
 	return s
 }
 
-// pushStatus adds a change of state to a history. Updates of one state replace each other; data is not kept.
+// pushStatus adds a change of state to a history. Updates of one state replace each other; data is not kept, nor is what is
+// unusually long, or more than the last changes.
 func pushStatus(list []*mesos.Status, s *mesos.Status) []*mesos.Status {
 	bare := s.WithoutData()
+	if len(bare.Message) > keptWords {
+		bare.Message = strings.Clone(strings.ToValidUTF8(bare.Message[:keptWords], ""))
+	}
+	if len(bare.Rest) > keptRest {
+		bare.Rest = nil
+	}
+	if len(list) >= keptChanges {
+		list = list[1:]
+	}
 	if n := len(list); n > 0 && list[n-1].State == s.State {
 		out := slices.Clone(list)
 		out[n-1] = &bare
