@@ -239,3 +239,29 @@ func TestTenThousandRefusedTasksAreAnsweredInFewWords(t *testing.T) {
 		t.Errorf("the answers have %d bytes", size)
 	}
 }
+
+func TestAThousandFrameworksOfOneUserThatLetOffersLieCountAsOne(t *testing.T) {
+	d := newDesk(t, nil)
+	d.agent(1, "", "a")
+	subscribe := func(stream StreamID, user string) {
+		d.step(0, &Subscribe{Stream: stream, Spec: &FrameworkSpec{Name: "f", User: user, Roles: []string{user}, FailoverTimeout: time.Hour}})
+	}
+	for i := range 1000 {
+		subscribe(StreamID(i+1), "eve")
+	}
+	subscribe(2000, "bob")
+	offers := 0
+	for range 10 * 60 {
+		_, msgs := d.step(100*time.Millisecond, nil)
+		for _, m := range msgs {
+			if o, ok := m.Body.(Offers); ok && m.Stream == 2000 {
+				offers++
+				d.step(0, &Decline{Stream: 2000, Framework: o.Offers[0].Framework, Offers: []string{o.Offers[0].ID}, Refuse: time.Second})
+			}
+		}
+		d.step(0, &AgentPong{Conn: 1})
+	}
+	if offers < 4 {
+		t.Errorf("bob was offered something %d times in a minute", offers)
+	}
+}
