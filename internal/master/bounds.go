@@ -38,6 +38,10 @@ const (
 	maxRoles = 1000
 	// maxCallTasks bounds the tasks of an ACCEPT and of a RECONCILE, each of which is answered by an event.
 	maxCallTasks = 50_000
+	// maxTask bounds a TaskInfo without its data.
+	maxTask = 1 << 20
+	// ownBody is the size of a body in JSON from which a call is given memory of its own.
+	ownBody = 64 << 10
 	// maxHello bounds a link's first frame.
 	maxHello = 64 << 10
 	// registerWithin is how long an agent may take to register once it was greeted.
@@ -122,7 +126,20 @@ func decodeCall(body []byte, json bool) (*scheduler.Call, error) {
 	if err == nil {
 		err = checkCount(call)
 	}
+	if err == nil && json && len(body) > ownBody {
+		return ofItsOwn(call)
+	}
 	return call, err
+}
+
+// ofItsOwn copies a call whose texts share one copy of the body: a task's id would hold all of it as long as it is remembered.
+func ofItsOwn(call *scheduler.Call) (*scheduler.Call, error) {
+	b, err := proto.MarshalOptions{AllowPartial: true}.Marshal(call)
+	if err != nil {
+		return nil, err
+	}
+	out := &scheduler.Call{}
+	return out, proto.UnmarshalOptions{AllowPartial: true}.Unmarshal(b, out)
 }
 
 // checkCount refuses a call that asks for too many events.

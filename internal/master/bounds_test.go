@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -143,6 +144,28 @@ func TestACallThatHoldsTooMuchIsRefusedBeforeItIsDecoded(t *testing.T) {
 	if _, err := decodeCall(encoded(t, launch), false); err == nil || !strings.Contains(err.Error(), "send fewer") {
 		t.Errorf("%v", err)
 	}
+}
+
+func TestATaskThatIsRememberedDoesNotHoldTheBodyThatItCameIn(t *testing.T) {
+	var ids []string
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for range 50 {
+		body := `{"type":"ACCEPT","framework_id":{"value":"F"},"accept":{"offer_ids":[{"value":"o"}],"operations":[{"type":"LAUNCH","launch":{"task_infos":[{"name":"t",
+			"task_id":{"value":"t"},"agent_id":{"value":"a"},"data":"` + strings.Repeat("A", 1<<20) + `"}]}}]}}`
+		call, err := decodeCall([]byte(body), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, call.GetAccept().GetOperations()[0].GetLaunch().GetTaskInfos()[0].GetTaskId().GetValue())
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if n := int64(after.HeapAlloc) - int64(before.HeapAlloc); n > 10<<20 {
+		t.Errorf("%d short ids hold %d bytes", len(ids), n)
+	}
+	runtime.KeepAlive(ids)
 }
 
 func TestEachSenderHasABoundedShareOfTheMailbox(t *testing.T) {

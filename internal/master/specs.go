@@ -122,6 +122,8 @@ func taskSpec(t *mesosv1.TaskInfo, user string, who serve.Subject, group bool) *
 	s.Resources, s.Role = l, role
 	if s.Info, err = proto.Marshal(t); err != nil {
 		s.Invalid = "the task cannot be encoded: " + err.Error()
+	} else if n := len(s.Info) - len(t.GetData()); n > maxTask {
+		s.Invalid = fmt.Sprintf("The task's description has %d bytes beside its data, and no more than %d may be.", n, maxTask)
 	}
 	return s
 }

@@ -206,7 +206,7 @@ func (b *Book) adoptTasks(in *AgentRegister, id string, state *agentState, fresh
 // the name. Of two that live the later is a twin: its resources are held, and it is killed.
 func (b *Book) adoptTask(r *TaskReport, id string, state *agentState, key FrameworkTask, fresh bool, out *Out) {
 	t := &Task{
-		Framework: r.Framework, Agent: id, Role: r.Role, Spec: r.Spec, State: r.State, UpdateState: r.UpdateState,
+		Framework: r.Framework, Agent: id, Role: r.Role, Spec: remembered(r.Spec), State: r.State, UpdateState: r.UpdateState,
 		UpdateUUID: r.UpdateUUID, Statuses: r.Statuses[max(0, len(r.Statuses)-keptChanges):], Released: Terminal(r.State),
 		launch: r.Launch,
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 const (
@@ -20,6 +22,9 @@ const (
 	aliveMisses = 1
 	// keptChanges, keptWords and keptRest bound what is kept of a task's past: changes of state, and the bytes of each.
 	keptChanges, keptWords, keptRest = 64, 4 << 10, 64 << 10
+	// keptInfo is how long the description of a task that runs may be and be kept whole, and keptPast that of one that has
+	// ended.
+	keptInfo, keptPast = 16 << 10, 64 << 10
 	// briefly bounds what an update quotes of a task's or an offer's resources.
 	briefly = 300
 )
@@ -121,4 +126,49 @@ func brief(s string) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:briefly], "") + "…"
+}
+
+// Numbers of TaskInfo's fields: what comes before resources names the task.
+const (
+	taskResources protowire.Number = 4
+	taskData      protowire.Number = 6
+)
+
+// remembered is what is kept of a task once it was sent: not its data, which is for its executor and may be large.
+func remembered(t *TaskSpec) *TaskSpec {
+	if len(t.Info) <= keptInfo {
+		return t
+	}
+	s := *t
+	s.Info = keepFields(t.Info, func(n protowire.Number) bool { return n != taskData })
+	return &s
+}
+
+// past is what is kept of a task that has ended: of a long description what names the task and what it held.
+func (t *TaskSpec) past() *TaskSpec {
+	if len(t.Info) <= keptPast {
+		return t
+	}
+	s := *t
+	s.Info = keepFields(t.Info, func(n protowire.Number) bool { return n <= taskResources })
+	if len(s.Info) > keptPast {
+		s.Info = keepFields(s.Info, func(n protowire.Number) bool { return n < taskResources })
+	}
+	return &s
+}
+
+// keepFields copies the wanted fields of an encoded message; what is malformed ends it.
+func keepFields(b []byte, want func(protowire.Number) bool) []byte {
+	var out []byte
+	for len(b) > 0 {
+		number, _, n := protowire.ConsumeField(b)
+		if n < 0 {
+			break
+		}
+		if want(number) {
+			out = append(out, b[:n]...)
+		}
+		b = b[n:]
+	}
+	return slices.Clip(out)
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/machine"
 	"github.com/pando-os/pando/mesos"
@@ -264,4 +266,47 @@ func TestAThousandFrameworksOfOneUserThatLetOffersLieCountAsOne(t *testing.T) {
 	if offers < 4 {
 		t.Errorf("bob was offered something %d times in a minute", offers)
 	}
+}
+
+func TestALargeTaskIsRememberedByLittle(t *testing.T) {
+	encode := func(i *mesosv1.TaskInfo) []byte {
+		b, err := proto.MarshalOptions{AllowPartial: true}.Marshal(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	d := newDesk(t, nil)
+	d.agent(1, "", "a")
+	d.step(0, &Subscribe{Stream: 1, Spec: &FrameworkSpec{Name: "f", User: "root", Roles: []string{"*"}, FailoverTimeout: time.Hour}})
+	d.step(10*time.Millisecond, nil)
+	var offer *Offer
+	d.b.View().Offers(func(o *Offer) bool { offer = o; return false })
+	info := &mesosv1.TaskInfo{
+		Name: new("t"), TaskId: &mesosv1.TaskID{Value: new("t")}, AgentId: &mesosv1.AgentID{Value: new("M-S0")},
+		Command: &mesosv1.CommandInfo{Value: new(strings.Repeat("x", 100<<10))}, Data: make([]byte, 1<<20),
+	}
+	whole := encode(info)
+	_, msgs := d.step(0, &Accept{Stream: 1, Framework: "M-0000", Offers: []string{offer.ID}, Operations: []Operation{{
+		Type: mesosv1.Offer_Operation_LAUNCH, Tasks: []*TaskSpec{{ID: "t", AgentID: "M-S0", Info: whole, Resources: offer.Resources}},
+	}}})
+	for _, m := range msgs {
+		if r, ok := m.Body.(Run); ok && len(r.Task.Info) != len(whole) {
+			t.Errorf("the agent gets %d of %d bytes", len(r.Task.Info), len(whole))
+		}
+	}
+	info.Data = nil
+	if got := d.b.View().Task("M-0000", "t").Spec.Info; string(got) != string(encode(info)) {
+		t.Errorf("%d bytes are kept while it runs", len(got))
+	}
+	s := &mesos.Status{TaskID: "t", AgentID: "M-S0", State: mesosv1.TaskState_TASK_FINISHED, UUID: "u"}
+	d.step(0, &AgentUpdate{Conn: 1, Framework: "M-0000", Status: s, Latest: s.State})
+	d.step(0, &Acknowledge{Stream: 1, Framework: "M-0000", Agent: "M-S0", Task: "t", UUID: "u"})
+	info.Command = nil
+	d.b.View().CompletedTasksOf("M-0000", func(x *Task) bool {
+		if string(x.Spec.Info) != string(encode(info)) {
+			t.Errorf("%d bytes are kept when it has ended", len(x.Spec.Info))
+		}
+		return true
+	})
 }

@@ -263,7 +263,7 @@ func (b *Book) launch(f *Framework, agent *Agent, role string, t *TaskSpec, left
 		b.refuseTask(f, t, invalid, fmt.Sprintf("resources: the task wants %s, the offers have %s left", brief(t.Resources.String()), cmp.Or(brief(left.String()), "nothing")), out)
 		return left
 	}
-	task := &Task{Framework: f.Spec.ID, Agent: agent.Spec.ID, Role: role, Spec: t, State: mesosv1.TaskState_TASK_STAGING, UpdateState: mesosv1.TaskState_TASK_STAGING}
+	task := &Task{Framework: f.Spec.ID, Agent: agent.Spec.ID, Role: role, Spec: remembered(t), State: mesosv1.TaskState_TASK_STAGING, UpdateState: mesosv1.TaskState_TASK_STAGING}
 	b.nextLaunch++
 	task.launch = b.nextLaunch
 	b.tasks.Set(task)

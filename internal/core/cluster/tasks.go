@@ -287,7 +287,7 @@ func (b *Book) complete(t *Task) {
 		delete(s.tasks, FrameworkTask{t.Framework, t.Spec.ID})
 	}
 	n := *t
-	n.Released, n.UpdateUUID = true, ""
+	n.Released, n.UpdateUUID, n.Spec = true, "", t.Spec.past()
 	n.seq = b.nextDone
 	b.nextDone++
 	b.done.Set(&n)
