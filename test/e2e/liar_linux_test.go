@@ -29,7 +29,8 @@ type victim struct {
 	*node
 	calm   *framework
 	tasks  int
-	leader string
+	leader string // its id
+	home   string // the id of the node's agent
 }
 
 // meanwhile runs something while the framework launches one task after another. None may take longer than the bound to run,
