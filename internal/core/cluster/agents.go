@@ -313,8 +313,8 @@ func (b *Book) agentLeave(in *AgentLeave, out *Out) {
 	}
 }
 
-// removeAgent forgets an agent whose tasks are lost for everybody. Its state stays while this master leads: it still tells
-// what a slow connection brings late.
+// removeAgent forgets an agent whose tasks are lost for everybody. Its state stays for long: it still tells what a slow
+// connection brings late.
 func (b *Book) removeAgent(a *Agent, why string, out *Out) {
 	b.detach(a, nil, out)
 	state := b.states[a.Spec.ID]
@@ -335,6 +335,7 @@ func (b *Book) removeAgent(a *Agent, why string, out *Out) {
 		}
 		b.complete(t)
 	}
+	b.wasHere(a)
 	out.Tell = append(out.Tell, Fact{Kind: FactAgentRemoved, Agent: a.Spec.ID, Text: why})
 	b.tellFailure(a.Spec.ID, out)
 }

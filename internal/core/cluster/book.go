@@ -98,7 +98,8 @@ type Book struct {
 	recoverBy      time.Duration // when recovered agents are given up; Never when none is left
 	pings          queue[ping]
 	offerTimeouts  queue[offerTimeout]
-	failovers      []failover // by time
+	former         queue[former] // agents that were removed
+	failovers      []failover    // by time
 	recoveredCount int
 }
 
@@ -325,6 +326,8 @@ type queue[T any] struct {
 }
 
 func (q *queue[T]) push(x T) { q.items = append(q.items, x) }
+
+func (q *queue[T]) len() int { return len(q.items) - q.head }
 
 func (q *queue[T]) first() (T, bool) {
 	if q.head == len(q.items) {

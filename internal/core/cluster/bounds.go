@@ -18,6 +18,8 @@ const (
 	messageCost = 4096
 	// evictAtOnce is how many agents are forgotten together when there is no room for one more.
 	evictAtOnce = 100
+	// maxFormer is of how many removed agents the state is kept.
+	maxFormer = 10_000
 	// aliveMisses is how many pings a connected agent may have missed and still count as the owner of its id.
 	aliveMisses = 1
 	// keptChanges, keptWords and keptRest bound what is kept of a task's past: changes of state, and the bytes of each.
@@ -97,6 +99,28 @@ func (b *Book) roomForAgent(out *Out) bool {
 		b.removeAgent(a, "there are too many agents, and it was away for longest", out)
 	}
 	return b.agents.Len() < b.cfg.MaxAgents
+}
+
+// former is an agent that was removed.
+type former struct {
+	id      string
+	address address
+}
+
+// wasHere notes that an agent was removed, and drops the state of the one that was so for longest, if that did not come back.
+func (b *Book) wasHere(a *Agent) {
+	b.former.push(former{a.Spec.ID, addressOf(a.Spec)})
+	for b.former.len() > maxFormer {
+		f, _ := b.former.first()
+		b.former.pop()
+		if findAgent(b.agents, f.id) != nil {
+			continue
+		}
+		delete(b.states, f.id)
+		if b.addresses[f.address] == f.id {
+			delete(b.addresses, f.address)
+		}
+	}
 }
 
 // crowded says why one more framework of a user may not live; empty when it may.

@@ -310,3 +310,23 @@ func TestALargeTaskIsRememberedByLittle(t *testing.T) {
 		return true
 	})
 }
+
+func TestAgentsThatComeAndLeaveWithoutEndLeaveLittleBehind(t *testing.T) {
+	d := newDesk(t, nil)
+	for i := range maxFormer + 500 {
+		d.b.Step(d.now, &AgentRegister{Conn: ConnID(i + 1), Links: 1, Spec: &AgentSpec{Hostname: fmt.Sprint("host", i), IP: "10.0.0.1", Port: 5051}}, &d.out)
+		d.b.Step(d.now, &AgentLeave{Conn: ConnID(i + 1)}, &d.out)
+		d.out.Reset()
+	}
+	if n, m := len(d.b.states), len(d.b.addresses); n > maxFormer || m > maxFormer {
+		t.Errorf("%d states and %d addresses are kept", n, m)
+	}
+	// The last is known well enough that what came late of it is told from what holds.
+	id := fmt.Sprint("M-S", maxFormer+499)
+	if got := refused(func() []Fact {
+		facts, _ := d.step(0, &AgentRegister{Conn: 99999, Links: 0, Spec: &AgentSpec{ID: id, Hostname: "h"}})
+		return facts
+	}()); got != RegistrationStale {
+		t.Errorf("what came late is refused because %q", got.Text())
+	}
+}
