@@ -255,7 +255,7 @@ func hugeFramework(s scene) {
 	hc := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	v.meanwhile(t, 5*time.Second, func() {
 		for range 3 {
-			event, body := quietly(t, hc, v.master, `{"user":"root","name":"`+strings.Repeat("n", 9<<20)+`"}`)
+			event, body := quietly(t, hc, v.master, `{"user":"root","roles":["hostile"],"capabilities":[{"type":"MULTI_ROLE"}],"name":"`+strings.Repeat("n", 9<<20)+`"}`)
 			_ = body.Close() // it was read
 			if field(event, "type") != "ERROR" || !strings.Contains(event, "framework_info: it has") {
 				t.Errorf("%.300s", event)
