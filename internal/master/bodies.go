@@ -58,12 +58,13 @@ func (r *room) give(peer string, n int) {
 // body comes, not as its length is announced.
 func (m *Master) bounded(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength == 0 {
+		packed := r.Header.Get("Content-Encoding") == "gzip"
+		if !packed && r.ContentLength >= 0 && r.ContentLength <= smallBody {
 			h.ServeHTTP(w, r)
 			return
 		}
 		b := &roomyBody{ReadCloser: r.Body, m: m, peer: peerOf(r), ratio: 1}
-		if r.Header.Get("Content-Encoding") == "gzip" {
+		if packed {
 			b.ratio = gzipRatio
 		}
 		r = r.WithContext(r.Context()) // the server looks at its own request's body

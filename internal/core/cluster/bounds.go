@@ -57,12 +57,9 @@ func (b *Book) mayTalk(s *agentState, n int) bool {
 	return s.talk.take(b.now.Mono, n, max(talkBurst, 4*len(s.tasks)), max(talkRate, len(s.tasks)))
 }
 
-// expects says whether an update is the next of a task that runs on the agent: nothing before it is unacknowledged. An
+// expected says whether the next update of a task that runs on an agent is due: nothing before it is unacknowledged. An
 // honest agent sends one at a time, so there are no more of these than acknowledgements.
-func (b *Book) expects(s *agentState, in *AgentUpdate) bool {
-	t := findTask(b.tasks, in.Framework, in.Status.TaskID)
-	return t != nil && t.Agent == s.id && t.UpdateUUID == ""
-}
+func expected(t *Task) bool { return t != nil && t.UpdateUUID == "" }
 
 // elsewhere says whether somebody else than the owner of an agent's id registers under it: the owner is connected, answers
 // pings, and has another address. The copy of a machine does that. An owner whose address changed while his old connection

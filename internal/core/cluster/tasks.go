@@ -41,7 +41,11 @@ func (b *Book) agentUpdate(in *AgentUpdate, out *Out) {
 		dropped(UpdateMisaddressed)
 		return
 	}
-	if !b.expects(state, in) && !b.mayTalk(state, 1) {
+	t := findTask(b.tasks, in.Framework, s.TaskID)
+	if t != nil && t.Agent != state.id {
+		t = nil // another one of its name
+	}
+	if !expected(t) && !b.mayTalk(state, 1) {
 		dropped(UpdatesTooMany)
 		return
 	}
@@ -51,11 +55,11 @@ func (b *Book) agentUpdate(in *AgentUpdate, out *Out) {
 		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: ShutdownFramework{in.Framework}})
 		return
 	}
-	if t := findTask(b.tasks, in.Framework, s.TaskID); t != nil && t.Agent == state.id && past(t, in.Launch) {
+	if t != nil && past(t, in.Launch) {
 		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Ack{in.Framework, s.TaskID, s.UUID}})
 		return
 	}
-	if t := findTask(b.tasks, in.Framework, s.TaskID); t != nil && t.Agent == state.id {
+	if t != nil {
 		n := *t
 		n.State, n.UpdateState, n.UpdateUUID = in.Latest, s.State, s.UUID
 		if s.UUID != t.UpdateUUID {
