@@ -146,6 +146,26 @@ func TestACallThatHoldsTooMuchIsRefusedBeforeItIsDecoded(t *testing.T) {
 	}
 }
 
+func TestATaskWhoseDescriptionIsTooLongIsWrongAndOneWithMuchDataIsNot(t *testing.T) {
+	for name, c := range map[string]struct {
+		command, data int
+		want          string
+	}{
+		"a long command": {maxTask + 1, 0, "description has"},
+		"much data":      {10, 8 * maxTask, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec := taskSpec(&mesosv1.TaskInfo{
+				Name: new("t"), TaskId: &mesosv1.TaskID{Value: new("t")}, AgentId: &mesosv1.AgentID{Value: new("a")}, Data: make([]byte, c.data),
+				Command: &mesosv1.CommandInfo{Value: new(strings.Repeat("x", c.command))}, Resources: []*mesosv1.Resource{scalar("cpus", 1), scalar("mem", 64)},
+			}, "root", serve.Subject{Root: true}, false)
+			if (spec.Invalid == "") != (c.want == "") || !strings.Contains(spec.Invalid, c.want) {
+				t.Errorf("%q, want %q", spec.Invalid, c.want)
+			}
+		})
+	}
+}
+
 func TestATaskThatIsRememberedDoesNotHoldTheBodyThatItCameIn(t *testing.T) {
 	var ids []string
 	var before, after runtime.MemStats

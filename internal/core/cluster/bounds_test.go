@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -328,5 +329,34 @@ func TestAgentsThatComeAndLeaveWithoutEndLeaveLittleBehind(t *testing.T) {
 		return facts
 	}()); got != RegistrationStale {
 		t.Errorf("what came late is refused because %q", got.Text())
+	}
+}
+
+func TestATasksHistoryIsBounded(t *testing.T) {
+	var list []*mesos.Status
+	for i := range 3 * keptChanges {
+		state := mesosv1.TaskState_TASK_RUNNING
+		if i%2 == 0 {
+			state = mesosv1.TaskState_TASK_STARTING
+		}
+		list = pushStatus(list, &mesos.Status{TaskID: "t", State: state, UUID: fmt.Sprint(i), Message: strings.Repeat("é", keptWords), Rest: make([]byte, keptRest+1)})
+	}
+	last := list[len(list)-1]
+	if len(list) != keptChanges || last.UUID != fmt.Sprint(3*keptChanges-1) {
+		t.Errorf("%d changes are kept, the last is %s", len(list), last.UUID)
+	}
+	if len(last.Message) > keptWords || !strings.HasPrefix(last.Message, "éé") || len(last.Rest) != 0 {
+		t.Errorf("%d bytes of words are kept and %d of the rest", len(last.Message), len(last.Rest))
+	}
+	short := pushStatus(nil, &mesos.Status{State: mesosv1.TaskState_TASK_FAILED, Message: "why", Healthy: -1})
+	if short[0].Message != "why" {
+		t.Errorf("a short message became %q", short[0].Message)
+	}
+	d := newDesk(t, nil)
+	d.step(0, &AgentRegister{Conn: 1, Spec: &AgentSpec{Hostname: "a"}, Frameworks: []*FrameworkSpec{{ID: "F", User: "root"}}, Tasks: []TaskReport{{
+		Framework: "F", Spec: &TaskSpec{ID: "t"}, State: mesosv1.TaskState_TASK_RUNNING, Statuses: slices.Repeat(list, 3),
+	}}})
+	if n := len(d.b.View().Task("F", "t").Statuses); n != keptChanges {
+		t.Errorf("%d changes of a reported task are kept", n)
 	}
 }
