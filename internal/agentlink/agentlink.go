@@ -7,8 +7,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
+
+	"github.com/pando-os/pando/internal/fault"
 )
 
 const (
@@ -36,25 +39,35 @@ type Summons struct {
 	Epoch  uint64 `json:"epoch"`
 }
 
-// ReadFrame reads one frame into m. It gives back a buffer for the next call; nothing of m refers to it.
+// ReadFrame reads one frame of at most MaxFrame bytes into m. It gives back a buffer for the next call; nothing of m refers
+// to it.
 func ReadFrame(r *bufio.Reader, buf []byte, m proto.Message) ([]byte, error) {
+	return ReadFrameUpTo(MaxFrame, r, buf, m)
+}
+
+// ReadFrameUpTo is ReadFrame with another bound.
+func ReadFrameUpTo(most uint32, r *bufio.Reader, buf []byte, m proto.Message) ([]byte, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return buf, err
 	}
 	n := binary.BigEndian.Uint32(head[:])
-	if n > MaxFrame {
-		return buf, fmt.Errorf("a frame of %d bytes is larger than the %d allowed", n, MaxFrame)
+	if n > most {
+		return buf, fault.New(fault.Invalid, "a frame of %d bytes is larger than the %d allowed", n, most)
 	}
-	if cap(buf) < int(n) {
-		buf = make([]byte, n)
+	// The buffer grows with what comes: a length alone costs its sender nothing.
+	for buf = buf[:0]; len(buf) < int(n); {
+		at, step := len(buf), min(int(n)-len(buf), max(len(buf), keep))
+		buf = slices.Grow(buf, step)[:at+step]
+		if _, err := io.ReadFull(r, buf[at:]); err != nil {
+			return buf, err
+		}
 	}
-	buf = buf[:n]
-	if _, err := io.ReadFull(r, buf); err != nil {
-		return buf, err
+	if err := CheckElements(buf, m.ProtoReflect().Descriptor()); err != nil {
+		return buf, fault.New(fault.Invalid, "frame: %w", err)
 	}
 	if err := proto.Unmarshal(buf, m); err != nil {
-		return buf, fmt.Errorf("frame: %w", err)
+		return buf, fault.New(fault.Invalid, "frame: %w", err)
 	}
 	if cap(buf) > keep {
 		buf = nil

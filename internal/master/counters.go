@@ -17,6 +17,10 @@ type counters struct {
 	dropped                     *meter.Counter
 	byCall                      map[scheduler.Call_Type]*meter.Counter
 	runs, stores                *meter.Timer
+	refusals                    map[cluster.Reason]*meter.Counter
+	linksRefused, bodiesRefused map[string]*meter.Counter
+	invalidUpdates, invalidAcks *meter.Counter
+	unsaid                      *meter.Counter
 	unheard                     []string
 }
 
@@ -37,16 +41,27 @@ func newCounters(m *meter.Meter, master *Master) *counters {
 			cluster.FactFrameworkSubscribed: m.Counter("master/messages_register_framework"),
 			cluster.FactFrameworkFailedOver: m.Counter("master/messages_reregister_framework"),
 			cluster.FactFrameworkRemoved:    m.Counter("master/messages_unregister_framework"),
-			cluster.FactTaskRefused:         m.Counter("master/tasks_error"),
 			cluster.FactAllocated:           m.Counter("allocator/mesos/allocation_runs"),
 		},
 		states: map[mesosv1.TaskState]*meter.Counter{}, byCall: map[scheduler.Call_Type]*meter.Counter{}, unheard: unheard(),
 		runs: m.Timer("allocator/mesos/allocation_run_ms"), stores: m.Timer("registrar/state_store_ms"),
 	}
+	c.refusals, c.linksRefused, c.bodiesRefused = map[cluster.Reason]*meter.Counter{}, map[string]*meter.Counter{}, map[string]*meter.Counter{}
+	for _, r := range cluster.Reasons() {
+		c.refusals[r] = m.Counter("pando/master/refusals/" + r.Name())
+	}
+	for _, kind := range linkFaults {
+		c.linksRefused[kind] = m.Counter("pando/master/links_refused/" + kind)
+	}
+	for _, kind := range []string{"large", "crowded"} {
+		c.bodiesRefused[kind] = m.Counter("pando/master/bodies_refused/" + kind)
+	}
+	c.invalidUpdates, c.invalidAcks = m.Counter("master/invalid_status_updates"), m.Counter("master/invalid_status_update_acknowledgements")
+	c.unsaid = m.Counter("pando/master/log_lines_left_out")
 	for call, name := range callNames {
 		c.byCall[call] = m.Counter(name)
 	}
-	for _, s := range []string{"FINISHED", "FAILED", "KILLED", "LOST", "DROPPED", "GONE", "GONE_BY_OPERATOR"} {
+	for _, s := range []string{"FINISHED", "FAILED", "KILLED", "LOST", "DROPPED", "GONE", "GONE_BY_OPERATOR", "ERROR"} {
 		c.states[mesosv1.TaskState(mesosv1.TaskState_value["TASK_"+s])] = m.Counter("master/tasks_" + strings.ToLower(s))
 	}
 	m.GaugeFunc("master/elected", func() float64 {
@@ -76,12 +91,27 @@ func (c *counters) count(f *cluster.Fact) {
 	if k := c.facts[f.Kind]; k != nil {
 		k.Inc()
 	}
+	if r := c.refusals[f.Reason]; r != nil {
+		r.Inc()
+	}
 	switch f.Kind {
 	case cluster.FactCallDropped:
 		c.dropped.Inc()
-	case cluster.FactTaskState:
-		if k := c.states[f.State]; k != nil {
-			k.Inc()
+		if f.Reason == cluster.AcknowledgementStale || f.Reason == cluster.TaskUnknown {
+			c.invalidAcks.Inc()
 		}
+	case cluster.FactUpdateDropped:
+		c.dropped.Inc()
+		c.invalidUpdates.Inc()
+	case cluster.FactTaskRefused: // tasks that came too late for their offers are lost, not wrong
+		c.state(f.Status.State)
+	case cluster.FactTaskState:
+		c.state(f.State)
+	}
+}
+
+func (c *counters) state(s mesosv1.TaskState) {
+	if k := c.states[s]; k != nil {
+		k.Inc()
 	}
 }

@@ -25,15 +25,15 @@ func (m *Master) take(r *serve.FastRequest) bool {
 	if !json {
 		if a, ok := mesos.ReadAcknowledgement(r.Body); ok {
 			s, own := t.streamOf(a.Framework, string(r.StreamID), r.Who())
-			if !own || t.loop.Post(&cluster.Acknowledge{Stream: s.id, Framework: a.Framework, Agent: a.Agent, Task: a.Task, UUID: a.UUID}) != nil {
+			if !own || !t.offer(s.lane, &cluster.Acknowledge{Stream: s.id, Framework: a.Framework, Agent: a.Agent, Task: a.Task, UUID: a.UUID}) {
 				return false
 			}
 			m.counts.call(scheduler.Call_ACKNOWLEDGE)
 			return true
 		}
 	}
-	call, err := mesos.DecodeCall(r.Body, json)
-	if err != nil || mesos.CheckCall(call) != nil {
+	call, err := decodeCall(r.Body, json)
+	if err != nil {
 		return false
 	}
 	switch call.GetType() {
@@ -42,7 +42,7 @@ func (m *Master) take(r *serve.FastRequest) bool {
 		return false
 	}
 	s, own := t.streamOf(call.GetFrameworkId().GetValue(), string(r.StreamID), r.Who())
-	if !own || t.loop.Post(input(call, s)) != nil {
+	if !own || !t.offer(s.lane, input(call, s)) {
 		return false
 	}
 	m.counts.call(call.GetType())

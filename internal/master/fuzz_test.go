@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"math/rand/v2"
+	"net"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -14,7 +15,6 @@ import (
 	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/loop"
-	"github.com/pando-os/pando/mesos"
 )
 
 func encoded(tb testing.TB, m proto.Message) []byte {
@@ -43,7 +43,7 @@ func leading(tb testing.TB) (*Master, *term) {
 	t := &term{m: m, id: "m"}
 	t.view.Store(book.View())
 	t.loop = loop.New[cluster.In, cluster.Record, cluster.Msg, cluster.Work, cluster.Fact](
-		book, unsaved{t}, m.deps.Clock, func() any { return book.View() }, loop.Config{})
+		timedBook{book, m.deps.Clock, m.counts.runs}, unsaved{t}, m.deps.Clock, func() any { return book.View() }, loop.Config{})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -81,7 +81,10 @@ func FuzzTake(f *testing.F) {
 		if len(b) >= 4 && b[0] != 0 { // it would only cost memory to announce megabytes again and again
 			b = append([]byte{0}, b[1:]...)
 		}
-		l := &agentLink{id: cluster.ConnID(m.id()), term: t}
+		near, far := net.Pipe()
+		defer near.Close()
+		defer far.Close()
+		l := &agentLink{id: cluster.ConnID(m.id()), term: t, conn: near, lane: newLane()}
 		r := bufio.NewReader(bytes.NewReader(b))
 		var buf []byte
 		for {
@@ -151,8 +154,8 @@ func FuzzCalls(f *testing.F) {
 	f.Add([]byte(`{"type":"SUBSCRIBE","subscribe":{"framework_info":{"user":"u","name":"n","roles":["a"]},"suppressed_roles":["a"]}}`), true)
 	f.Add([]byte{8, 1}, false)
 	f.Fuzz(func(_ *testing.T, b []byte, json bool) {
-		call, err := mesos.DecodeCall(b, json)
-		if err != nil || mesos.CheckCall(call) != nil {
+		call, err := decodeCall(b, json)
+		if err != nil {
 			return
 		}
 		if sub := call.GetSubscribe(); sub != nil {

@@ -71,8 +71,16 @@ func (t *term) Tell(_ machine.Now, facts []cluster.Fact) {
 // Show publishes the book for readers.
 func (t *term) Show(view any) { t.view.Store(view.(*cluster.View)) }
 
-// log writes a fact down. Facts that come by the thousand are for debugging; the others are news to people.
+// Lines of a kind and sender, and of a kind, that are logged in a minute.
+const (
+	warnLines, newsLines = 1, 5
+	kindLines            = 200
+)
+
+// log writes a fact down. Facts that come by the thousand are for debugging; the others are news to people, unless somebody
+// makes them by the thousand.
 func (m *Master) log(f *cluster.Fact) {
+	kind := f.Kind.String()
 	switch f.Kind {
 	case cluster.FactOffersSent, cluster.FactOffersAccepted, cluster.FactOffersDeclined, cluster.FactOfferRescinded,
 		cluster.FactTaskAcknowledged, cluster.FactAllocated:
@@ -81,16 +89,40 @@ func (m *Master) log(f *cluster.Fact) {
 		if !m.deps.Log.Enabled(context.Background(), slog.LevelDebug) {
 			return // its arguments would be made for nothing
 		}
-		m.deps.Log.Debug(f.Kind.String(), "framework", f.Framework, "task", f.Task, "agent", f.Agent, "state", f.State.String())
+		m.deps.Log.Debug(kind, "framework", f.Framework, "task", f.Task, "agent", f.Agent, "state", f.State.String())
 	case cluster.FactCallDropped:
-		m.deps.Log.Debug(f.Kind.String(), "framework", f.Framework, "reason", f.Reason.Text())
+		m.deps.Log.Debug(kind, "framework", f.Framework, "reason", f.Reason.Text())
 	case cluster.FactTaskRefused:
-		m.deps.Log.Info(f.Kind.String(), "framework", f.Framework, "task", f.Task, "why", f.Text)
+		m.say(slog.LevelInfo, newsLines, kind, f.Framework, "framework", f.Framework, "task", f.Task, "why", f.Text)
 	case cluster.FactFrameworkRefused:
-		m.deps.Log.Warn(f.Kind.String(), "framework", f.Framework, "reason", f.Reason.Text(), "why", f.Text)
+		m.warn(kind, f.Reason.Name()+f.Framework, "framework", f.Framework, "reason", f.Reason.Text(), "why", f.Text)
+	case cluster.FactUpdateDropped:
+		m.warn(kind, f.Reason.Name()+f.Agent, "agent", f.Agent, "framework", f.Framework, "task", f.Task, "reason", f.Reason.Text())
 	case cluster.FactAgentUnreachable, cluster.FactAgentRefused:
-		m.deps.Log.Warn(f.Kind.String(), "agent", f.Agent, "why", f.Text, "reason", f.Reason.Text())
+		m.warn(kind, f.Reason.Name()+f.Agent, "agent", f.Agent, "why", f.Text, "reason", f.Reason.Text())
 	default:
-		m.deps.Log.Info(f.Kind.String(), "agent", f.Agent, "framework", f.Framework, "what", f.Text)
+		m.say(slog.LevelInfo, newsLines, kind, f.Agent+f.Framework, "agent", f.Agent, "framework", f.Framework, "what", f.Text)
 	}
+}
+
+// warn logs what somebody did wrong: once a minute for each.
+func (m *Master) warn(what, who string, args ...any) {
+	m.say(slog.LevelWarn, warnLines, what, who, args...)
+}
+
+// say logs a line, unless there were as many of its kind and sender, or of its kind, within the minute.
+func (m *Master) say(level slog.Level, lines int, what, who string, args ...any) {
+	now := m.deps.Clock.Now().Mono
+	unsaid, ok := m.hush.say(now, what+" "+who, lines)
+	if ok {
+		_, ok = m.hush.say(now, what, kindLines)
+	}
+	if !ok {
+		m.counts.unsaid.Inc()
+		return
+	}
+	if unsaid > 0 {
+		args = append(args, "like_this_left_out", unsaid)
+	}
+	m.deps.Log.Log(context.Background(), level, what, args...)
 }

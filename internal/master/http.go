@@ -23,7 +23,7 @@ func (m *Master) Handler() http.Handler {
 	mux.Exact("/teardown", m.serveTeardown)
 	mux.Exact("/redirect", m.serveRedirect)
 	m.reads(mux)
-	return mux
+	return m.bounded(mux)
 }
 
 // redirect sends a client to the leader, with path and query kept, or says that there is none.

@@ -29,8 +29,12 @@ const greetWithin = 10 * time.Second
 type agentLink struct {
 	id   cluster.ConnID
 	term *term
+	conn net.Conn
+	lane *lane
 	out  *loop.Outbox[any]
 	seq  uint64 // of the last Down; the outbox's goroutine owns it
+
+	registered bool // the reader owns it
 }
 
 // serveLink takes an agent's connection over.
@@ -58,10 +62,10 @@ func (m *Master) serveLink(w http.ResponseWriter, r *http.Request) {
 		_ = conn.Close() // it is broken already
 		return
 	}
-	l := &agentLink{id: cluster.ConnID(m.id()), term: t}
+	l := &agentLink{id: cluster.ConnID(m.id()), term: t, conn: conn, lane: newLane()}
 	l.out = loop.NewOutbox(conn, l.encode, m.cfg.Links, func(why string) {
-		m.deps.Log.Warn("agent's link cut off", "why", why)
 		m.counts.linksCut.Inc()
+		m.warn("agent's link cut off", hostOf(conn), "peer", conn.RemoteAddr().String(), "why", why)
 	})
 	const head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + agentlink.Protocol + "\r\n\r\n"
 	l.out.Send(rawBytes(head), len(head))
@@ -73,36 +77,36 @@ func (m *Master) serveLink(w http.ResponseWriter, r *http.Request) {
 	}
 	t.links[l.id] = l
 	t.mu.Unlock()
-	err = l.read(conn, rw.Reader)
+	err = l.read(rw.Reader)
 	l.out.Close()
 	t.mu.Lock()
 	delete(t.links, l.id)
 	t.mu.Unlock()
-	_ = t.loop.Post(&cluster.AgentClosed{Conn: l.id}) // a term that has ended has no links
+	_ = t.loop.Put(context.Background(), &cluster.AgentClosed{Conn: l.id}) // a term that has ended has no links
 	if !errors.Is(err, io.EOF) {
-		m.deps.Log.Debug("agent's link ended", "error", err)
+		m.linkEnded(conn, err, l.registered)
 	}
 }
 
-// read takes frames in until the connection ends, and says why it did. Once the agent has said hello, the book's pings find out whether it lives.
-func (l *agentLink) read(conn net.Conn, r *bufio.Reader) error {
+// read takes frames in until the connection ends, and says why it did. Once the agent has registered, the book's pings find
+// out whether it lives.
+func (l *agentLink) read(r *bufio.Reader) error {
 	var buf []byte
-	greeted := false
+	var hello link.Up
+	buf, err := agentlink.ReadFrameUpTo(maxHello, r, buf, &hello)
+	if err != nil {
+		return err
+	}
+	if err := l.greet(hello.GetHello()); err != nil {
+		return &linkFault{linkMalformed, err}
+	}
+	if err := l.conn.SetReadDeadline(time.Now().Add(registerWithin)); err != nil {
+		return err
+	}
 	for {
 		var up link.Up
-		var err error
 		if buf, err = agentlink.ReadFrame(r, buf, &up); err != nil {
 			return err
-		}
-		if !greeted {
-			if err := l.greet(up.GetHello()); err != nil {
-				return err
-			}
-			if err := conn.SetReadDeadline(time.Time{}); err != nil {
-				return err
-			}
-			greeted = true
-			continue
 		}
 		if err := l.take(&up); err != nil {
 			return err
@@ -134,16 +138,15 @@ func (l *agentLink) greet(h *link.Hello) error {
 
 // take turns a frame into inputs of the book.
 func (l *agentLink) take(up *link.Up) error {
-	post := func(in cluster.In) error { return l.term.loop.Put(context.Background(), in) }
+	post := func(in cluster.In) error { return l.term.put(context.Background(), l.lane, in) }
 	if up.GetPong() != 0 {
 		if err := post(&cluster.AgentPong{Conn: l.id}); err != nil {
 			return err
 		}
 	}
 	if r := up.GetRegister(); r != nil {
-		in, err := l.registration(r)
+		in, err := l.register(r)
 		if err != nil {
-			l.term.m.deps.Log.Warn("agent's registration refused", "error", err)
 			return err
 		}
 		if err := post(in); err != nil {
@@ -153,7 +156,7 @@ func (l *agentLink) take(up *link.Up) error {
 	for _, u := range up.GetUpdates() {
 		s, err := mesos.ParseStatus(u.GetStatus())
 		if err != nil {
-			return fmt.Errorf("update: %w", err)
+			return &linkFault{linkMalformed, fmt.Errorf("update: %w", err)}
 		}
 		if err := post(&cluster.AgentUpdate{
 			Conn: l.id, Framework: u.GetFrameworkId(), Status: &s, Latest: mesosv1.TaskState(u.GetLatestState()), Launch: u.GetLaunch(),
@@ -179,9 +182,36 @@ func (l *agentLink) take(up *link.Up) error {
 	return nil
 }
 
+// register checks a registration: there is one on each link, and one agent does not send them all the time.
+func (l *agentLink) register(r *link.Register) (*cluster.AgentRegister, error) {
+	if l.registered {
+		return nil, &linkFault{linkMalformed, errors.New("the agent registers twice over one link; it must connect anew for that")}
+	}
+	in, err := l.registration(r)
+	if err != nil {
+		return nil, &linkFault{linkRegistration, err}
+	}
+	m := l.term.m
+	who := in.Spec.ID
+	if who == "" {
+		who = fmt.Sprintf("%s:%d", in.Spec.Hostname, in.Spec.Port)
+	}
+	if !m.registrations.take(m.deps.Clock.Now().Mono, who+" "+hostOf(l.conn)) {
+		return nil, &linkFault{linkPace, fmt.Errorf("agent %s registers more than %d times a second", who, registerRate)}
+	}
+	l.registered = true
+	return in, l.conn.SetReadDeadline(time.Time{})
+}
+
 func (l *agentLink) registration(r *link.Register) (*cluster.AgentRegister, error) {
+	if err := checkRegister(r); err != nil {
+		return nil, err
+	}
 	spec, err := agentSpec(r.GetAgentInfo(), r.GetIp(), r.GetVersion(), r.GetCapabilities())
 	if err != nil {
+		return nil, err
+	}
+	if err := checkAgent(r, spec); err != nil {
 		return nil, err
 	}
 	in := &cluster.AgentRegister{Conn: l.id, Spec: spec, Links: r.GetLinks()}
@@ -193,11 +223,17 @@ func (l *agentLink) registration(r *link.Register) (*cluster.AgentRegister, erro
 		in.Tasks = append(in.Tasks, report)
 	}
 	for _, b := range r.GetFrameworkInfos() {
+		if len(b) > maxDescription {
+			return nil, fmt.Errorf("framework_infos: one has %d bytes, and no more than %d may be", len(b), maxDescription)
+		}
 		var info mesosv1.FrameworkInfo
 		if err := proto.Unmarshal(b, &info); err != nil {
 			return nil, fmt.Errorf("framework_infos: %w", err)
 		}
 		f, err := frameworkSpec(&info, b)
+		if err == nil {
+			err = checkFramework(b, f)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -47,6 +47,10 @@ type Master struct {
 	fetched atomic.Int64  // nanoseconds that the last loading of the book took
 
 	ids atomic.Uint64 // of connections, streams and calls, over all terms
+
+	room          room  // for large bodies
+	registrations paces // of agents
+	hush          hush  // what is logged of those who misbehave
 }
 
 // Leader is the address of the leading master, as it stands in the store.
@@ -83,7 +87,7 @@ func New(cfg Config, deps Deps) *Master {
 	if cfg.Heartbeat == 0 {
 		cfg.Heartbeat = 15 * time.Second
 	}
-	m := &Master{cfg: cfg, deps: deps, started: deps.Clock.Now()}
+	m := &Master{cfg: cfg, deps: deps, started: deps.Clock.Now(), registrations: paces{burst: registerBurst, rate: registerRate}}
 	m.nothing = cluster.New(cfg.Book, nil, m.started, rand.New(rand.NewPCG(0, 0))).View()
 	m.counts = newCounters(deps.Meter, m)
 	return m

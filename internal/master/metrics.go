@@ -29,7 +29,6 @@ func unheard() []string {
 		"allocator/mesos/event_queue_dispatches", "registrar/queued_operations",
 		"master/invalid_executor_to_framework_messages", "master/invalid_framework_to_executor_messages",
 		"master/invalid_operation_status_update_acknowledgements", "master/invalid_operation_status_updates",
-		"master/invalid_status_update_acknowledgements", "master/invalid_status_updates",
 		"master/messages_authenticate", "master/messages_deactivate_framework", "master/messages_executor_to_framework",
 		"master/messages_exited_executor", "master/messages_operation_status_update", "master/messages_unregister_slave",
 		"master/messages_update_slave", "master/operator_event_stream_subscribers", "master/recovery_slave_removals",
@@ -83,7 +82,7 @@ type timedBook struct {
 // Step is the book's.
 func (b timedBook) Step(now machine.Now, in cluster.In, out *cluster.Out) {
 	told, start := len(out.Tell), b.clock.Now().Mono
-	b.Book.Step(now, in, out)
+	b.Book.Step(now, unwrap(in), out)
 	for i := range out.Tell[told:] {
 		if out.Tell[told+i].Kind == cluster.FactAllocated {
 			b.runs.Observe(b.clock.Now().Mono - start)

@@ -76,6 +76,9 @@ func operatorBody(w http.ResponseWriter, r *http.Request) (body []byte, json, ok
 // operatorCall decodes a call and checks that it has a known type and the member that goes with it.
 func operatorCall(body []byte, json bool) (*master.Call, error) {
 	call := &master.Call{}
+	if err := checkSize(body, json, call); err != nil {
+		return nil, err
+	}
 	decode := mesos.DecodeProto
 	if json {
 		decode = mesos.UnmarshalJSON

@@ -54,10 +54,7 @@ func (m *Master) serveScheduler(w http.ResponseWriter, r *http.Request) {
 		serve.FailWith(w, err)
 		return
 	}
-	call, err := mesos.DecodeCall(body, json)
-	if err == nil {
-		err = mesos.CheckCall(call)
-	}
+	call, err := decodeCall(body, json)
 	if err != nil {
 		serve.Fail(w, http.StatusBadRequest, "The call cannot be read: "+err.Error())
 		return
@@ -159,6 +156,7 @@ func (t *term) serveSubscribe(w http.ResponseWriter, r *http.Request, call *sche
 	if in != nil {
 		user = in.Spec.User
 	}
+	endBody(r)
 	s, rw, err := t.openStream(w, uuid.NewString(), json, user, who)
 	if err != nil {
 		serve.Fail(w, http.StatusInternalServerError, err.Error())
@@ -198,6 +196,9 @@ func subscription(call *scheduler.Call_Subscribe) (*cluster.Subscribe, string) {
 // framework makes what subscriptions and updates share.
 func framework(info *mesosv1.FrameworkInfo, suppressed []string, constraints *scheduler.OfferConstraints) (*cluster.Subscribe, string) {
 	spec, err := frameworkSpec(info, nil)
+	if err == nil {
+		err = checkFramework(spec.Info, spec)
+	}
 	if err != nil {
 		return nil, err.Error()
 	}
@@ -248,7 +249,7 @@ func (t *term) serveCall(w http.ResponseWriter, r *http.Request, call *scheduler
 		serve.Fail(w, http.StatusNotImplemented, "The call "+call.GetType().String()+" is not known.")
 		return
 	}
-	if err := t.loop.Put(r.Context(), in); err != nil {
+	if err := t.put(r.Context(), s.lane, in); err != nil {
 		t.unavailable(w, err)
 		return
 	}

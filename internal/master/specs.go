@@ -10,6 +10,7 @@ import (
 
 	"github.com/pando-os/pando/gen/link"
 	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/core/allocator"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/serve"
@@ -121,6 +122,8 @@ func taskSpec(t *mesosv1.TaskInfo, user string, who serve.Subject, group bool) *
 	s.Resources, s.Role = l, role
 	if s.Info, err = proto.Marshal(t); err != nil {
 		s.Invalid = "the task cannot be encoded: " + err.Error()
+	} else if n := len(s.Info) - len(t.GetData()); n > maxTask {
+		s.Invalid = fmt.Sprintf("The task's description has %d bytes beside its data, and no more than %d may be.", n, maxTask)
 	}
 	return s
 }
@@ -144,7 +147,11 @@ func reportedTask(r *link.TaskReport) (cluster.TaskReport, error) {
 		Launch: r.GetLaunch(),
 	}
 	var t mesosv1.TaskInfo
-	if err := proto.Unmarshal(r.GetTaskInfo(), &t); err != nil {
+	err := agentlink.CheckElements(r.GetTaskInfo(), t.ProtoReflect().Descriptor())
+	if err == nil {
+		err = proto.Unmarshal(r.GetTaskInfo(), &t)
+	}
+	if err != nil {
 		return out, fmt.Errorf("task_info: %w", err)
 	}
 	l, role, err := resource.FromProto(t.GetResources())

@@ -2,6 +2,7 @@ package master
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -27,6 +28,7 @@ type stream struct {
 	user  string // the framework's: whom its tasks run as
 	owner serve.Subject
 	term  *term
+	lane  *lane
 	out   *loop.Outbox[any]
 
 	mu        sync.Mutex // guards the rest
@@ -47,10 +49,10 @@ func (t *term) openStream(w http.ResponseWriter, token string, json bool, user s
 		_ = conn.Close() // it is broken already
 		return nil, nil, err
 	}
-	s := &stream{id: cluster.StreamID(t.m.id()), token: token, json: json, user: user, owner: who, term: t}
+	s := &stream{id: cluster.StreamID(t.m.id()), token: token, json: json, user: user, owner: who, term: t, lane: newLane()}
 	s.out = loop.NewOutbox(conn, s.encode, t.m.cfg.Streams, func(why string) {
-		t.m.deps.Log.Warn("scheduler's stream cut off", "framework", s.name(), "why", why)
 		t.m.counts.streamsCut.Inc()
+		t.m.warn("scheduler's stream cut off", s.name(), "framework", s.name(), "why", why)
 	})
 	contentType := "application/x-protobuf"
 	if json {
@@ -93,7 +95,7 @@ func (s *stream) watch(rw *bufio.ReadWriter) {
 		delete(t.byName, f)
 	}
 	t.mu.Unlock()
-	_ = t.loop.Post(&cluster.StreamClosed{Stream: s.id}) // a term that has ended has no streams
+	_ = t.loop.Put(context.Background(), &cluster.StreamClosed{Stream: s.id}) // a term that has ended has no streams
 }
 
 // send gives the stream an event of the book.

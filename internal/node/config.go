@@ -61,6 +61,8 @@ type Config struct {
 	EventBacklog           int
 	MaxCompletedFrameworks int
 	MaxCompletedTasks      int
+	// MaxFrameworks, MaxFrameworksPerUser and MaxAgents bound who is known at a time; zero: no bound.
+	MaxFrameworks, MaxFrameworksPerUser, MaxAgents int
 	// ShutdownGrace and RecoveryTimeout are told to tasks.
 	ShutdownGrace, RecoveryTimeout time.Duration
 	// Version is of this build, the flags what was set for each part; both are for showing.
@@ -80,6 +82,7 @@ func Defaults() Config {
 		AllocationInterval: b.AllocationInterval, PingTimeout: b.PingInterval, PingMisses: b.PingMisses,
 		ReregisterTimeout: b.ReregisterTimeout, LeaseTTL: 10 * time.Second, EventBacklog: 64 << 20,
 		MaxCompletedFrameworks: b.MaxCompletedFrameworks, MaxCompletedTasks: b.MaxCompletedTasks,
+		MaxFrameworks: b.MaxFrameworks, MaxFrameworksPerUser: b.MaxFrameworksPerUser, MaxAgents: b.MaxAgents,
 		ShutdownGrace: 5 * time.Second, RecoveryTimeout: 15 * time.Minute,
 	}
 }
@@ -141,6 +144,7 @@ func (c *Config) book() (cluster.Config, error) {
 	b.AllocationInterval, b.PingInterval, b.PingMisses = c.AllocationInterval, c.PingTimeout, c.PingMisses
 	b.ReregisterTimeout, b.OfferTimeout, b.Roles = c.ReregisterTimeout, c.OfferTimeout, c.Roles
 	b.MaxCompletedFrameworks, b.MaxCompletedTasks = c.MaxCompletedFrameworks, c.MaxCompletedTasks
+	b.MaxFrameworks, b.MaxFrameworksPerUser, b.MaxAgents = c.MaxFrameworks, c.MaxFrameworksPerUser, c.MaxAgents
 	var err error
 	if b.Allocation.MinAllocatable, err = minima(c.MinAllocatable); err != nil {
 		return b, fmt.Errorf("--min-allocatable-resources: %w", err)

@@ -22,6 +22,10 @@ func (b *Book) agentIs(in *AgentRegister, out *Out) (spec *AgentSpec, old *Agent
 	}
 	if spec.ID == "" {
 		b.supplant(spec, out)
+		if !b.roomForAgent(out) {
+			b.refuseAgent(in, AgentsTooMany, out)
+			return nil, nil
+		}
 		s := *spec
 		s.ID = fmt.Sprintf("%s-S%d", b.cfg.MasterID, b.nextAgent)
 		b.nextAgent++
@@ -33,9 +37,16 @@ func (b *Book) agentIs(in *AgentRegister, out *Out) (spec *AgentSpec, old *Agent
 		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Shutdown{goneWords}})
 		return nil, nil
 	}
+	if b.elsewhere(in.Conn, old, spec) {
+		b.refuseAgent(in, AgentElsewhere, out)
+		return nil, nil
+	}
+	if old == nil && !b.roomForAgent(out) {
+		b.refuseAgent(in, AgentsTooMany, out)
+		return nil, nil
+	}
 	if s := b.states[spec.ID]; s != nil && in.Links < s.links {
-		out.Tell = append(out.Tell, Fact{Kind: FactAgentRefused, Agent: spec.ID, Reason: RegistrationStale})
-		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Disconnect{RegistrationStale.Text()}})
+		b.refuseAgent(in, RegistrationStale, out)
 		return nil, nil
 	}
 	return spec, old
@@ -137,6 +148,10 @@ func (b *Book) adoptFrameworks(in *AgentRegister, out *Out) (gone []string) {
 			gone = append(gone, spec.ID)
 			continue
 		}
+		if words := b.crowded(spec); words != "" {
+			out.Tell = append(out.Tell, Fact{Kind: FactFrameworkRefused, Framework: spec.ID, Agent: in.Spec.ID, Reason: FrameworksTooMany, Text: words})
+			continue
+		}
 		b.recoverFramework(spec, b.now.Wall)
 		out.Save = append(out.Save, Record{Framework: &FrameworkRecord{Spec: spec, Registered: b.now.Wall}})
 	}
@@ -194,8 +209,8 @@ func (b *Book) adoptTasks(in *AgentRegister, id string, state *agentState, fresh
 // the name. Of two that live the later is a twin: its resources are held, and it is killed.
 func (b *Book) adoptTask(r *TaskReport, id string, state *agentState, key FrameworkTask, fresh bool, out *Out) {
 	t := &Task{
-		Framework: r.Framework, Agent: id, Role: r.Role, Spec: r.Spec, State: r.State, UpdateState: r.UpdateState,
-		UpdateUUID: r.UpdateUUID, Statuses: r.Statuses, Released: Terminal(r.State),
+		Framework: r.Framework, Agent: id, Role: r.Role, Spec: remembered(r.Spec), State: r.State, UpdateState: r.UpdateState,
+		UpdateUUID: r.UpdateUUID, Statuses: r.Statuses[max(0, len(r.Statuses)-keptChanges):], Released: Terminal(r.State),
 		launch: r.Launch,
 	}
 	old := b.tasks.get(key)
@@ -301,8 +316,8 @@ func (b *Book) agentLeave(in *AgentLeave, out *Out) {
 	}
 }
 
-// removeAgent forgets an agent whose tasks are lost for everybody. Its state stays while this master leads: it still tells
-// what a slow connection brings late.
+// removeAgent forgets an agent whose tasks are lost for everybody. Its state stays for long: it still tells what a slow
+// connection brings late.
 func (b *Book) removeAgent(a *Agent, why string, out *Out) {
 	b.detach(a, nil, out)
 	state := b.states[a.Spec.ID]
@@ -323,6 +338,7 @@ func (b *Book) removeAgent(a *Agent, why string, out *Out) {
 		}
 		b.complete(t)
 	}
+	b.wasHere(a)
 	out.Tell = append(out.Tell, Fact{Kind: FactAgentRemoved, Agent: a.Spec.ID, Text: why})
 	b.tellFailure(a.Spec.ID, out)
 }

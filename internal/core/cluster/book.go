@@ -40,6 +40,11 @@ type Config struct {
 	MaxCompletedFrameworks, MaxCompletedTasks int
 	// Roles that may be used; empty: any.
 	Roles []string
+	// MaxFrameworks bounds the frameworks that live, connected or not, and MaxFrameworksPerUser those of each user; zero: no
+	// bound. One that is known may always come back.
+	MaxFrameworks, MaxFrameworksPerUser int
+	// MaxAgents bounds the agents that are known, the unreachable and gone ones among them; zero: no bound.
+	MaxAgents int
 }
 
 // Defaults are the original's settings.
@@ -50,6 +55,7 @@ func Defaults() Config {
 		AllocationInterval: time.Second, Gather: 2 * time.Millisecond, OfferHold: 5 * time.Second,
 		PingInterval: 15 * time.Second, PingMisses: 5, ReregisterTimeout: 10 * time.Minute,
 		MaxCompletedFrameworks: 50, MaxCompletedTasks: 1000,
+		MaxFrameworks: 10_000, MaxFrameworksPerUser: 1000, MaxAgents: 102_400,
 	}
 }
 
@@ -92,7 +98,8 @@ type Book struct {
 	recoverBy      time.Duration // when recovered agents are given up; Never when none is left
 	pings          queue[ping]
 	offerTimeouts  queue[offerTimeout]
-	failovers      []failover // by time
+	former         queue[former] // agents that were removed
+	failovers      []failover    // by time
 	recoveredCount int
 }
 
@@ -107,6 +114,7 @@ type agentState struct {
 	// twins run here under the id of a task that lives on another agent.
 	twins  map[FrameworkTask]*Task
 	offers []*Offer
+	talk   allowance // for what the book did not ask it for
 }
 
 // frameworkState is what the book knows of a framework beside what it shows.
@@ -318,6 +326,8 @@ type queue[T any] struct {
 }
 
 func (q *queue[T]) push(x T) { q.items = append(q.items, x) }
+
+func (q *queue[T]) len() int { return len(q.items) - q.head }
 
 func (q *queue[T]) first() (T, bool) {
 	if q.head == len(q.items) {

@@ -30,14 +30,20 @@ func (b *Book) subscribe(in *Subscribe, out *Out) {
 			}
 		}
 	}
-	var old *Framework
+	old := b.frameworks.get(spec.ID)
+	if old == nil {
+		if words := b.crowded(spec); words != "" {
+			refuse(FrameworksTooMany, words)
+			return
+		}
+	}
 	if spec.ID == "" {
 		s := *spec
 		s.ID = fmt.Sprintf("%s-%04d", b.cfg.MasterID, b.nextFramework)
 		b.nextFramework++
 		s.Info = appendID(s.Info, 3, s.ID)
 		spec = &s
-	} else if old = b.frameworks.get(spec.ID); old != nil {
+	} else if old != nil {
 		if old.Spec.Principal != spec.Principal && !old.Recovered {
 			refuse(SpecInvalid, "framework_info.principal cannot change; the framework subscribed with another one before")
 			return

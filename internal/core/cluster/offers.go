@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/core/allocator"
@@ -72,21 +73,24 @@ func (b *Book) newOffer(g allocator.Grant) *Offer {
 }
 
 // relieve helps frameworks that want offers and have none, while others let theirs lie: each gets one, of a framework that
-// is richer. Who has had none for longest comes first, so that where many let offers lie, those take turns too. The
+// is richer. The user who has had none for longest comes first, and of his frameworks the same, so that where many let
+// offers lie, those take turns too, and one user's thousand count as one. The
 // original let offers lie for ever, so that one idle framework could starve all others.
 func (b *Book) relieve(out *Out) {
 	if b.offers.Len() == 0 {
 		return
 	}
 	var poor []*Framework
+	users := map[string]time.Duration{} // when each had an offer last
 	b.frameworks.ordered().Scan(func(f *Framework) bool {
+		users[f.Spec.User] = max(users[f.Spec.User], b.extras[f.Spec.ID].offered)
 		if f.Connected && len(b.extras[f.Spec.ID].offers) == 0 && len(f.Suppressed) < len(f.Spec.Roles) {
 			poor = append(poor, f)
 		}
 		return true
 	})
 	slices.SortStableFunc(poor, func(x, y *Framework) int {
-		return cmp.Compare(b.extras[x.Spec.ID].offered, b.extras[y.Spec.ID].offered)
+		return cmp.Or(cmp.Compare(users[x.Spec.User], users[y.Spec.User]), cmp.Compare(b.extras[x.Spec.ID].offered, b.extras[y.Spec.ID].offered))
 	})
 	looks := reliefLooks
 	var grants []allocator.Grant
@@ -256,10 +260,10 @@ func (b *Book) launch(f *Framework, agent *Agent, role string, t *TaskSpec, left
 		b.refuseTask(f, t, invalid, fmt.Sprintf("resources: allocated to role %q, the offer is for %q", t.Role, role), out)
 		return left
 	case !left.Contains(t.Resources):
-		b.refuseTask(f, t, invalid, fmt.Sprintf("resources: the task wants %s, the offers have %s left", t.Resources, cmp.Or(left.String(), "nothing")), out)
+		b.refuseTask(f, t, invalid, fmt.Sprintf("resources: the task wants %s, the offers have %s left", brief(t.Resources.String()), cmp.Or(brief(left.String()), "nothing")), out)
 		return left
 	}
-	task := &Task{Framework: f.Spec.ID, Agent: agent.Spec.ID, Role: role, Spec: t, State: mesosv1.TaskState_TASK_STAGING, UpdateState: mesosv1.TaskState_TASK_STAGING}
+	task := &Task{Framework: f.Spec.ID, Agent: agent.Spec.ID, Role: role, Spec: remembered(t), State: mesosv1.TaskState_TASK_STAGING, UpdateState: mesosv1.TaskState_TASK_STAGING}
 	b.nextLaunch++
 	task.launch = b.nextLaunch
 	b.tasks.set(task)

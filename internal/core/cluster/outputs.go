@@ -184,6 +184,7 @@ const (
 	FactTaskAdopted
 	FactCallDropped
 	FactAllocated
+	FactUpdateDropped
 )
 
 // factNames are for logs and metrics, by kind.
@@ -191,7 +192,7 @@ var factNames = [...]string{
 	"agent_registered", "agent_reregistered", "agent_disconnected", "agent_unreachable", "agent_removed", "agent_refused",
 	"framework_subscribed", "framework_failed_over", "framework_disconnected", "framework_removed", "framework_refused",
 	"framework_updated", "offers_sent", "offers_accepted", "offers_declined", "offer_rescinded", "task_launched",
-	"task_refused", "task_state", "task_acknowledged", "task_kill", "task_adopted", "call_dropped", "allocated",
+	"task_refused", "task_state", "task_acknowledged", "task_kill", "task_adopted", "call_dropped", "allocated", "update_dropped",
 }
 
 // String is the fact's name in logs and metrics.
@@ -217,7 +218,11 @@ const (
 	OperationLater
 	SpecInvalid
 	RegistrationStale
-	UpdateInvalid
+	AgentElsewhere
+	AgentsTooMany
+	FrameworksTooMany
+	UpdateMisaddressed
+	UpdatesTooMany
 )
 
 var reasonTexts = [...]string{
@@ -226,8 +231,29 @@ var reasonTexts = [...]string{
 	"no such task", "the task is on another agent", "a role is invalid or not subscribed",
 	"the acknowledgement is not for the outstanding update", "the operation is not supported yet",
 	"the description is invalid", "the agent has registered again since",
-	"the status names another agent than the one that sent it, or has no uuid",
+	"another agent is connected under this id, from another address", "there are as many agents as there may be",
+	"there are as many frameworks as there may be", "the update names another agent than the one that sends it, or has no uuid",
+	"the agent sends more than it may without being asked",
 }
+
+// reasonNames are for metrics, by reason.
+var reasonNames = [...]string{
+	"", "stream_replaced", "framework_unknown", "framework_gone", "offers_invalid", "agent_unknown", "agent_away", "agent_gone",
+	"task_unknown", "task_mismatch", "roles_invalid", "acknowledgement_stale", "operation_later", "spec_invalid",
+	"registration_stale", "agent_elsewhere", "agents_too_many", "frameworks_too_many", "update_misaddressed", "updates_too_many",
+}
+
+// Reasons is every reason there is.
+func Reasons() []Reason {
+	out := make([]Reason, 0, len(reasonNames)-1)
+	for r := range reasonNames[1:] {
+		out = append(out, Reason(r+1))
+	}
+	return out
+}
+
+// Name is the reason's name in metrics.
+func (r Reason) Name() string { return reasonNames[r] }
 
 // Text says the reason in words.
 func (r Reason) Text() string { return reasonTexts[r] }

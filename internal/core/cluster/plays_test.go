@@ -202,7 +202,7 @@ func (s *stage) step(in In) (lines []string) {
 		lines = append(lines, to+": "+s.say(m.Body))
 	}
 	for _, f := range out.Tell {
-		if f.Kind == FactCallDropped || f.Kind == FactAgentRefused {
+		if f.Kind == FactCallDropped || f.Kind == FactAgentRefused || f.Kind == FactUpdateDropped {
 			lines = append(lines, "dropped: "+f.Reason.Text())
 		}
 	}

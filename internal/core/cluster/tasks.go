@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/mesos"
@@ -32,23 +33,33 @@ func (b *Book) agentUpdate(in *AgentUpdate, out *Out) {
 	if state == nil {
 		return
 	}
-	if in.Status.AgentID != state.id || in.Status.UUID == "" {
-		b.dropCall(in.Framework, UpdateInvalid, out) // schedulers tell by these who speaks
+	s := in.Status
+	dropped := func(r Reason) {
+		out.Tell = append(out.Tell, Fact{Kind: FactUpdateDropped, Agent: state.id, Framework: in.Framework, Task: s.TaskID, Reason: r})
+	}
+	if s.AgentID != state.id || s.UUID == "" { // schedulers tell by these who speaks
+		dropped(UpdateMisaddressed)
+		return
+	}
+	t := b.tasks.get(FrameworkTask{in.Framework, s.TaskID})
+	if t != nil && t.Agent != state.id {
+		t = nil // another one of its name
+	}
+	if !expected(t) && !b.mayTalk(state, 1) {
+		dropped(UpdatesTooMany)
 		return
 	}
 	f := b.frameworks.get(in.Framework)
 	if f == nil {
-		b.dropCall(in.Framework, FrameworkUnknown, out)
+		dropped(FrameworkUnknown)
 		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: ShutdownFramework{in.Framework}})
 		return
 	}
-	s := in.Status
-	t := b.tasks.get(FrameworkTask{in.Framework, s.TaskID})
-	if t != nil && t.Agent == state.id && past(t, in.Launch) {
+	if t != nil && past(t, in.Launch) {
 		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Ack{in.Framework, s.TaskID, s.UUID}})
 		return
 	}
-	if t != nil && t.Agent == state.id {
+	if t != nil {
 		n := *t
 		n.State, n.UpdateState, n.UpdateUUID = in.Latest, s.State, s.UUID
 		if s.UUID != t.UpdateUUID {
@@ -256,6 +267,10 @@ func (b *Book) agentMessage(in *AgentMessage, out *Out) {
 		b.dropCall(in.Framework, FrameworkUnknown, out)
 		return
 	}
+	if !b.mayTalk(s, 1+len(in.Data)/messageCost) {
+		out.Tell = append(out.Tell, Fact{Kind: FactUpdateDropped, Agent: s.id, Framework: in.Framework, Reason: UpdatesTooMany})
+		return
+	}
 	out.Send = append(out.Send, Msg{Stream: f.Stream, Body: ExecutorMessage{s.id, in.Executor, in.Data}})
 }
 
@@ -276,7 +291,7 @@ func (b *Book) complete(t *Task) {
 		delete(s.tasks, FrameworkTask{t.Framework, t.Spec.ID})
 	}
 	n := *t
-	n.Released, n.UpdateUUID = true, ""
+	n.Released, n.UpdateUUID, n.Spec = true, "", t.Spec.past()
 	n.seq = b.nextDone
 	b.nextDone++
 	b.done.Set(&n)
@@ -341,9 +356,19 @@ func (b *Book) statusOf(t *Task, reason mesosv1.TaskStatus_Reason, words string)
 	return s
 }
 
-// pushStatus adds a change of state to a history. Updates of one state replace each other; data is not kept.
+// pushStatus adds a change of state to a history. Updates of one state replace each other; data is not kept, nor is what is
+// unusually long, or more than the last changes.
 func pushStatus(list []*mesos.Status, s *mesos.Status) []*mesos.Status {
 	bare := s.WithoutData()
+	if len(bare.Message) > keptWords {
+		bare.Message = strings.Clone(strings.ToValidUTF8(bare.Message[:keptWords], ""))
+	}
+	if len(bare.Rest) > keptRest {
+		bare.Rest = nil
+	}
+	if len(list) >= keptChanges {
+		list = list[1:]
+	}
 	if n := len(list); n > 0 && list[n-1].State == s.State {
 		out := slices.Clone(list)
 		out[n-1] = &bare
