@@ -248,7 +248,7 @@ func (a *agent) leave() {
 	defer a.mu.Unlock()
 	switch a.mode {
 	case up:
-		a.step(&workload.Leave{}) // the link closes once the goodbye is written
+		a.step(&workload.Leave{}) // the master closes the link when it has the goodbye
 		a.book = nil
 	case hung, away:
 		close(a.changed)

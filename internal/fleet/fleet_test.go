@@ -298,6 +298,9 @@ func TestAHungAgentIsSilentAndTellsItsTasksEndsWhenItGoesOn(t *testing.T) {
 		return nil
 	})
 	finish(t, ended)
+	if got := states(t, addr); !slices.Equal(got, []string{"TASK_FINISHED"}) {
+		t.Errorf("in the end tasks are %v", got)
+	}
 	if c := f.Counts(); c.Hung != 0 || c.Registered != 1 || c.Hangs != 1 || c.Launched != 4 || c.Ended != 4 {
 		t.Errorf("%+v", c)
 	}
@@ -313,7 +316,7 @@ func TestARestartLosesNothing(t *testing.T) {
 	counts(t, f, "the launches", func(c fleet.Counts) bool { return c.Launched == 200 })
 	go f.Inject(t.Context(), []fleet.Fault{
 		{Kind: fleet.Restart, Count: 5, Every: 300 * time.Millisecond},
-		{Kind: fleet.Restart, Count: 50, Percent: true, For: 400 * time.Millisecond},
+		{Kind: fleet.Restart, Count: 50, Percent: true, For: 900 * time.Millisecond},
 	})
 	finish(t, ended)
 	c := f.Counts()

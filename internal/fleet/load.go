@@ -196,7 +196,7 @@ func (l *Load) keepPace(ctx context.Context, ask bool) {
 		}
 		if ask && time.Since(asked) > 500*time.Millisecond {
 			asked = time.Now()
-			ask = false
+			ask = l.reconcile()
 		}
 		l.mu.Unlock()
 	}

@@ -39,10 +39,6 @@ func (a *agent) do(w *workload.Work, s *scratch) {
 		a.forget(w.Forget)
 	case w.Destroy != "":
 		a.forget(w.Destroy)
-	case w.Left:
-		if a.box != nil {
-			a.box.Finish() // the goodbye is in it
-		}
 	}
 }
 
