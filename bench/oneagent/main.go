@@ -25,7 +25,7 @@ import (
 
 func main() {
 	l := &fleet.Load{Connections: 2, CPUs: 0.001, Mem: 4}
-	flag.StringVar(&l.Master, "master", "127.0.0.1:5050", "the master")
+	master := flag.String("master", "127.0.0.1:5050", "the master")
 	flag.IntVar(&l.Tasks, "tasks", 1000, "tasks in all")
 	flag.IntVar(&l.InFlight, "in-flight", 200, "tasks at once")
 	flag.StringVar(&l.Command, "command", "true", "what a task runs")
@@ -33,7 +33,8 @@ func main() {
 	pid := flag.Int("pid", 0, "the node's process, which is watched")
 	hold := flag.Duration("hold", 0, "once all tasks run, watch them so long and end them")
 	flag.Parse()
-	l.PerOffer = l.InFlight
+	l.Masters, l.PerOffer, l.Stay = []string{*master}, l.InFlight, *hold > 0
+	l.Prepare()
 	if err := run(l, *pid, *hold); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -65,7 +66,7 @@ func run(l *fleet.Load, pid int, hold time.Duration) error {
 		}
 	}()
 	begun := time.Now()
-	err := l.Run(ctx, func(int64) {})
+	err := l.Run(ctx)
 	took := time.Since(begun)
 	close(stop)
 	peak := <-done
@@ -75,7 +76,7 @@ func run(l *fleet.Load, pid int, hold time.Duration) error {
 	slices.Sort(truths)
 	return json.NewEncoder(os.Stdout).Encode(map[string]any{
 		"tasks": l.Tasks, "in_flight": l.InFlight, "seconds": took.Seconds(), "per_second": float64(l.Tasks) / took.Seconds(),
-		"not_finished": l.Bad.Load(), "peak_rss_mib": peak[0], "peak_load_average": peak[1],
+		"not_finished": l.Failed.Load() + l.Killed.Load() + l.Lost.Load(), "peak_rss_mib": peak[0], "peak_load_average": peak[1],
 		"true_p99_ms": float64(truths[len(truths)*99/100].Microseconds()) / 1000,
 	})
 }
@@ -85,17 +86,10 @@ func sleepers(l *fleet.Load, pid int, hold time.Duration) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	node, shims := mib(host.Resident(pid)), proportional("pando-launcher")
-	all := make(chan struct{})
 	end := make(chan error, 1)
-	go func() {
-		end <- l.Run(ctx, func(running int64) {
-			if running == int64(l.Tasks) {
-				close(all)
-			}
-		})
-	}()
+	go func() { end <- l.Run(ctx) }()
 	select {
-	case <-all:
+	case <-l.Full():
 	case err := <-end:
 		return err
 	}

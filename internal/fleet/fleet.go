@@ -3,91 +3,186 @@
 package fleet
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/pando-os/pando/gen/link"
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/clock"
 	"github.com/pando-os/pando/internal/core/workload"
-	"github.com/pando-os/pando/internal/loop"
 	"github.com/pando-os/pando/mesos/resource"
 )
 
 // Config describes a fleet.
 type Config struct {
-	// Master is host:port of one that may lead.
-	Master string
-	Agents int
-	// Resources of each agent.
-	Resources resource.List
-	// Life is how long a task runs; negative: until it is killed.
-	Life time.Duration
-	// Dialing bounds how many agents connect at once.
+	// Masters are host:port of those that may lead.
+	Masters []string
+	Agents  int
+	// Name is the domain of the agents' host names, which are agent-0.NAME and so on; empty: simulated.
+	Name string
+	// Resources and Attributes of each agent.
+	Resources  resource.List
+	Attributes []*mesosv1.Attribute
+	// Racks and Zones are spread over the agents by turns, as the attributes rack:rN and zone:zN; 0: without them. A rack
+	// is in one zone.
+	Racks, Zones int
+	Tasks        Tasks
+	// Dialing bounds how many agents connect at once; 0: 32.
 	Dialing int
-	Clock   clock.Clock
-	Log     *slog.Logger
+	// Seed of what is left to chance: ids, times, failures, and which agents suffer a fault.
+	Seed  uint64
+	Clock clock.Clock
+	Log   *slog.Logger
+}
+
+// Tasks says how the fake containers behave.
+type Tasks struct {
+	// Start is how long one takes to start.
+	Start Span
+	// Run is how long it runs then; zero: until it is killed.
+	Run Span
+	// FailureRate is the share, from 0 to 1, that fails with exit status 1 when its time has come; where tasks run until
+	// they are killed, as soon as it runs.
+	FailureRate float64
+	// Starting sends TASK_STARTING before TASK_RUNNING, as Pando's agents do. Without it the master hears of TASK_RUNNING
+	// first.
+	Starting bool
+}
+
+// Check says which field is wrong, by the name of its flag.
+func (c *Config) Check() error {
+	switch {
+	case c.Agents < 1:
+		return fmt.Errorf("--agents: %d is less than one", c.Agents)
+	case c.Racks < 0:
+		return fmt.Errorf("--racks: %d is less than none", c.Racks)
+	case c.Zones < 0:
+		return fmt.Errorf("--zones: %d is less than none", c.Zones)
+	case c.Racks > 0 && c.Racks < c.Zones:
+		return fmt.Errorf("--racks: %d cannot fill %d zones, since a rack is in one zone; have more racks or fewer zones", c.Racks, c.Zones)
+	case !(c.Tasks.FailureRate >= 0 && c.Tasks.FailureRate <= 1):
+		return fmt.Errorf("--failure-rate: %v is not from 0 to 1", c.Tasks.FailureRate)
+	}
+	for _, a := range c.Attributes {
+		if n := a.GetName(); n == "rack" && c.Racks > 0 || n == "zone" && c.Zones > 0 {
+			return fmt.Errorf("--attributes: %s is there already, spread over the agents; leave out one of the two", n)
+		}
+	}
+	return nil
 }
 
 // Fleet is a number of agents that run.
 type Fleet struct {
-	cfg    Config
-	agents []*agent
-	// Registered counts the agents that a master has taken in, Launched and Ended the tasks so far.
-	Registered, Launched, Ended atomic.Int64
+	cfg       Config
+	resources []*mesosv1.Resource
+	agents    []*agent
+	counts    counters
+	summons   atomic.Pointer[agentlink.Summons]
+	port      int32 // where new leaders are heard; 0: nowhere
+
+	mu  sync.Mutex // guards the rest
+	rng *rand.Rand
+	why string // the first master's word that dismissed an agent
+	err error  // why an agent was not linked last
 }
 
-// agent is one of them. Its goroutine reads the link; timers of its tasks step the book too.
-type agent struct {
-	fleet *Fleet
-	name  string
-	wire  agentlink.Agent
+type counters struct {
+	registered, hung, away, dropped, dismissed     atomic.Int64
+	launched, running, ended, failed, killed, gone atomic.Int64
+	hangs, drops, restarts, missed                 atomic.Int64
+}
 
-	mu    sync.Mutex // guards the rest
-	book  *workload.Book
-	out   workload.Out
-	queue []workload.In
-	box   *loop.Outbox[any]
-	seq   uint64
-	known bool
+// Counts is how a fleet stands.
+type Counts struct {
+	// Registered counts the agents that a master has taken in; Hung those that read and write nothing, Away those that
+	// restart, Dropped those that are gone for good, and Dismissed those that a master told to end.
+	Registered int64 `json:"registered"`
+	Hung       int64 `json:"hung"`
+	Away       int64 `json:"away"`
+	Dropped    int64 `json:"dropped"`
+	Dismissed  int64 `json:"dismissed"`
+	// Launched counts the tasks that came, Running those that run now; Ended those that ended, and of these Failed and
+	// Killed; Gone those that were lost with their agents.
+	Launched int64 `json:"tasks_launched"`
+	Running  int64 `json:"tasks_running"`
+	Ended    int64 `json:"tasks_ended"`
+	Failed   int64 `json:"tasks_failed"`
+	Killed   int64 `json:"tasks_killed"`
+	Gone     int64 `json:"tasks_gone"`
+	// Hangs, Drops and Restarts are the agents that suffered a fault so far. Missed counts those that should have, and were
+	// not there.
+	Hangs    int64 `json:"hangs"`
+	Drops    int64 `json:"drops"`
+	Restarts int64 `json:"restarts"`
+	Missed   int64 `json:"missed"`
+}
+
+// Counts gives the counts of now.
+func (f *Fleet) Counts() Counts {
+	c := &f.counts
+	return Counts{
+		Registered: c.registered.Load(), Hung: c.hung.Load(), Away: c.away.Load(), Dropped: c.dropped.Load(), Dismissed: c.dismissed.Load(),
+		Launched: c.launched.Load(), Running: c.running.Load(), Ended: c.ended.Load(), Failed: c.failed.Load(), Killed: c.killed.Load(), Gone: c.gone.Load(),
+		Hangs: c.hangs.Load(), Drops: c.drops.Load(), Restarts: c.restarts.Load(), Missed: c.missed.Load(),
+	}
+}
+
+// Dismissal is a master's word that ended an agent for good; empty when none did.
+func (f *Fleet) Dismissal() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.why
 }
 
 // New makes a fleet that does nothing yet.
-func New(cfg Config) *Fleet {
-	f := &Fleet{cfg: cfg}
-	now := cfg.Clock.Now()
-	for i := range cfg.Agents {
-		a := &agent{fleet: f, name: fmt.Sprintf("agent-%d.simulated", i)}
-		a.wire = agentlink.Agent{Info: a.info, IP: "127.0.0.1", Version: "1.11.0"}
-		book := workload.Defaults()
-		book.Boot, book.IP, book.MaxCompleted = "simulated", "127.0.0.1", 0
-		a.book = workload.New(book, nil, now, rand.New(rand.NewPCG(uint64(i), uint64(now.Wall))))
-		a.step(&workload.Recovered{})
-		f.agents = append(f.agents, a)
+func New(cfg Config) (*Fleet, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
 	}
-	return f
+	if len(cfg.Masters) == 0 {
+		return nil, errors.New("there is no master to join")
+	}
+	if cfg.Name == "" {
+		cfg.Name = "simulated"
+	}
+	if cfg.Dialing < 1 {
+		cfg.Dialing = 32
+	}
+	f := &Fleet{
+		cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0)),
+		resources: cfg.Resources.ToProto("", resource.PostRefinement), agents: make([]*agent, 0, cfg.Agents),
+	}
+	for i := range cfg.Agents {
+		f.agents = append(f.agents, newAgent(f, i))
+	}
+	return f, nil
 }
 
 // Run keeps every agent linked until the context ends.
-func (f *Fleet) Run(ctx context.Context) {
+func (f *Fleet) Run(ctx context.Context) error {
+	stop, err := f.listen(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	var all sync.WaitGroup
-	dialing := make(chan struct{}, max(f.cfg.Dialing, 1))
+	dialing := make(chan struct{}, f.cfg.Dialing)
 	for _, a := range f.agents {
 		all.Go(func() { a.run(ctx, dialing) })
 	}
 	all.Go(func() { f.retry(ctx) })
 	all.Wait()
+	return nil
 }
 
 // retry wakes the books whose updates were not acknowledged in time.
@@ -96,153 +191,141 @@ func (f *Fleet) retry(ctx context.Context) {
 		now := f.cfg.Clock.Now()
 		for _, a := range f.agents {
 			a.mu.Lock()
-			if d := a.book.Deadline(); d != 0 && d <= now.Mono {
-				a.step(nil)
+			if a.mode == up {
+				if d := a.book.Deadline(); d != 0 && d <= now.Mono {
+					a.step(nil)
+				}
 			}
 			a.mu.Unlock()
 		}
 	}
 }
 
-func (a *agent) info(id string) []byte {
-	i := &mesosv1.AgentInfo{Hostname: &a.name, Port: proto.Int32(0), Resources: a.fleet.cfg.Resources.ToProto("", resource.PostRefinement)}
+// Leave takes every agent out of its cluster for good: its tasks end, and the master forgets it at once instead of waiting
+// for it. It returns when the goodbyes are written, or with the context. Run goes on until its own context ends.
+func (f *Fleet) Leave(ctx context.Context) {
+	for _, a := range f.agents {
+		a.leave()
+	}
+	for f.counts.registered.Load() > 0 {
+		if clock.Sleep(ctx, f.cfg.Clock, 5*time.Millisecond) != nil {
+			return
+		}
+	}
+}
+
+// Missing counts the agents that should be registered, and are not.
+func (f *Fleet) Missing() int {
+	n := 0
+	for _, a := range f.agents {
+		a.mu.Lock()
+		if a.mode == up && !a.known {
+			n++
+		}
+		a.mu.Unlock()
+	}
+	return n
+}
+
+// LastError says why an agent was not linked, last; empty when all were.
+func (f *Fleet) LastError() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil {
+		return ""
+	}
+	return f.err.Error()
+}
+
+func (f *Fleet) note(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
+
+// dismissed notes that a master told an agent to end.
+func (f *Fleet) dismissed(why string) {
+	f.counts.dismissed.Add(1)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.why == "" {
+		f.why = why
+	}
+}
+
+// info is the nth agent as an encoded AgentInfo.
+func (f *Fleet) info(n int, id string) []byte {
+	host := hostname(n, f.cfg.Name)
+	i := &mesosv1.AgentInfo{Hostname: &host, Port: new(f.port), Resources: f.resources, Attributes: f.attributes(n)}
 	if id != "" {
 		i.Id = &mesosv1.AgentID{Value: &id}
 	}
 	b, err := proto.Marshal(i)
 	if err != nil {
-		a.fleet.cfg.Log.Error("an agent's description cannot be encoded", "error", err)
+		f.cfg.Log.Error("an agent's description cannot be encoded", "error", err)
 	}
 	return b
 }
 
-func (a *agent) run(ctx context.Context, dialing chan struct{}) {
-	addr := a.fleet.cfg.Master
-	for ctx.Err() == nil {
-		dialing <- struct{}{}
-		conn, r, elsewhere, err := agentlink.Dial(ctx, addr)
-		if err == nil && elsewhere == "" {
-			err = a.serve(ctx, conn, r, func() { <-dialing })
-		} else {
-			<-dialing
-		}
-		if elsewhere != "" {
-			addr = elsewhere
-			continue
-		}
-		addr = a.fleet.cfg.Master
-		if ctx.Err() != nil {
-			return
-		}
-		a.fleet.cfg.Log.Debug("agent not linked", "agent", a.name, "error", err)
-		_ = clock.Sleep(ctx, a.fleet.cfg.Clock, 200*time.Millisecond+rand.N(300*time.Millisecond)) // the loop looks at ctx
+func hostname(n int, domain string) string { return "agent-" + strconv.Itoa(n) + "." + domain }
+
+// attributes are those of the nth agent. A rack lies in one zone: that of its number.
+func (f *Fleet) attributes(n int) []*mesosv1.Attribute {
+	if f.cfg.Racks == 0 && f.cfg.Zones == 0 {
+		return f.cfg.Attributes
 	}
+	out := append([]*mesosv1.Attribute(nil), f.cfg.Attributes...)
+	add := func(name, value string) {
+		out = append(out, &mesosv1.Attribute{Name: &name, Type: mesosv1.Value_TEXT.Enum(), Text: &mesosv1.Value_Text{Value: &value}})
+	}
+	if f.cfg.Racks > 0 {
+		n %= f.cfg.Racks
+		add("rack", "r"+strconv.Itoa(n))
+	}
+	if f.cfg.Zones > 0 {
+		add("zone", "z"+strconv.Itoa(n%f.cfg.Zones))
+	}
+	return out
 }
 
-// serve greets a leader and takes its orders until the link ends. greeted is called once the others may dial.
-func (a *agent) serve(ctx context.Context, conn net.Conn, r *bufio.Reader, greeted func()) error {
-	box := loop.NewOutbox(conn, func(dst []byte, items []any) []byte {
-		out, err := a.wire.AppendUp(dst, &a.seq, items)
-		if err != nil {
-			a.fleet.cfg.Log.Error("messages to the master are dropped", "error", err)
+// Span is a time that is drawn evenly from between two bounds.
+type Span struct{ Min, Max time.Duration }
+
+// ParseSpan reads a duration, as 2s, or two, as 100ms..2s.
+func ParseSpan(text string) (Span, error) {
+	low, high, two := strings.Cut(text, "..")
+	var s Span
+	var err error
+	if s.Min, err = time.ParseDuration(low); err == nil {
+		s.Max = s.Min
+		if two {
+			s.Max, err = time.ParseDuration(high)
 		}
-		return out
-	}, loop.OutboxLimits{}, func(string) {})
-	stop := context.AfterFunc(ctx, box.Close)
-	defer stop()
-	defer box.Close()
-	box.Send(&link.Hello{Versions: []uint32{agentlink.Version}, Session: a.name}, 100)
-	var buf []byte
-	first := &link.Down{}
-	buf, err := agentlink.ReadFrame(r, buf, first)
-	greeted()
-	if err != nil {
-		return err
 	}
-	if first.GetWelcome() == nil {
-		return errors.New("the master did not answer the hello: " + first.GetShutdown())
+	if err != nil || s.Min < 0 || s.Max < s.Min {
+		return Span{}, fmt.Errorf("%q is neither a time, as 2s, nor a shorter and a longer one, as 100ms..2s", text)
 	}
-	a.mu.Lock()
-	a.box = box
-	a.step(&workload.Linked{Epoch: first.GetEpoch()})
-	a.mu.Unlock()
-	defer func() {
-		a.mu.Lock()
-		a.box = nil
-		if a.known {
-			a.known = false
-			a.fleet.Registered.Add(-1)
-		}
-		a.step(&workload.Unlinked{})
-		a.mu.Unlock()
-	}()
-	for {
-		d := &link.Down{}
-		if buf, err = agentlink.ReadFrame(r, buf, d); err != nil {
-			return err
-		}
-		if d.GetPing() != 0 {
-			box.Send(agentlink.Pong(d.GetPing()), 16)
-		}
-		ins, err := a.wire.Orders(d)
-		if err != nil {
-			return err
-		}
-		a.mu.Lock()
-		for _, in := range ins {
-			if _, ok := in.(*workload.Registered); ok && !a.known {
-				a.known = true
-				a.fleet.Registered.Add(1)
-			}
-			a.step(in)
-		}
-		a.mu.Unlock()
-	}
+	return s, nil
 }
 
-// step gives the book an input and does what it asks for; nothing is durable here. The caller holds the lock.
-func (a *agent) step(in workload.In) {
-	a.queue = append(a.queue, in)
-	for len(a.queue) > 0 {
-		next := a.queue[0]
-		a.queue = a.queue[1:]
-		a.book.Step(a.fleet.cfg.Clock.Now(), next, &a.out)
-		for _, m := range a.out.Send {
-			if a.box != nil {
-				a.box.Send(m, 300)
-			}
-		}
-		for i := range a.out.Do {
-			a.do(&a.out.Do[i])
-		}
-		a.out.Reset()
+// String is as ParseSpan reads it.
+func (s Span) String() string {
+	if s.Min == s.Max {
+		return s.Min.String()
 	}
-	a.queue = nil
+	return s.Min.String() + ".." + s.Max.String()
 }
 
-// do pretends.
-func (a *agent) do(w *workload.Work) {
-	switch {
-	case w.Launch != nil:
-		id := w.Launch.Container
-		a.fleet.Launched.Add(1)
-		a.queue = append(a.queue, &workload.Launched{Container: id, PID: 1, Ticks: 1})
-		switch life := a.fleet.cfg.Life; {
-		case life == 0:
-			a.fleet.Ended.Add(1)
-			a.queue = append(a.queue, &workload.Exited{Container: id, Exit: workload.Exit{Known: true}})
-		case life > 0:
-			time.AfterFunc(life, func() { a.exit(id, 0) })
-		}
-	case w.Kill != nil:
-		a.fleet.Ended.Add(1)
-		a.queue = append(a.queue, &workload.Exited{Container: w.Kill.Container, Exit: workload.Exit{Known: true, Status: 15}})
+func (s Span) draw(rng *rand.Rand) time.Duration {
+	if s.Max <= s.Min {
+		return s.Min
 	}
+	return s.Min + time.Duration(rng.Int64N(int64(s.Max-s.Min)+1))
 }
 
-func (a *agent) exit(container string, status uint32) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.fleet.Ended.Add(1)
-	a.step(&workload.Exited{Container: container, Exit: workload.Exit{Known: true, Status: status}})
+// defaults of the book of a simulated agent.
+func bookConfig() workload.Config {
+	c := workload.Defaults()
+	c.Boot, c.IP, c.MaxCompleted = "simulated", "127.0.0.1", 0
+	return c
 }

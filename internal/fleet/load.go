@@ -1,17 +1,12 @@
 package fleet
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"net/http/httputil"
+	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,221 +17,238 @@ import (
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/gen/mesosv1/scheduler"
-	"github.com/pando-os/pando/mesos"
 )
 
-// Load is a scheduler that launches tasks as fast as it is let, and acknowledges each update by a request of its own. It
-// is lean, since it shares the machine with the master that it measures.
+// Load is a scheduler that launches tasks as fast as it is let, or at a rate, and acknowledges each update by a request of
+// its own. It is lean, since it shares the machine with the master that it measures.
 type Load struct {
-	Master string
-	JSON   bool
-	// Tasks to launch in all, InFlight at once, PerOffer at most on one offer.
+	// Masters are host:port of those that may lead.
+	Masters []string
+	JSON    bool
+	// Tasks to launch in all, InFlight at once, PerOffer at most on one offer; 0 of the last two: no bound.
 	Tasks, InFlight, PerOffer int
-	// Connections for calls.
+	// Rate is how many launches a second there are at most; 0: as many as can be.
+	Rate float64
+	// Stay says that tasks do not end by themselves: InFlight bounds those that do not run yet, and once all run, no more
+	// offers are taken. Run goes on until its context ends.
+	Stay bool
+	// Failover is how long it tries to come back when its master goes away, and how long the master keeps its tasks
+	// meanwhile; 0: it gives up at once.
+	Failover time.Duration
+	// Connections for calls; 0: one.
 	Connections int
 	// Command of each task ("true" when empty), and what it asks for (0.01 cpus and 8 MB when zero).
 	Command   string
 	CPUs, Mem float64
 
+	// Running counts tasks whose TASK_RUNNING was acknowledged, Ended those whose last update was: of these Failed, Killed
+	// and Lost (which covers dropped, gone, unreachable and unknown ones); the others finished.
+	Running, Ended, Failed, Killed, Lost atomic.Int64
+	// Launched counts launches that were sent, Offers the offers that came, Subscriptions how often it was subscribed.
+	Launched, Offers, Subscriptions atomic.Int64
+	// Progress, if it is set, is called for every task that runs for the first time, with their number.
+	Progress func(running int64)
+
 	framework, stream, contentType string
 	callers                        []*caller
 	next                           atomic.Uint32
+	calls                          [callKinds]CallCount
+	writes                         atomic.Int64
 
-	// Running counts tasks whose TASK_RUNNING was acknowledged, Ended those whose last update was, Bad those that did not
-	// finish.
-	Running, Ended, Bad atomic.Int64
-	launched            int
-	seen                []uint8 // of each task, how far it was told to be
-	held                []offer // that lie here until there is room
+	mu       sync.Mutex // guards the rest, and the calls, of the goroutines that read and that keep the pace
+	begun    time.Time
+	launched int
+	reached  int // of them have run, or have ended without
+	tasks    []progress
+	held     []offer // that lie here until there is room
+	full     chan struct{}
+	quiet    bool // it wants no offers any more
 }
 
-// caller sends calls over one connection, several at a time, and counts the answers.
-type caller struct {
-	conn net.Conn
-	mu   sync.Mutex
-	buf  []byte
-	wake chan struct{}
-	err  atomic.Value
+// progress is one task as far as it was told.
+type progress struct {
+	stage   uint8
+	session uint8  // the last in which it was heard of
+	sent    uint32 // microseconds from the beginning to its launch
+	took    uint32 // from there to TASK_RUNNING
 }
 
-// Run subscribes and launches until every task has ended. progress is called for every so many tasks that run.
-func (l *Load) Run(ctx context.Context, progress func(running int64)) error {
+// Full is closed once every task has run or has ended. It is there when Run was called.
+func (l *Load) Full() <-chan struct{} { return l.full }
+
+// Prepare makes a Load ready for Run, with the defaults of what was left out.
+func (l *Load) Prepare() {
 	l.contentType = "application/x-protobuf"
 	if l.JSON {
 		l.contentType = "application/json"
 	}
 	l.Command, l.CPUs, l.Mem = cmp.Or(l.Command, "true"), cmp.Or(l.CPUs, 0.01), cmp.Or(l.Mem, 8)
-	l.seen = make([]uint8, l.Tasks)
+	l.InFlight = cmp.Or(l.InFlight, l.Tasks)
+	l.PerOffer = min(cmp.Or(l.PerOffer, l.Tasks), l.InFlight) // an offer is used as a whole
+	l.tasks, l.full = make([]progress, l.Tasks), make(chan struct{})
+}
+
+// Run subscribes and launches until every task has ended, or until the context ends; then it takes its framework and
+// what is left of its tasks along. Prepare comes first.
+func (l *Load) Run(ctx context.Context) error {
+	addr, lost, hops := l.Masters[0], time.Now(), 0
+	for try := 1; ; try++ {
+		before := l.Subscriptions.Load()
+		elsewhere, err := l.session(ctx, addr)
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if fatal, ok := errors.AsType[*refusal](err); ok {
+			return fatal
+		}
+		if l.Subscriptions.Load() > before {
+			lost, hops = time.Now(), 0
+		}
+		if hops++; elsewhere != "" && hops < 5 {
+			addr = elsewhere
+			continue
+		}
+		if time.Since(lost) > l.Failover {
+			return err
+		}
+		addr, hops = l.Masters[try%len(l.Masters)], 0
+		select {
+		case <-time.After(50*time.Millisecond + rand.N(50*time.Millisecond)):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// session subscribes at a master and works until all is done (nil), or the stream ends. elsewhere is a master that is to be
+// tried next.
+func (l *Load) session(ctx context.Context, addr string) (elsewhere string, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	body, err := l.encode(&scheduler.Call{Type: scheduler.Call_SUBSCRIBE.Enum(), Subscribe: &scheduler.Call_Subscribe{FrameworkInfo: &mesosv1.FrameworkInfo{
-		User: new("root"), Name: new("load"), Roles: []string{"load"},
-		Capabilities: []*mesosv1.FrameworkInfo_Capability{
-			{Type: mesosv1.FrameworkInfo_Capability_MULTI_ROLE.Enum()},
-			{Type: mesosv1.FrameworkInfo_Capability_PARTITION_AWARE.Enum()},
-			{Type: mesosv1.FrameworkInfo_Capability_RESERVATION_REFINEMENT.Enum()},
-		},
-	}}})
+	l.mu.Lock()
+	l.callers, l.stream, l.held, l.quiet = nil, "", nil, false
+	l.mu.Unlock()
+	s, elsewhere, err := l.subscribe(ctx, addr)
 	if err != nil {
-		return err
+		return elsewhere, err
 	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", l.Master)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends the reading below
-	if _, err := conn.Write(l.request(nil, body)); err != nil {
-		return err
-	}
-	r := bufio.NewReaderSize(conn, 256<<10)
-	resp, err := http.ReadResponse(r, nil) //nolint:bodyclose // the body is the connection's, which is closed
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusOK {
-		words, _ := io.ReadAll(io.LimitReader(resp.Body, 500)) // it is only shown
-		return fmt.Errorf("subscribing: %s: %s", resp.Status, words)
-	}
-	l.stream = resp.Header.Get("Mesos-Stream-Id")
+	l.mu.Lock()
+	l.stream = s.id
 	for range max(l.Connections, 1) {
-		c, err := newCaller(ctx, l.Master)
+		c, err := newCaller(ctx, addr, &l.writes)
 		if err != nil {
-			return err
+			l.mu.Unlock()
+			return "", err
 		}
 		l.callers = append(l.callers, c)
 	}
-	records := mesos.NewRecordReader(bufio.NewReaderSize(httputil.NewChunkedReader(r), 256<<10), 64<<20)
+	if l.begun.IsZero() {
+		l.begun = time.Now()
+	}
+	l.mu.Unlock()
+	session := l.Subscriptions.Add(1)
+	done := make(chan struct{})
+	defer func() { cancel(); <-done }()
+	go func() { defer close(done); l.keepPace(ctx, session > 1) }()
+	defer l.leave(ctx, addr)
 	for l.Ended.Load() < int64(l.Tasks) {
-		rec, err := records.Next()
+		rec, err := s.next()
 		if err != nil {
-			return fmt.Errorf("the stream of events ended: %w", err)
+			return "", fmt.Errorf("the stream of events ended: %w", err)
 		}
-		if err := l.event(rec, progress); err != nil {
-			return err
+		l.mu.Lock()
+		err = l.event(rec)
+		l.mu.Unlock()
+		if err != nil {
+			return "", err
 		}
 	}
-	return nil
+	return "", nil
 }
 
-func (l *Load) encode(c *scheduler.Call) ([]byte, error) {
-	if l.JSON {
-		return mesos.AppendJSON(nil, c)
+// leave removes the framework when Run ends: with a failover timeout, its tasks would go on without it.
+func (l *Load) leave(ctx context.Context, addr string) {
+	if l.Ended.Load() < int64(l.Tasks) && ctx.Err() == nil {
+		return // it comes back
 	}
-	return proto.Marshal(c)
+	body, err := l.encode(&scheduler.Call{FrameworkId: &mesosv1.FrameworkID{Value: &l.framework}, Type: scheduler.Call_TEARDOWN.Enum()})
+	if err == nil {
+		_ = l.once(addr, l.request(nil, body)) // a master that does not answer finds out by the failover timeout
+	}
 }
 
-// request appends an HTTP request.
-func (l *Load) request(dst, body []byte) []byte {
-	dst = append(dst, "POST /api/v1/scheduler HTTP/1.1\r\nHost: "...)
-	dst = append(dst, l.Master...)
-	dst = append(dst, "\r\nContent-Type: "...)
-	dst = append(dst, l.contentType...)
-	dst = append(dst, "\r\nAccept: "...)
-	dst = append(dst, l.contentType...)
-	if l.stream != "" {
-		dst = append(dst, "\r\nMesos-Stream-Id: "...)
-		dst = append(dst, l.stream...)
+// keepPace launches when the rate allows it, and asks after tasks that were not heard of since a master went away.
+func (l *Load) keepPace(ctx context.Context, ask bool) {
+	if l.Rate == 0 && !ask {
+		return
 	}
-	dst = append(dst, "\r\nContent-Length: "...)
-	dst = strconv.AppendInt(dst, int64(len(body)), 10)
-	dst = append(dst, "\r\n\r\n"...)
-	return append(dst, body...)
-}
-
-// event is what is read of one event; updates, which come by the thousand, are read by hand.
-func (l *Load) event(rec []byte, progress func(int64)) error {
-	if l.JSON {
-		return l.jsonEvent(rec, progress)
-	}
-	var e scheduler.Event
-	if err := proto.Unmarshal(rec, &e); err != nil {
-		return err
-	}
-	switch e.GetType() {
-	case scheduler.Event_SUBSCRIBED:
-		l.framework = e.GetSubscribed().GetFrameworkId().GetValue()
-	case scheduler.Event_UPDATE:
-		s := e.GetUpdate().GetStatus()
-		return l.update(s.GetTaskId().GetValue(), s.GetAgentId().GetValue(), s.GetState(), s.GetUuid(), progress)
-	case scheduler.Event_OFFERS:
-		for _, o := range e.GetOffers().GetOffers() {
-			if err := l.offer(o.GetId().GetValue(), o.GetAgentId().GetValue(), cpus(o.GetResources())); err != nil {
-				return err
-			}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	asked := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
 		}
-	case scheduler.Event_ERROR:
-		return errors.New(e.GetError().GetMessage())
+		l.mu.Lock()
+		if l.Rate > 0 {
+			_ = l.use() // a caller's error comes out with the next event, too
+		}
+		if ask && time.Since(asked) > 500*time.Millisecond {
+			asked = time.Now()
+			ask = l.reconcile()
+		}
+		l.mu.Unlock()
 	}
-	return nil
 }
 
-// jsonEvent reads as much of an event as is needed, by looking for it: a real parser of a megabyte of offers would be most
-// of what is measured.
-func (l *Load) jsonEvent(rec []byte, progress func(int64)) error {
-	kind, _ := after(rec, `"type":"`)
-	switch {
-	case bytes.HasPrefix(kind, []byte("UPDATE\"")):
-		task, _ := after(rec, `"task_id":{"value":"`)
-		agent, _ := after(rec, `"agent_id":{"value":"`)
-		state, _ := after(rec, `"state":"`)
-		id, ok := after(rec, `"uuid":"`)
-		var uuid []byte
-		if ok {
-			var err error
-			if uuid, err = base64.StdEncoding.DecodeString(word(id)); err != nil {
-				return err
+// reconcile asks for the states of tasks that were launched in an earlier session and not heard of in this one. It says
+// whether there were any. The caller holds the lock.
+func (l *Load) reconcile() bool {
+	const most = 1000
+	session := uint8(l.Subscriptions.Load())
+	var open []*scheduler.Call_Reconcile_Task
+	flush := func() {
+		body, err := l.encode(&scheduler.Call{
+			FrameworkId: &mesosv1.FrameworkID{Value: &l.framework}, Type: scheduler.Call_RECONCILE.Enum(), Reconcile: &scheduler.Call_Reconcile{Tasks: open},
+		})
+		if err == nil {
+			_ = l.call(otherCall, body) // as above
+		}
+		open = nil
+	}
+	found := false
+	for n := range l.launched {
+		if t := &l.tasks[n]; t.session != session && t.stage < ended {
+			found = true
+			if open = append(open, &scheduler.Call_Reconcile_Task{TaskId: &mesosv1.TaskID{Value: new(taskID(n))}}); len(open) == most {
+				flush()
 			}
 		}
-		return l.update(word(task), word(agent), mesosv1.TaskState(mesosv1.TaskState_value[word(state)]), uuid, progress)
-	case bytes.HasPrefix(kind, []byte("OFFERS\"")):
-		for {
-			id, ok := after(rec, `"id":{"value":"`)
-			if !ok {
-				return nil
-			}
-			agent, _ := after(id, `"agent_id":{"value":"`)
-			amount, _ := after(agent, `"cpus","type":"SCALAR","scalar":{"value":`)
-			if end := bytes.IndexByte(amount, '}'); end >= 0 {
-				amount = amount[:end]
-			}
-			n, err := strconv.ParseFloat(string(amount), 64)
-			if err != nil {
-				return fmt.Errorf("an offer without cpus: %w", err)
-			}
-			if err := l.offer(word(id), word(agent), n); err != nil {
-				return err
-			}
-			rec = agent
+	}
+	if len(open) > 0 {
+		flush()
+	}
+	return found
+}
+
+// Open counts the tasks that were launched in an earlier session, and not heard of in this one nor ended before.
+func (l *Load) Open() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	open := 0
+	for n := range l.launched {
+		if t := &l.tasks[n]; t.session != uint8(l.Subscriptions.Load()) && t.stage < ended {
+			open++
 		}
-	case bytes.HasPrefix(kind, []byte("SUBSCRIBED\"")):
-		id, _ := after(rec, `"framework_id":{"value":"`)
-		l.framework = word(id)
-	case bytes.HasPrefix(kind, []byte("ERROR\"")):
-		return fmt.Errorf("the master says %s", rec)
 	}
-	return nil
+	return open
 }
 
-// after is what follows a text.
-func after(b []byte, text string) ([]byte, bool) {
-	i := bytes.Index(b, []byte(text))
-	if i < 0 {
-		return nil, false
-	}
-	return b[i+len(text):], true
-}
+func taskID(n int) string { return "t" + strconv.Itoa(n) }
 
-// word is what comes before the next quote.
-func word(b []byte) string {
-	before, _, ok := bytes.Cut(b, []byte{'"'})
-	if !ok {
-		return ""
-	}
-	return string(before)
-}
-
-func (l *Load) update(task, agent string, state mesosv1.TaskState, uuid []byte, progress func(int64)) error {
+// update acknowledges an update and counts what it says. The caller holds the lock.
+func (l *Load) update(task, agent string, state mesosv1.TaskState, uuid []byte) error {
 	if len(uuid) > 0 {
 		body, err := l.encode(&scheduler.Call{
 			FrameworkId: &mesosv1.FrameworkID{Value: &l.framework}, Type: scheduler.Call_ACKNOWLEDGE.Enum(),
@@ -245,42 +257,77 @@ func (l *Load) update(task, agent string, state mesosv1.TaskState, uuid []byte, 
 		if err != nil {
 			return err
 		}
-		if err := l.call(body); err != nil {
+		if err := l.call(ackCall, body); err != nil {
 			return err
 		}
 	}
 	n, err := strconv.Atoi(strings.TrimPrefix(task, "t"))
-	if err != nil || n >= len(l.seen) || l.seen[n] >= stage(state) {
-		return nil //nolint:nilerr // not ours, or told again
+	if err != nil || n >= len(l.tasks) {
+		return nil //nolint:nilerr // not ours
 	}
-	l.seen[n] = stage(state)
+	t := &l.tasks[n]
+	t.session = uint8(l.Subscriptions.Load())
+	if t.stage >= stage(state) {
+		return nil // told again
+	}
+	was := t.stage
+	t.stage = stage(state)
 	switch state {
 	case mesosv1.TaskState_TASK_STARTING, mesosv1.TaskState_TASK_STAGING, mesosv1.TaskState_TASK_KILLING:
+		return nil
 	case mesosv1.TaskState_TASK_RUNNING:
-		progress(l.Running.Add(1))
-	default:
-		l.Ended.Add(1)
-		if state != mesosv1.TaskState_TASK_FINISHED {
-			l.Bad.Add(1)
+		t.took = uint32(time.Since(l.begun).Microseconds()) - t.sent
+		running := l.Running.Add(1)
+		if l.Progress != nil {
+			l.Progress(running)
 		}
+	case mesosv1.TaskState_TASK_FINISHED:
+	case mesosv1.TaskState_TASK_FAILED:
+		l.Failed.Add(1)
+	case mesosv1.TaskState_TASK_KILLED:
+		l.Killed.Add(1)
+	default:
+		l.Lost.Add(1)
+	}
+	if t.stage == ended {
+		l.Ended.Add(1)
+	}
+	if was < running {
+		if l.reached++; l.reached == l.Tasks {
+			close(l.full)
+			if l.Stay {
+				return l.hush()
+			}
+		}
+	}
+	if t.stage == ended || l.Stay {
 		return l.use()
 	}
 	return nil
 }
 
+// Stages of a task.
+const (
+	launching = iota
+	starting
+	running
+	killing
+	ended
+)
+
 // stage orders states.
 func stage(s mesosv1.TaskState) uint8 {
 	switch s {
 	case mesosv1.TaskState_TASK_STAGING:
-		return 0
+		return launching
 	case mesosv1.TaskState_TASK_STARTING:
-		return 1
+		return starting
 	case mesosv1.TaskState_TASK_RUNNING:
-		return 2
+		return running
 	case mesosv1.TaskState_TASK_KILLING:
-		return 3
+		return killing
 	}
-	return 4
+	return ended
 }
 
 // offer is one that lies here, for so many tasks.
@@ -300,31 +347,73 @@ func cpus(rs []*mesosv1.Resource) float64 {
 
 // offer takes an offer in.
 func (l *Load) offer(id, agent string, cpus float64) error {
+	l.Offers.Add(1)
 	o := offer{id, agent, min(l.PerOffer, int(cpus/l.CPUs+1e-6))}
-	if o.tasks == 0 { // a crumb; it comes again when it has grown
-		return l.decline(o)
+	switch {
+	case l.Stay && l.reached == l.Tasks:
+		l.held = append(l.held, o)
+		return l.hush()
+	case o.tasks == 0: // a crumb; it comes again when it has grown
+		return l.decline(1, o)
 	}
 	l.held = append(l.held, o)
 	return l.use()
 }
 
-func (l *Load) decline(o offer) error {
+func (l *Load) decline(seconds float64, offers ...offer) error {
+	ids := make([]*mesosv1.OfferID, 0, len(offers))
+	for i := range offers {
+		ids = append(ids, &mesosv1.OfferID{Value: &offers[i].id})
+	}
 	body, err := l.encode(&scheduler.Call{
 		FrameworkId: &mesosv1.FrameworkID{Value: &l.framework}, Type: scheduler.Call_DECLINE.Enum(),
-		Decline: &scheduler.Call_Decline{OfferIds: []*mesosv1.OfferID{{Value: &o.id}}, Filters: &mesosv1.Filters{RefuseSeconds: proto.Float64(1)}},
+		Decline: &scheduler.Call_Decline{OfferIds: ids, Filters: &mesosv1.Filters{RefuseSeconds: &seconds}},
 	})
 	if err != nil {
 		return err
 	}
-	return l.call(body)
+	return l.call(otherCall, body)
 }
 
-// use launches tasks on offers while there is room for them.
+// hush gives back what is held, and asks for no more.
+func (l *Load) hush() error {
+	for len(l.held) > 0 {
+		n := min(len(l.held), 1000)
+		if err := l.decline(0, l.held[:n]...); err != nil {
+			return err
+		}
+		l.held = l.held[n:]
+	}
+	if l.quiet {
+		return nil
+	}
+	l.quiet = true
+	body, err := l.encode(&scheduler.Call{FrameworkId: &mesosv1.FrameworkID{Value: &l.framework}, Type: scheduler.Call_SUPPRESS.Enum()})
+	if err != nil {
+		return err
+	}
+	return l.call(otherCall, body)
+}
+
+// room is how many tasks may be launched now.
+func (l *Load) room() int {
+	busy := l.launched - int(l.Ended.Load())
+	if l.Stay {
+		busy = l.launched - l.reached
+	}
+	n := min(l.Tasks-l.launched, l.InFlight-busy)
+	if l.Rate > 0 {
+		n = min(n, int(l.Rate*time.Since(l.begun).Seconds())-l.launched)
+	}
+	return n
+}
+
+// use launches tasks on offers while there is room for them: on whole offers, unless the rate says how many.
 func (l *Load) use() error {
 	for len(l.held) > 0 {
 		o := l.held[0]
-		n := min(o.tasks, l.Tasks-l.launched, l.InFlight-(l.launched-int(l.Ended.Load())))
-		if n <= 0 || n < o.tasks && l.Tasks-l.launched > n {
+		n := min(o.tasks, l.room())
+		if n <= 0 || n < o.tasks && l.Rate == 0 && l.Tasks-l.launched > n {
 			return nil
 		}
 		l.held = l.held[1:]
@@ -339,8 +428,11 @@ func (l *Load) use() error {
 func (l *Load) launch(o offer, n int) error {
 	var tasks []*mesosv1.TaskInfo
 	role := &mesosv1.Resource_AllocationInfo{Role: new("load")}
+	now := uint32(time.Since(l.begun).Microseconds())
 	for range n {
-		id := "t" + strconv.Itoa(l.launched)
+		id := taskID(l.launched)
+		l.tasks[l.launched].sent = now
+		l.tasks[l.launched].session = uint8(l.Subscriptions.Load())
 		l.launched++
 		tasks = append(tasks, &mesosv1.TaskInfo{
 			Name: new("load"), TaskId: &mesosv1.TaskID{Value: &id}, AgentId: &mesosv1.AgentID{Value: &o.agent},
@@ -351,6 +443,7 @@ func (l *Load) launch(o offer, n int) error {
 			},
 		})
 	}
+	l.Launched.Add(int64(n))
 	body, err := l.encode(&scheduler.Call{
 		FrameworkId: &mesosv1.FrameworkID{Value: &l.framework}, Type: scheduler.Call_ACCEPT.Enum(),
 		Accept: &scheduler.Call_Accept{
@@ -363,65 +456,37 @@ func (l *Load) launch(o offer, n int) error {
 	if err != nil {
 		return err
 	}
-	return l.call(body)
+	return l.call(acceptCall, body)
 }
 
-func (l *Load) call(body []byte) error {
-	c := l.callers[int(l.next.Add(1))%len(l.callers)]
-	if err, ok := c.err.Load().(error); ok {
-		return err
-	}
-	c.mu.Lock()
-	first := len(c.buf) == 0
-	c.buf = l.request(c.buf, body)
-	c.mu.Unlock()
-	if first {
-		select {
-		case c.wake <- struct{}{}:
-		default:
-		}
-	}
-	return nil
+// Latency is how long tasks took from their launch, as it was sent, to TASK_RUNNING.
+type Latency struct {
+	P50, P90, P99, Max time.Duration
 }
 
-func newCaller(ctx context.Context, addr string) (*caller, error) {
-	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return nil, err
+// Latency of the tasks that have run so far, leaving out those that were launched earlier than so long after the beginning.
+func (l *Load) Latency(after time.Duration) Latency {
+	l.mu.Lock()
+	took := make([]uint32, 0, l.launched)
+	for i := range l.tasks[:l.launched] {
+		if t := &l.tasks[i]; t.took > 0 && t.sent >= uint32(after.Microseconds()) {
+			took = append(took, t.took)
+		}
 	}
-	c := &caller{conn: conn, wake: make(chan struct{}, 1)}
-	context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends both goroutines
-	go func() {
-		var out []byte
-		for {
-			select {
-			case <-c.wake:
-			case <-ctx.Done():
-				return
-			}
-			c.mu.Lock()
-			out, c.buf = c.buf, out[:0]
-			c.mu.Unlock()
-			if _, err := conn.Write(out); err != nil {
-				c.err.Store(err)
-				return
-			}
-		}
-	}()
-	go func() {
-		r := bufio.NewReaderSize(conn, 64<<10)
-		for {
-			line, err := r.ReadSlice('\n')
-			if err == nil && bytes.HasPrefix(line, []byte("HTTP/1.1 ")) && !bytes.HasPrefix(line, []byte("HTTP/1.1 202")) {
-				err = fmt.Errorf("a call was answered %s", bytes.TrimSpace(line))
-			}
-			if err != nil {
-				if ctx.Err() == nil {
-					c.err.Store(err)
-				}
-				return
-			}
-		}
-	}()
-	return c, nil
+	l.mu.Unlock()
+	if len(took) == 0 {
+		return Latency{}
+	}
+	slices.Sort(took)
+	at := func(share float64) time.Duration {
+		return time.Duration(took[min(int(share*float64(len(took))), len(took)-1)]) * time.Microsecond
+	}
+	return Latency{P50: at(0.5), P90: at(0.9), P99: at(0.99), Max: at(1)}
+}
+
+// Began is when the first subscription was made; zero before.
+func (l *Load) Began() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.begun
 }

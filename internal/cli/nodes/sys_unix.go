@@ -52,3 +52,6 @@ func background(cmd *cobra.Command, args []string, out *os.File, log string, off
 	}
 	return fmt.Errorf("it did not work within a minute; see %s", log)
 }
+
+// detach keeps the terminal's Ctrl-C from a child, which is ended when its time has come.
+func detach(c *exec.Cmd) { c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }

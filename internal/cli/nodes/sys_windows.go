@@ -3,6 +3,7 @@ package nodes
 import (
 	"errors"
 	"os"
+	"os/exec"
 
 	"github.com/spf13/cobra"
 )
@@ -17,3 +18,5 @@ var leaves []os.Signal
 func terminate(int) error { return errWindows }
 
 func background(*cobra.Command, []string, *os.File, string, int64, string) error { return errWindows }
+
+func detach(*exec.Cmd) {}
