@@ -141,7 +141,7 @@ func addressOf(s *AgentSpec) address { return address{s.Hostname, s.IP, s.Port} 
 // adoptFrameworks makes placeholders for frameworks that only the agent knows, and names those that were removed.
 func (b *Book) adoptFrameworks(in *AgentRegister, out *Out) (gone []string) {
 	for _, spec := range in.Frameworks {
-		if b.frameworks.get(spec.ID) != nil {
+		if spec.ID == "" || b.frameworks.get(spec.ID) != nil { // one without an id could never come back
 			continue
 		}
 		if b.wasRemoved(spec.ID) {

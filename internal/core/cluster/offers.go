@@ -83,9 +83,7 @@ func (b *Book) relieve(out *Out) {
 	var poor []*Framework
 	users := map[string]time.Duration{} // when each had an offer last
 	b.frameworks.ordered().Scan(func(f *Framework) bool {
-		if x := b.extras[f.Spec.ID]; x != nil { // one that is known by its tasks alone has none
-			users[f.Spec.User] = max(users[f.Spec.User], x.offered)
-		}
+		users[f.Spec.User] = max(users[f.Spec.User], b.extras[f.Spec.ID].offered)
 		if f.Connected && len(b.extras[f.Spec.ID].offers) == 0 && len(f.Suppressed) < len(f.Spec.Roles) {
 			poor = append(poor, f)
 		}
