@@ -1,6 +1,8 @@
 package master
 
 import (
+	"context"
+
 	"github.com/pando-os/pando/gen/mesosv1/scheduler"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/serve"
@@ -25,7 +27,7 @@ func (m *Master) take(r *serve.FastRequest) bool {
 	if !json {
 		if a, ok := mesos.ReadAcknowledgement(r.Body); ok {
 			s, own := t.streamOf(a.Framework, string(r.StreamID), r.Who())
-			if !own || !t.offer(s.lane, &cluster.Acknowledge{Stream: s.id, Framework: a.Framework, Agent: a.Agent, Task: a.Task, UUID: a.UUID}) {
+			if !own || t.put(context.Background(), s.lane, &cluster.Acknowledge{Stream: s.id, Framework: a.Framework, Agent: a.Agent, Task: a.Task, UUID: a.UUID}) != nil {
 				return false
 			}
 			m.counts.call(scheduler.Call_ACKNOWLEDGE)
@@ -42,7 +44,7 @@ func (m *Master) take(r *serve.FastRequest) bool {
 		return false
 	}
 	s, own := t.streamOf(call.GetFrameworkId().GetValue(), string(r.StreamID), r.Who())
-	if !own || !t.offer(s.lane, input(call, s)) {
+	if !own || t.put(context.Background(), s.lane, input(call, s)) != nil {
 		return false
 	}
 	m.counts.call(call.GetType())

@@ -49,24 +49,6 @@ func (t *term) put(ctx context.Context, l *lane, in cluster.In) error {
 	return err
 }
 
-// offer queues a sender's input if there is room for it now, and says whether it did.
-func (t *term) offer(l *lane, in cluster.In) bool {
-	place := l.light
-	if heavy(in) {
-		place = l.heavy
-	}
-	select {
-	case place <- struct{}{}:
-	default:
-		return false
-	}
-	if t.loop.Post(ticket{in, place}) != nil {
-		<-place
-		return false
-	}
-	return true
-}
-
 // heavy says whether an input takes the book as long as many others.
 func heavy(in cluster.In) bool {
 	n := 0
