@@ -10,7 +10,7 @@ import (
 )
 
 // Fast answers the scheduler's calls that come by the thousand without net/http: half of the master's time for a task went
-// there. It takes what serveScheduler would answer 202 without waiting, and leaves the rest to it, mistakes too.
+// there. It takes what serveScheduler would answer 202 once it is queued, and leaves the rest to it, mistakes too.
 func (m *Master) Fast() serve.Fast {
 	return serve.Fast{Path: "/api/v1/scheduler", Take: m.take}
 }
