@@ -108,8 +108,8 @@ func answers(t *testing.T, r *bufio.Reader, n int) []string {
 			return append(out, err.Error())
 		}
 		b, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Error(err)
+		if err != nil && resp.StatusCode/100 == 2 {
+			t.Error(err) // after a refusal net/http closes, which resets a client that still writes
 		}
 		_ = resp.Body.Close() // it was read
 		text := fmt.Sprintf("%d %.100s", resp.StatusCode, b)
