@@ -20,7 +20,7 @@ func (a *Agent) Handler() http.Handler {
 		rd, who := a.reader(r)
 		shared.JSON(w, r, rd.view, who.User, func() []byte { return rd.state(nil) })
 	})
-	mux.Exact(agentlink.SummonsPath, a.serveSummons)
+	mux.Exact(agentlink.SummonsPath, agentlink.TakeSummons(a.heed))
 	mux.Handle("/containers", a.serveContainers)
 	mux.Handle("/monitor/statistics", a.serveStatistics)
 	fixed := func(path string, body []byte) {

@@ -29,16 +29,6 @@ const (
 	keep = 64 << 10
 )
 
-// SummonsPath is where agents are told, with a Summons in JSON, that another master leads now.
-const SummonsPath = "/pando/v1/leader"
-
-// Summons is a new leader's word to agents that are linked to one before it.
-type Summons struct {
-	// Leader is its host:port.
-	Leader string `json:"leader"`
-	Epoch  uint64 `json:"epoch"`
-}
-
 // ReadFrame reads one frame of at most MaxFrame bytes into m. It gives back a buffer for the next call; nothing of m refers
 // to it.
 func ReadFrame(r *bufio.Reader, buf []byte, m proto.Message) ([]byte, error) {

@@ -2,10 +2,8 @@ package fleet
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
-	"net/http"
 
 	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/serve"
@@ -25,7 +23,7 @@ func (f *Fleet) listen(ctx context.Context) (stop func(), err error) {
 	}
 	f.port = int32(l.Addr().(*net.TCPAddr).Port)
 	mux := &serve.Mux{}
-	mux.Exact(agentlink.SummonsPath, f.summoned)
+	mux.Exact(agentlink.SummonsPath, agentlink.TakeSummons(f.heed))
 	s := serve.Server(serve.Config{Log: f.cfg.Log}, mux)
 	done := make(chan struct{})
 	go func() {
@@ -44,36 +42,14 @@ func onLoopback(addr string) bool {
 	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
-func (f *Fleet) summoned(w http.ResponseWriter, r *http.Request) {
-	if !serve.Post(w, r) {
-		return
-	}
-	if !serve.Who(r).Root {
-		serve.Fail(w, http.StatusForbidden, "Only root's masters, and those of who runs this simulation, may summon its agents.")
-		return
-	}
-	body, err := serve.Body(r)
-	if err != nil {
-		serve.FailWith(w, err)
-		return
-	}
-	var s agentlink.Summons
-	if err := json.Unmarshal(body, &s); err != nil || s.Leader == "" || s.Epoch == 0 {
-		serve.Fail(w, http.StatusBadRequest, `The body must be {"leader": "host:port", "epoch": number}.`)
-		return
-	}
-	f.heed(&s)
-	w.WriteHeader(http.StatusOK)
-}
-
 // heed takes all agents away from leaders of earlier epochs. The new leader summons each of them; once is enough.
-func (f *Fleet) heed(s *agentlink.Summons) {
+func (f *Fleet) heed(s agentlink.Summons) {
 	for {
 		old := f.summons.Load()
 		if old != nil && old.Epoch >= s.Epoch {
 			return
 		}
-		if f.summons.CompareAndSwap(old, s) {
+		if f.summons.CompareAndSwap(old, &s) {
 			break
 		}
 	}
