@@ -52,6 +52,7 @@ type agent struct {
 	box        *loop.Outbox[any]
 	links      uint64 // that it has had
 	epoch      uint64 // of the last leader
+	heeded     uint64 // of the last that summoned it, and was tried
 	known      bool   // the leader has taken it in
 }
 
@@ -108,14 +109,15 @@ func (a *agent) ready(ctx context.Context) bool {
 	return false
 }
 
-// next is the nth master to be tried: by turns one that says that it leads, if the agent has not seen it yet, and those
-// that are set.
+// next is the master to be tried now, as the real agent finds it: one that says that it leads, once, or else the nth of
+// those that are set.
 func (a *agent) next(n int) string {
 	all := a.fleet.cfg.Masters
-	if s := a.fleet.summons.Load(); s != nil && n%2 == 0 {
+	if s := a.fleet.summons.Load(); s != nil {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		if s.Epoch > a.epoch {
+		if s.Epoch > max(a.epoch, a.heeded) {
+			a.heeded = s.Epoch
 			return s.Leader
 		}
 	}

@@ -108,8 +108,8 @@ func (l *Load) subscribe(ctx context.Context, addr string) (s *stream, elsewhere
 	if err != nil {
 		return nil, "", err
 	}
-	context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends the reading; the session's end does, too
-	if err := conn.SetDeadline(time.Now().Add(missedBeats * heartbeat)); err != nil {
+	context.AfterFunc(ctx, func() { _ = conn.Close() })                 // ends the reading; the session's end does, too
+	if err := conn.SetDeadline(time.Now().Add(heartbeat)); err != nil { // a master that is frozen takes connections all the same
 		return nil, "", err
 	}
 	if _, err := conn.Write(l.request(nil, body)); err != nil {
