@@ -18,7 +18,7 @@ func (a *Agent) Handler() http.Handler {
 	shared := &serve.Shared{}
 	mux.Handle("/state", func(w http.ResponseWriter, r *http.Request) {
 		rd, who := a.reader(r)
-		shared.JSON(w, r, rd.view, who.User, func() []byte { return rd.state(nil) })
+		shared.JSON(w, r, rd.view, who.User, rd.state)
 	})
 	mux.Exact(agentlink.SummonsPath, agentlink.TakeSummons(a.heed))
 	mux.Handle("/containers", a.serveContainers)

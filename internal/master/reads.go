@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 
 	"github.com/pando-os/pando/internal/host"
 	"github.com/pando-os/pando/internal/master/reads"
@@ -21,18 +20,12 @@ func (m *Master) reads(mux *serve.Mux) {
 	about := m.about()
 	// whole serves a document that equal readers of one view share.
 	whole := func(path string, render func(*reads.Reader, []byte) []byte) {
-		var size atomic.Int64 // of the last one, which the next will be about as long as
 		mux.Handle(path, func(w http.ResponseWriter, r *http.Request) {
 			rd, who := m.reader(w, r, about)
 			if rd == nil {
 				return
 			}
-			m.shared.JSON(w, r, rd.View, path+"\x00"+who.User, func() []byte {
-				n := size.Load()
-				body := render(rd, make([]byte, 0, n+n/8))
-				size.Store(int64(len(body)))
-				return body
-			})
+			m.shared.JSON(w, r, rd.View, path+"\x00"+who.User, func(dst []byte) []byte { return render(rd, dst) })
 		})
 	}
 	// part serves a document that depends on the query.

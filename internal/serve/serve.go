@@ -209,9 +209,7 @@ func Write(w http.ResponseWriter, r *http.Request, body []byte) {
 		return
 	}
 	w.Header().Set("Content-Encoding", "gzip")
-	z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed)
-	_, _ = z.Write(body) // as above
-	_ = z.Close()        // as above
+	pack(w, body)
 }
 
 func callback(s string) bool {

@@ -39,7 +39,7 @@ func TestEqualReadersOfASnapshotShareTheWork(t *testing.T) {
 	document := `{"x":"` + strings.Repeat("y", 4000) + `"}`
 	h := func(key string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
-			s.JSON(w, r, of, key, func() []byte { made++; return []byte(document) })
+			s.JSON(w, r, of, key, func(dst []byte) []byte { made++; return append(dst, document...) })
 		}
 	}
 	for _, tt := range []struct {
@@ -141,6 +141,58 @@ func TestThePageNeedsNothingFromElsewhere(t *testing.T) {
 	for _, want := range []string{"&lt;T&gt;", `href="/x"`, "<code>pando run</code>"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%s is not in the page", want)
+		}
+	}
+}
+
+// slowWriter holds what it is given until it is let go, and only then reads it.
+type slowWriter struct {
+	*httptest.ResponseRecorder
+	held, let chan struct{}
+}
+
+func (w *slowWriter) Write(b []byte) (int, error) {
+	close(w.held)
+	<-w.let
+	return w.ResponseRecorder.Write(b)
+}
+
+func TestASlowReaderKeepsItsAnswerWhileOthersAreMadeAnew(t *testing.T) {
+	for _, encoding := range []string{"", "gzip"} {
+		var s Shared
+		document := func(n int) string { return strings.Repeat(string(rune('a'+n)), 4000+n) }
+		serve := func(w http.ResponseWriter, n int, of any) {
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Header.Set("Accept-Encoding", encoding)
+			s.JSON(w, r, of, "", func(dst []byte) []byte { return append(dst, document(n)...) })
+		}
+		read := func(w *httptest.ResponseRecorder) string {
+			if encoding == "" {
+				return w.Body.String()
+			}
+			z, err := gzip.NewReader(w.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return text(t, z)
+		}
+		slow, done := &slowWriter{httptest.NewRecorder(), make(chan struct{}), make(chan struct{})}, make(chan struct{})
+		go func() {
+			defer close(done)
+			serve(slow, 0, new(int))
+		}()
+		<-slow.held
+		for n := 1; n < 20; n++ {
+			w := httptest.NewRecorder()
+			serve(w, n, new(int))
+			if got := read(w); got != document(n) {
+				t.Fatalf("%q: answer %d is %.20s…, %d bytes", encoding, n, got, len(got))
+			}
+		}
+		close(slow.let)
+		<-done
+		if got := read(slow.ResponseRecorder); got != document(0) {
+			t.Errorf("%q: the slow reader gets %.20s…, %d bytes", encoding, got, len(got))
 		}
 	}
 }

@@ -91,12 +91,13 @@ func Status(dst []byte, s *mesos.Status) []byte {
 
 // appendContainerStatus appends what is shown of a container here: all but the executor's pid, its one number.
 func appendContainerStatus(dst, status []byte) []byte {
-	var room [256]byte
-	shown := room[:0]
+	start := len(dst) // what is shown is gathered there, and makes room for its JSON then
 	fields(status, func(num protowire.Number, value []byte) {
-		shown = protowire.AppendBytes(protowire.AppendTag(shown, num, protowire.BytesType), value)
+		dst = protowire.AppendBytes(protowire.AppendTag(dst, num, protowire.BytesType), value)
 	})
-	return member(dst, `,"container_status":`, containerStatusType, shown)
+	end := len(dst)
+	dst = member(dst, `,"container_status":`, containerStatusType, dst[start:])
+	return append(dst[:start], dst[end:]...)
 }
 
 // appendInfo appends the members that come from the TaskInfo, each with a comma before it.

@@ -145,7 +145,10 @@ func (r *Reader) index(roles bool) *index {
 	x := &index{agents: map[string]*agentSums{}, frameworks: map[string]*frameworkSums{}}
 	for f := range r.View.Frameworks {
 		fs, may := x.framework(f.Spec.ID), r.may(f)
+		n := 0
 		each := func(t *cluster.Task) bool {
+			n++
+			breathe(n)
 			as := x.agent(t.Agent)
 			as.counts.add(t.State)
 			fs.counts.add(t.State)
