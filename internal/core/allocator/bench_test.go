@@ -40,9 +40,10 @@ func BenchmarkCycle(b *testing.B) {
 		{"a role each", func(i int) string { return fmt.Sprintf("r%d", i) }},
 		{"ten departments", func(i int) string { return fmt.Sprintf("d%d/r%d", i%10, i) }},
 	} {
-		for _, agents := range []int{10_000, 50_000} {
-			b.Run(fmt.Sprintf("%s/%d agents", roles.name, agents), func(b *testing.B) {
-				a := crowd(b, agents, 1000, roles.of)
+		for _, size := range [][2]int{{1000, 100}, {10_000, 1000}, {50_000, 1000}} {
+			agents, frameworks := size[0], size[1]
+			b.Run(fmt.Sprintf("%s/%d agents, %d frameworks", roles.name, agents, frameworks), func(b *testing.B) {
+				a := crowd(b, agents, frameworks, roles.of)
 				for b.Loop() {
 					grants := a.Cycle(0, nil)
 					if len(grants) != agents {
