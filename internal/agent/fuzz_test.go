@@ -26,6 +26,11 @@ func FuzzDecodeRecord(f *testing.F) {
 		{Kill: &workload.KillRecord{Ref: workload.Ref{Framework: "F", Task: "t"}, Grace: 5, Cause: 1}},
 		{Check: &workload.CheckRecord{Ref: workload.Ref{Framework: "F", Task: "t"}, Failures: 2, EverHealthy: true}},
 		{Gone: &workload.Ref{Framework: "F", Task: "t"}},
+		{Delivered: &workload.Ref{Framework: "F", Task: "t"}},
+		{ExecutorAccepted: &workload.ExecutorAccepted{Executor: testExecutor("F", "ex"), Container: "c"}},
+		{ExecutorContainer: &workload.ExecutorContainer{ExecutorRef: workload.ExecutorRef{Framework: "F", Executor: "ex"}, PID: 4711, Ticks: 5, Wall: 6}},
+		{ExecutorShutdown: &workload.ExecutorShutdown{ExecutorRef: workload.ExecutorRef{Framework: "F", Executor: "ex"}, Cause: workload.EndAsked}},
+		{ExecutorGone: &workload.ExecutorRef{Framework: "F", Executor: "ex"}},
 	} {
 		f.Add(must(encodeRecord(&r)))
 	}
