@@ -32,8 +32,8 @@ const (
 	// maxName bounds the short texts beside a description.
 	maxName         = 256
 	maxCapabilities = 64
-	// maxReported bounds the frameworks that one registration brings.
-	maxReported = 4096
+	// maxReported bounds the frameworks that one registration brings, and maxExecutors the executors.
+	maxReported, maxExecutors = 4096, 100_000
 	// maxRoles bounds a framework's roles.
 	maxRoles = 1000
 	// maxCallTasks bounds the tasks of an ACCEPT and of a RECONCILE, each of which is answered by an event.
@@ -57,6 +57,8 @@ func checkAgent(r *link.Register, s *cluster.AgentSpec) error {
 		return fmt.Errorf("agent_info.resources: there are %d, and no more than %d may be", len(s.Total), maxResources)
 	case len(r.GetFrameworkInfos()) > maxReported:
 		return fmt.Errorf("framework_infos: there are %d, and no more than %d may be", len(r.GetFrameworkInfos()), maxReported)
+	case len(r.GetExecutors()) > maxExecutors:
+		return fmt.Errorf("executors: there are %d, and no more than %d may be", len(r.GetExecutors()), maxExecutors)
 	case s.Port < 0 || s.Port > 65535:
 		return fmt.Errorf("agent_info.port: %d is not a port", s.Port)
 	}
