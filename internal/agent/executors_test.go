@@ -373,12 +373,16 @@ func TestTheLimitsOfAnExecutorsContainerAreThoseOfAllThatIsInIt(t *testing.T) {
 		{"with a task", []workload.Need{own, need("cpus:1;mem:64", nil)}, false, container.Limits{CPUs: 1100, Mem: 96_000}},
 		{"with hard limits of cpus", []workload.Need{own, need("cpus:1;mem:64", nil)}, true, container.Limits{CPUs: 1100, Mem: 96_000, CPULimit: 1100}},
 		{
-			"with a task that has limits", []workload.Need{own, need("cpus:1;mem:64", map[string]*mesosv1.Value_Scalar{"cpus": scalar(2), "mem": scalar(100)}), need("cpus:1;mem:64", nil)},
-			false, container.Limits{CPUs: 2100, Mem: 160_000, CPULimit: 3100, MemLimit: 196_000},
+			"with a task that has limits",
+			[]workload.Need{own, need("cpus:1;mem:64", map[string]*mesosv1.Value_Scalar{"cpus": scalar(2), "mem": scalar(100)}), need("cpus:1;mem:64", nil)},
+			false,
+			container.Limits{CPUs: 2100, Mem: 160_000, CPULimit: 3100, MemLimit: 196_000},
 		},
 		{
-			"with a task that has none", []workload.Need{need("cpus:1;mem:64", map[string]*mesosv1.Value_Scalar{"mem": inf}), own},
-			false, container.Limits{CPUs: 1100, Mem: 96_000, MemLimit: -1},
+			"with a task that has none",
+			[]workload.Need{need("cpus:1;mem:64", map[string]*mesosv1.Value_Scalar{"mem": inf}), own},
+			false,
+			container.Limits{CPUs: 1100, Mem: 96_000, MemLimit: -1},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

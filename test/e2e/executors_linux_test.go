@@ -8,8 +8,6 @@ import (
 	"syscall"
 	"testing"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/pando-os/pando/client"
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/gen/mesosv1/scheduler"
@@ -32,7 +30,7 @@ func inExecutor(t *testing.T, id, how string) *mesosv1.TaskInfo {
 	return x
 }
 
-func checkpointing(o *client.SchedulerOptions) { o.Framework.Checkpoint = proto.Bool(true) }
+func checkpointing(o *client.SchedulerOptions) { o.Framework.Checkpoint = new(true) }
 
 // failure waits for word of the executor's end.
 func (f *framework) failure() *scheduler.Event_Failure {

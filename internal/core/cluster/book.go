@@ -6,7 +6,6 @@
 package cluster
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -225,10 +224,6 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 		b.agentState(in, out)
 	case *AgentMessage:
 		b.agentMessage(in, out)
-	case *AgentExecutorEnd:
-		b.agentExecutorEnd(in, out)
-	case *ShutdownExecutor:
-		b.shutdownExecutor(in, out)
 	case *Subscribe:
 		b.subscribe(in, out)
 	case *StreamClosed:
@@ -258,7 +253,7 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 	case *MarkAgentGone:
 		b.markAgentGone(in, out)
 	default:
-		panic(fmt.Sprintf("cluster: an input of type %T", in))
+		b.stepExecutor(in, out)
 	}
 	b.wake(out)
 }

@@ -64,6 +64,18 @@ type (
 	EndExecutor struct{ Framework, Executor string }
 )
 
+// stepExecutor takes an input that is about executors.
+func (b *Book) stepExecutor(in In, out *Out) {
+	switch in := in.(type) {
+	case *AgentExecutorEnd:
+		b.agentExecutorEnd(in, out)
+	case *ShutdownExecutor:
+		b.shutdownExecutor(in, out)
+	default:
+		panic(fmt.Sprintf("cluster: an input of type %T", in))
+	}
+}
+
 // executorFor finds the executor that a task is for on its agent; nil when the task brings it into being, or has none of its
 // framework's own. It says what is wrong with it, and what the task needs with it.
 func (b *Book) executorFor(f *Framework, agent string, t *TaskSpec, role string) (x *Executor, needs resource.List, wrong string) {

@@ -277,22 +277,10 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 		b.recover(in, out)
 	case *Leave:
 		b.leave(out)
-	case *ShutdownExecutor:
-		b.shutdownExecutor(in, out)
-	case *SchedulerMessage:
-		b.toExecutor(in, out)
-	case *ExecutorSubscribe:
-		b.subscribe(in, out)
-	case *ExecutorClosed:
-		b.executorClosed(in, out)
-	case *ExecutorUpdate:
-		b.updateFrom(in, out)
-	case *ExecutorMessage:
-		b.fromExecutor(in, out)
 	case *Compact:
 		out.Save = append(out.Save, Record{Compact: b.Journal()})
 	default:
-		panic(fmt.Sprintf("workload: an input of type %T", in))
+		b.stepExecutor(in, out)
 	}
 	b.alarmsDue(out)
 	b.retryDue(out)
@@ -494,10 +482,11 @@ func (b *Book) retire(id string) {
 	}
 }
 
-// lost is a state as a framework may be told it: those that know nothing of partitions hear TASK_LOST.
-func (b *Book) lost(framework string, s mesosv1.TaskState) mesosv1.TaskState {
+// dropped is the state of a task that never ran as its framework may be told it: those that know nothing of partitions hear
+// TASK_LOST.
+func (b *Book) dropped(framework string) mesosv1.TaskState {
 	if f := b.frameworks[framework]; f != nil && !f.PartitionAware {
 		return mesosv1.TaskState_TASK_LOST
 	}
-	return s
+	return mesosv1.TaskState_TASK_DROPPED
 }

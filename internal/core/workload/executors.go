@@ -36,6 +36,26 @@ func lessExecutor(a, b *ExecutorView) bool {
 
 func (v *ExecutorView) ref() ExecutorRef { return ExecutorRef{v.Spec.Framework, v.Spec.ID} }
 
+// stepExecutor takes an input that is about executors.
+func (b *Book) stepExecutor(in In, out *Out) {
+	switch in := in.(type) {
+	case *ShutdownExecutor:
+		b.shutdownExecutor(in, out)
+	case *SchedulerMessage:
+		b.toExecutor(in, out)
+	case *ExecutorSubscribe:
+		b.subscribe(in, out)
+	case *ExecutorClosed:
+		b.executorClosed(in, out)
+	case *ExecutorUpdate:
+		b.updateFrom(in, out)
+	case *ExecutorMessage:
+		b.fromExecutor(in, out)
+	default:
+		panic(fmt.Sprintf("workload: an input of type %T", in))
+	}
+}
+
 // admitExecutor books an executor as accepted.
 func (b *Book) admitExecutor(a *ExecutorAccepted) *executor {
 	x := &executor{view: &ExecutorView{Spec: a.Executor, Container: a.Container}, tasks: map[string]struct{}{}}
@@ -93,7 +113,7 @@ func (b *Book) runIn(in *Run, out *Out) {
 		refuse(mesosv1.TaskState_TASK_FAILED, mesosv1.TaskStatus_REASON_CONTAINER_LAUNCH_FAILED, t.Refused)
 		return
 	case x == nil && !in.StartsExecutor || x != nil && x.cause != NotEnding:
-		refuse(b.lost(t.Framework, mesosv1.TaskState_TASK_DROPPED), mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED,
+		refuse(b.dropped(t.Framework), mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED,
 			fmt.Sprintf("The executor %q has ended or is ending; launch the task with a new one.", t.Executor.ID))
 		return
 	case x == nil:
@@ -163,7 +183,7 @@ func (b *Book) executorLaunched(x *executor, in *Launched, out *Out) {
 			b.executorExited(x, *x.early, out)
 		}
 	case UserUnknown:
-		failed(b.lost(x.view.Spec.Framework, mesosv1.TaskState_TASK_DROPPED), mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED, in.Words)
+		failed(b.dropped(x.view.Spec.Framework), mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED, in.Words)
 	case LaunchCanceled:
 		failed(mesosv1.TaskState_TASK_KILLED, mesosv1.TaskStatus_REASON_TASK_KILLED_DURING_LAUNCH, "The executor was ended before it started.")
 	case ExecFailed:
@@ -370,7 +390,7 @@ func (b *Book) vanishedExecutor(x *executor) ending {
 	failed, terminated := mesosv1.TaskState_TASK_FAILED, mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED
 	switch {
 	case x.view.PID == 0:
-		return ending{b.lost(x.view.Spec.Framework, mesosv1.TaskState_TASK_DROPPED), mesosv1.TaskStatus_REASON_AGENT_RESTARTED, "The agent was restarted before the executor started.", nil}
+		return ending{b.dropped(x.view.Spec.Framework), mesosv1.TaskStatus_REASON_AGENT_RESTARTED, "The agent was restarted before the executor started.", nil}
 	case b.identity.Boot != b.cfg.Boot:
 		return ending{failed, terminated, "The machine was rebooted while the executor ran.", nil}
 	}

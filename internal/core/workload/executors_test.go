@@ -308,13 +308,16 @@ func TestWhatARestartMakesOfExecutors(t *testing.T) {
 		s.step(&Linked{9, 5})
 		s.expect(t, &Registered{Agent: "S1", Info: []byte("S1")}, want...)
 	}
-	both := func(t *testing.T, name string, play func(t *testing.T, restart func(*bench))) {
+	type played func(t *testing.T, restart func(*bench))
+	both := func(t *testing.T, name string, play played) {
+		t.Helper()
 		t.Run(name, func(t *testing.T) { play(t, func(s *bench) { s.restart() }) })
 		t.Run(name+", from a compacted journal", func(t *testing.T) {
 			play(t, func(s *bench) { s.step(&Compact{}); s.restart() })
 		})
 	}
 	both(t, "it comes back with what was not acknowledged", func(t *testing.T, restart func(*bench)) {
+		t.Helper()
 		s := withExecutor(t)
 		s.step(s.runOn("t2"))
 		s.step(s.runOn("t3")) // which never comes to it
@@ -330,6 +333,7 @@ func TestWhatARestartMakesOfExecutors(t *testing.T) {
 		}
 	})
 	both(t, "a task that waited for it still does", func(t *testing.T, restart func(*bench)) {
+		t.Helper()
 		s := newBench(t)
 		s.join()
 		s.step(s.runOn("t1"))
@@ -339,6 +343,7 @@ func TestWhatARestartMakesOfExecutors(t *testing.T) {
 		s.expect(t, &ExecutorSubscribe{Stream: 5, ExecutorRef: ex}, "to 5: SUBSCRIBED ex of F", "to 5: LAUNCH t1")
 	})
 	both(t, "it does not come back", func(t *testing.T, restart func(*bench)) {
+		t.Helper()
 		s := withExecutor(t)
 		restart(s)
 		s.step(found(s, nil))
@@ -348,12 +353,14 @@ func TestWhatARestartMakesOfExecutors(t *testing.T) {
 		s.expect(t, &Exited{s.box(), Exit{Status: 9, Known: true}}, "update t1 FAILED EXECUTOR_REREGISTRATION_TIMEOUT", "executor ex ended 9", "forget")
 	})
 	both(t, "it ended meanwhile", func(t *testing.T, restart func(*bench)) {
+		t.Helper()
 		s := withExecutor(t)
 		restart(s)
 		s.expect(t, found(s, &Exit{Known: true}), "forget")
 		rejoin(t, s, "update t1 FAILED EXECUTOR_TERMINATED")
 	})
 	both(t, "it was being ended", func(t *testing.T, restart func(*bench)) {
+		t.Helper()
 		s := withExecutor(t)
 		s.step(&ShutdownExecutor{ex})
 		restart(s)
@@ -361,12 +368,14 @@ func TestWhatARestartMakesOfExecutors(t *testing.T) {
 		s.expect(t, &ExecutorSubscribe{Stream: 5, ExecutorRef: ex}, "to 5: SHUTDOWN")
 	})
 	both(t, "no container is found", func(t *testing.T, restart func(*bench)) {
+		t.Helper()
 		s := withExecutor(t)
 		restart(s)
 		s.expect(t, &Recovered{}, "forget")
 		rejoin(t, s, "update t1 FAILED EXECUTOR_TERMINATED")
 	})
 	both(t, "its launch came to nothing", func(t *testing.T, restart func(*bench)) {
+		t.Helper()
 		s := newBench(t)
 		s.join()
 		s.step(s.runOn("t1"))
@@ -375,6 +384,7 @@ func TestWhatARestartMakesOfExecutors(t *testing.T) {
 		rejoin(t, s, "update t1 LOST AGENT_RESTARTED")
 	})
 	both(t, "a kill that it did not hear is owed", func(t *testing.T, restart func(*bench)) {
+		t.Helper()
 		s := withExecutor(t)
 		s.step(&ExecutorClosed{1})
 		s.step(kill("t1", time.Second))

@@ -64,7 +64,7 @@ func (b *Book) launched(in *Launched, out *Out) {
 			b.exited(in.Container, *state.early, out)
 		}
 	case UserUnknown:
-		b.end(v, b.lost(ref.Framework, mesosv1.TaskState_TASK_DROPPED), mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED, in.Words, out)
+		b.end(v, b.dropped(ref.Framework), mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED, in.Words, out)
 	case LaunchCanceled:
 		b.end(v, mesosv1.TaskState_TASK_KILLED, mesosv1.TaskStatus_REASON_TASK_KILLED_DURING_LAUNCH, "The task was killed before it started.", out)
 	case ExecFailed:
@@ -335,7 +335,7 @@ func (b *Book) vanished(v *TaskView, state *taskState, out *Out) {
 	case v.PID == 0 && state.cause != NotKilled:
 		b.end(v, mesosv1.TaskState_TASK_KILLED, mesosv1.TaskStatus_REASON_TASK_KILLED_DURING_LAUNCH, "The task was killed before it started.", out)
 	case v.PID == 0:
-		b.end(v, b.lost(ref.Framework, mesosv1.TaskState_TASK_DROPPED), mesosv1.TaskStatus_REASON_AGENT_RESTARTED, "The agent was restarted before the task started.", out)
+		b.end(v, b.dropped(ref.Framework), mesosv1.TaskStatus_REASON_AGENT_RESTARTED, "The agent was restarted before the task started.", out)
 	case b.identity.Boot != b.cfg.Boot:
 		b.end(v, mesosv1.TaskState_TASK_FAILED, mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED, "The machine was rebooted while the task ran; its exit status is unknown.", out)
 	default:

@@ -52,7 +52,7 @@ func (b *Book) subscribe(in *ExecutorSubscribe, out *Out) {
 		case v.Queued:
 			b.deliver(v, x, out)
 		case v.State == mesosv1.TaskState_TASK_STAGING && !slices.Contains(in.Tasks, v.Task.ID):
-			b.end(v, b.lost(in.Framework, mesosv1.TaskState_TASK_DROPPED), mesosv1.TaskStatus_REASON_AGENT_RESTARTED,
+			b.end(v, b.dropped(in.Framework), mesosv1.TaskStatus_REASON_AGENT_RESTARTED,
 				"The agent was restarted before the task came to its executor.", out)
 			b.resize(x, out)
 		case state.cause != NotKilled:

@@ -131,17 +131,17 @@ func TestChangingAGroupRaisesItsMemoryLimitAndNeverLowersIt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	change := func(max, weight string) {
+	change := func(most, weight string) {
 		t.Helper()
 		plan := Plan{Groups: []Group{{Dir: dir, Writes: []Write{
-			{File: "cpu.weight", Value: weight}, {File: "memory.max", Value: max}, {File: "memory.limit_in_bytes", Value: max}, {File: "no.such.file", Value: "1", Optional: true},
+			{File: "cpu.weight", Value: weight}, {File: "memory.max", Value: most}, {File: "memory.limit_in_bytes", Value: most}, {File: "no.such.file", Value: "1", Optional: true},
 		}}}}
 		if err := plan.Change(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, c := range []struct{ max, weight, want string }{{"300", "20", "300"}, {"100", "10", "300"}} {
-		change(c.max, c.weight)
+	for _, c := range []struct{ most, weight, want string }{{"300", "20", "300"}, {"100", "10", "300"}} {
+		change(c.most, c.weight)
 		for file, want := range map[string]string{"memory.max": c.want, "cpu.weight": c.weight, "memory.limit_in_bytes": "max"} {
 			if got, err := os.ReadFile(filepath.Join(dir, file)); err != nil || string(got) != want {
 				t.Errorf("%s is %q (%v), want %q", file, got, err, want)
