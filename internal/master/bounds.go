@@ -36,6 +36,8 @@ const (
 	maxReported, maxExecutors = 4096, 100_000
 	// maxRoles bounds a framework's roles.
 	maxRoles = 1000
+	// maxMessage bounds what goes to an executor at once: it travels in one frame beside others.
+	maxMessage = 8 << 20
 	// maxCallTasks bounds the tasks of an ACCEPT and of a RECONCILE, each of which is answered by an event.
 	maxCallTasks = 50_000
 	// maxTask bounds a TaskInfo without its data.
@@ -144,8 +146,11 @@ func ofItsOwn(call *scheduler.Call) (*scheduler.Call, error) {
 	return out, proto.UnmarshalOptions{AllowPartial: true}.Unmarshal(b, out)
 }
 
-// checkCount refuses a call that asks for too many events.
+// checkCount refuses a call that asks for too many events, or sends too much at once.
 func checkCount(call *scheduler.Call) error {
+	if n := len(call.GetMessage().GetData()); n > maxMessage {
+		return fmt.Errorf("message.data: it has %d bytes, and no more than %d may be; send the name of a file instead", n, maxMessage)
+	}
 	n, where := len(call.GetReconcile().GetTasks()), "reconcile.tasks"
 	if x := len(call.GetReconcileOperations().GetOperations()); x > 0 {
 		n, where = x, "reconcile_operations.operations"

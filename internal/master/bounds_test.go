@@ -132,6 +132,10 @@ func TestACallThatHoldsTooMuchIsRefusedBeforeItIsDecoded(t *testing.T) {
 	for range maxCallTasks + 1 {
 		launch.Accept.Operations[0].Launch.TaskInfos = append(launch.Accept.Operations[0].Launch.TaskInfos, &mesosv1.TaskInfo{})
 	}
+	said := &scheduler.Call{Message: &scheduler.Call_Message{Data: make([]byte, maxMessage+1)}}
+	if err := checkCount(said); err == nil || !strings.Contains(err.Error(), "message.data") {
+		t.Errorf("a message of %d bytes: %v", maxMessage+1, err)
+	}
 	if err := checkCount(launch); err == nil || !strings.Contains(err.Error(), "accept.operations") {
 		t.Errorf("%v", err)
 	}

@@ -187,6 +187,15 @@ func TestExecutorsThatAreNoneAreEnded(t *testing.T) {
 	silent, broken := inExecutor(t, "silent", "json"), inExecutor(t, "broken", "json")
 	silent.Executor.Command = &mesosv1.CommandInfo{Value: new("sleep 600")}
 	broken.Executor.ExecutorId.Value, broken.Executor.Command = new("other"), &mesosv1.CommandInfo{Shell: new(false), Value: new("/no/such/program")}
+	mute := inExecutor(t, "mute", "json")
+	mute.Executor.Command = &mesosv1.CommandInfo{Value: new("exit 3")}
+	must(t, f.accept(mute))
+	if s := f.end("mute"); s.GetState() != failed || s.GetReason() != mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED {
+		t.Errorf("mute ended as %v", s)
+	}
+	if x := f.failure(); x.GetStatus() != 3<<8 {
+		t.Errorf("the FAILURE says %v", x)
+	}
 	must(t, f.accept(silent, broken))
 	for id, reason := range map[string]mesosv1.TaskStatus_Reason{
 		"silent": mesosv1.TaskStatus_REASON_EXECUTOR_REGISTRATION_TIMEOUT, "broken": mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED,
