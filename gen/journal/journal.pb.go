@@ -39,6 +39,11 @@ type AgentRecord struct {
 	//	*AgentRecord_TaskGone
 	//	*AgentRecord_FrameworkGone
 	//	*AgentRecord_TaskCheck
+	//	*AgentRecord_ExecutorAccepted
+	//	*AgentRecord_ExecutorContainer
+	//	*AgentRecord_ExecutorShutdown
+	//	*AgentRecord_ExecutorGone
+	//	*AgentRecord_TaskDelivered
 	Record        isAgentRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -171,6 +176,51 @@ func (x *AgentRecord) GetTaskCheck() *TaskCheck {
 	return nil
 }
 
+func (x *AgentRecord) GetExecutorAccepted() *ExecutorAccepted {
+	if x != nil {
+		if x, ok := x.Record.(*AgentRecord_ExecutorAccepted); ok {
+			return x.ExecutorAccepted
+		}
+	}
+	return nil
+}
+
+func (x *AgentRecord) GetExecutorContainer() *ExecutorContainer {
+	if x != nil {
+		if x, ok := x.Record.(*AgentRecord_ExecutorContainer); ok {
+			return x.ExecutorContainer
+		}
+	}
+	return nil
+}
+
+func (x *AgentRecord) GetExecutorShutdown() *ExecutorShutdown {
+	if x != nil {
+		if x, ok := x.Record.(*AgentRecord_ExecutorShutdown); ok {
+			return x.ExecutorShutdown
+		}
+	}
+	return nil
+}
+
+func (x *AgentRecord) GetExecutorGone() *ExecutorGone {
+	if x != nil {
+		if x, ok := x.Record.(*AgentRecord_ExecutorGone); ok {
+			return x.ExecutorGone
+		}
+	}
+	return nil
+}
+
+func (x *AgentRecord) GetTaskDelivered() *TaskDelivered {
+	if x != nil {
+		if x, ok := x.Record.(*AgentRecord_TaskDelivered); ok {
+			return x.TaskDelivered
+		}
+	}
+	return nil
+}
+
 type isAgentRecord_Record interface {
 	isAgentRecord_Record()
 }
@@ -215,6 +265,26 @@ type AgentRecord_TaskCheck struct {
 	TaskCheck *TaskCheck `protobuf:"bytes,10,opt,name=task_check,json=taskCheck,proto3,oneof"`
 }
 
+type AgentRecord_ExecutorAccepted struct {
+	ExecutorAccepted *ExecutorAccepted `protobuf:"bytes,11,opt,name=executor_accepted,json=executorAccepted,proto3,oneof"`
+}
+
+type AgentRecord_ExecutorContainer struct {
+	ExecutorContainer *ExecutorContainer `protobuf:"bytes,12,opt,name=executor_container,json=executorContainer,proto3,oneof"`
+}
+
+type AgentRecord_ExecutorShutdown struct {
+	ExecutorShutdown *ExecutorShutdown `protobuf:"bytes,13,opt,name=executor_shutdown,json=executorShutdown,proto3,oneof"`
+}
+
+type AgentRecord_ExecutorGone struct {
+	ExecutorGone *ExecutorGone `protobuf:"bytes,14,opt,name=executor_gone,json=executorGone,proto3,oneof"`
+}
+
+type AgentRecord_TaskDelivered struct {
+	TaskDelivered *TaskDelivered `protobuf:"bytes,15,opt,name=task_delivered,json=taskDelivered,proto3,oneof"`
+}
+
 func (*AgentRecord_Identity) isAgentRecord_Record() {}
 
 func (*AgentRecord_Framework) isAgentRecord_Record() {}
@@ -234,6 +304,16 @@ func (*AgentRecord_TaskGone) isAgentRecord_Record() {}
 func (*AgentRecord_FrameworkGone) isAgentRecord_Record() {}
 
 func (*AgentRecord_TaskCheck) isAgentRecord_Record() {}
+
+func (*AgentRecord_ExecutorAccepted) isAgentRecord_Record() {}
+
+func (*AgentRecord_ExecutorContainer) isAgentRecord_Record() {}
+
+func (*AgentRecord_ExecutorShutdown) isAgentRecord_Record() {}
+
+func (*AgentRecord_ExecutorGone) isAgentRecord_Record() {}
+
+func (*AgentRecord_TaskDelivered) isAgentRecord_Record() {}
 
 // Who the agent is. Written when a master first gave it an id, and when the epoch rose.
 type Identity struct {
@@ -910,6 +990,330 @@ func (x *TaskCheck) GetEverHealthy() bool {
 	return false
 }
 
+// The agent has taken on an executor of a framework's own; from here on it owes word of its end.
+type ExecutorAccepted struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	FrameworkId string                 `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
+	// mesos.v1.ExecutorInfo, as it was launched.
+	ExecutorInfo  []byte `protobuf:"bytes,2,opt,name=executor_info,json=executorInfo,proto3" json:"executor_info,omitempty"`
+	Role          string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	User          string `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`
+	ContainerId   string `protobuf:"bytes,5,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExecutorAccepted) Reset() {
+	*x = ExecutorAccepted{}
+	mi := &file_pando_journal_journal_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExecutorAccepted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExecutorAccepted) ProtoMessage() {}
+
+func (x *ExecutorAccepted) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_journal_journal_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExecutorAccepted.ProtoReflect.Descriptor instead.
+func (*ExecutorAccepted) Descriptor() ([]byte, []int) {
+	return file_pando_journal_journal_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ExecutorAccepted) GetFrameworkId() string {
+	if x != nil {
+		return x.FrameworkId
+	}
+	return ""
+}
+
+func (x *ExecutorAccepted) GetExecutorInfo() []byte {
+	if x != nil {
+		return x.ExecutorInfo
+	}
+	return nil
+}
+
+func (x *ExecutorAccepted) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *ExecutorAccepted) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *ExecutorAccepted) GetContainerId() string {
+	if x != nil {
+		return x.ContainerId
+	}
+	return ""
+}
+
+// The executor's process runs.
+type ExecutorContainer struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	FrameworkId string                 `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
+	ExecutorId  string                 `protobuf:"bytes,2,opt,name=executor_id,json=executorId,proto3" json:"executor_id,omitempty"`
+	Pid         uint32                 `protobuf:"varint,3,opt,name=pid,proto3" json:"pid,omitempty"`
+	// Field 22 of /proc/PID/stat: clock ticks since boot.
+	StartTicks uint64 `protobuf:"varint,4,opt,name=start_ticks,json=startTicks,proto3" json:"start_ticks,omitempty"`
+	// Nanoseconds since the epoch.
+	StartedWall   int64 `protobuf:"varint,5,opt,name=started_wall,json=startedWall,proto3" json:"started_wall,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExecutorContainer) Reset() {
+	*x = ExecutorContainer{}
+	mi := &file_pando_journal_journal_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExecutorContainer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExecutorContainer) ProtoMessage() {}
+
+func (x *ExecutorContainer) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_journal_journal_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExecutorContainer.ProtoReflect.Descriptor instead.
+func (*ExecutorContainer) Descriptor() ([]byte, []int) {
+	return file_pando_journal_journal_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ExecutorContainer) GetFrameworkId() string {
+	if x != nil {
+		return x.FrameworkId
+	}
+	return ""
+}
+
+func (x *ExecutorContainer) GetExecutorId() string {
+	if x != nil {
+		return x.ExecutorId
+	}
+	return ""
+}
+
+func (x *ExecutorContainer) GetPid() uint32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *ExecutorContainer) GetStartTicks() uint64 {
+	if x != nil {
+		return x.StartTicks
+	}
+	return 0
+}
+
+func (x *ExecutorContainer) GetStartedWall() int64 {
+	if x != nil {
+		return x.StartedWall
+	}
+	return 0
+}
+
+// The executor is being ended, and why.
+type ExecutorShutdown struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	FrameworkId string                 `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
+	ExecutorId  string                 `protobuf:"bytes,2,opt,name=executor_id,json=executorId,proto3" json:"executor_id,omitempty"`
+	// 1 asked for, 2 it did not subscribe in time, 3 it did not come back in time, 4 its framework is gone, 5 it has no tasks.
+	Cause         uint32 `protobuf:"varint,3,opt,name=cause,proto3" json:"cause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExecutorShutdown) Reset() {
+	*x = ExecutorShutdown{}
+	mi := &file_pando_journal_journal_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExecutorShutdown) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExecutorShutdown) ProtoMessage() {}
+
+func (x *ExecutorShutdown) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_journal_journal_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExecutorShutdown.ProtoReflect.Descriptor instead.
+func (*ExecutorShutdown) Descriptor() ([]byte, []int) {
+	return file_pando_journal_journal_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ExecutorShutdown) GetFrameworkId() string {
+	if x != nil {
+		return x.FrameworkId
+	}
+	return ""
+}
+
+func (x *ExecutorShutdown) GetExecutorId() string {
+	if x != nil {
+		return x.ExecutorId
+	}
+	return ""
+}
+
+func (x *ExecutorShutdown) GetCause() uint32 {
+	if x != nil {
+		return x.Cause
+	}
+	return 0
+}
+
+type ExecutorGone struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	FrameworkId   string                 `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
+	ExecutorId    string                 `protobuf:"bytes,2,opt,name=executor_id,json=executorId,proto3" json:"executor_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExecutorGone) Reset() {
+	*x = ExecutorGone{}
+	mi := &file_pando_journal_journal_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExecutorGone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExecutorGone) ProtoMessage() {}
+
+func (x *ExecutorGone) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_journal_journal_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExecutorGone.ProtoReflect.Descriptor instead.
+func (*ExecutorGone) Descriptor() ([]byte, []int) {
+	return file_pando_journal_journal_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ExecutorGone) GetFrameworkId() string {
+	if x != nil {
+		return x.FrameworkId
+	}
+	return ""
+}
+
+func (x *ExecutorGone) GetExecutorId() string {
+	if x != nil {
+		return x.ExecutorId
+	}
+	return ""
+}
+
+// The task was given to its executor.
+type TaskDelivered struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	FrameworkId   string                 `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
+	TaskId        string                 `protobuf:"bytes,2,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskDelivered) Reset() {
+	*x = TaskDelivered{}
+	mi := &file_pando_journal_journal_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskDelivered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskDelivered) ProtoMessage() {}
+
+func (x *TaskDelivered) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_journal_journal_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskDelivered.ProtoReflect.Descriptor instead.
+func (*TaskDelivered) Descriptor() ([]byte, []int) {
+	return file_pando_journal_journal_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *TaskDelivered) GetFrameworkId() string {
+	if x != nil {
+		return x.FrameworkId
+	}
+	return ""
+}
+
+func (x *TaskDelivered) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
 // What the master keeps of an agent.
 type MasterAgent struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -927,7 +1331,7 @@ type MasterAgent struct {
 
 func (x *MasterAgent) Reset() {
 	*x = MasterAgent{}
-	mi := &file_pando_journal_journal_proto_msgTypes[11]
+	mi := &file_pando_journal_journal_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -939,7 +1343,7 @@ func (x *MasterAgent) String() string {
 func (*MasterAgent) ProtoMessage() {}
 
 func (x *MasterAgent) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_journal_journal_proto_msgTypes[11]
+	mi := &file_pando_journal_journal_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -952,7 +1356,7 @@ func (x *MasterAgent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterAgent.ProtoReflect.Descriptor instead.
 func (*MasterAgent) Descriptor() ([]byte, []int) {
-	return file_pando_journal_journal_proto_rawDescGZIP(), []int{11}
+	return file_pando_journal_journal_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *MasterAgent) GetVersion() uint32 {
@@ -1027,7 +1431,7 @@ type MasterFramework struct {
 
 func (x *MasterFramework) Reset() {
 	*x = MasterFramework{}
-	mi := &file_pando_journal_journal_proto_msgTypes[12]
+	mi := &file_pando_journal_journal_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1039,7 +1443,7 @@ func (x *MasterFramework) String() string {
 func (*MasterFramework) ProtoMessage() {}
 
 func (x *MasterFramework) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_journal_journal_proto_msgTypes[12]
+	mi := &file_pando_journal_journal_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1052,7 +1456,7 @@ func (x *MasterFramework) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterFramework.ProtoReflect.Descriptor instead.
 func (*MasterFramework) Descriptor() ([]byte, []int) {
-	return file_pando_journal_journal_proto_rawDescGZIP(), []int{12}
+	return file_pando_journal_journal_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MasterFramework) GetVersion() uint32 {
@@ -1110,7 +1514,7 @@ type MasterCounters struct {
 
 func (x *MasterCounters) Reset() {
 	*x = MasterCounters{}
-	mi := &file_pando_journal_journal_proto_msgTypes[13]
+	mi := &file_pando_journal_journal_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1526,7 @@ func (x *MasterCounters) String() string {
 func (*MasterCounters) ProtoMessage() {}
 
 func (x *MasterCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_journal_journal_proto_msgTypes[13]
+	mi := &file_pando_journal_journal_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1539,7 @@ func (x *MasterCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterCounters.ProtoReflect.Descriptor instead.
 func (*MasterCounters) Descriptor() ([]byte, []int) {
-	return file_pando_journal_journal_proto_rawDescGZIP(), []int{13}
+	return file_pando_journal_journal_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *MasterCounters) GetVersion() uint32 {
@@ -1170,7 +1574,7 @@ var File_pando_journal_journal_proto protoreflect.FileDescriptor
 
 const file_pando_journal_journal_proto_rawDesc = "" +
 	"\n" +
-	"\x1bpando/journal/journal.proto\x12\x10pando.journal.v1\"\x9c\x05\n" +
+	"\x1bpando/journal/journal.proto\x12\x10pando.journal.v1\"\xa9\b\n" +
 	"\vAgentRecord\x128\n" +
 	"\bidentity\x18\x01 \x01(\v2\x1a.pando.journal.v1.IdentityH\x00R\bidentity\x12;\n" +
 	"\tframework\x18\x02 \x01(\v2\x1b.pando.journal.v1.FrameworkH\x00R\tframework\x12E\n" +
@@ -1185,7 +1589,12 @@ const file_pando_journal_journal_proto_rawDesc = "" +
 	"\x0eframework_gone\x18\t \x01(\v2\x1f.pando.journal.v1.FrameworkGoneH\x00R\rframeworkGone\x12<\n" +
 	"\n" +
 	"task_check\x18\n" +
-	" \x01(\v2\x1b.pando.journal.v1.TaskCheckH\x00R\ttaskCheckB\b\n" +
+	" \x01(\v2\x1b.pando.journal.v1.TaskCheckH\x00R\ttaskCheck\x12Q\n" +
+	"\x11executor_accepted\x18\v \x01(\v2\".pando.journal.v1.ExecutorAcceptedH\x00R\x10executorAccepted\x12T\n" +
+	"\x12executor_container\x18\f \x01(\v2#.pando.journal.v1.ExecutorContainerH\x00R\x11executorContainer\x12Q\n" +
+	"\x11executor_shutdown\x18\r \x01(\v2\".pando.journal.v1.ExecutorShutdownH\x00R\x10executorShutdown\x12E\n" +
+	"\rexecutor_gone\x18\x0e \x01(\v2\x1e.pando.journal.v1.ExecutorGoneH\x00R\fexecutorGone\x12H\n" +
+	"\x0etask_delivered\x18\x0f \x01(\v2\x1f.pando.journal.v1.TaskDeliveredH\x00R\rtaskDeliveredB\b\n" +
 	"\x06record\"\x89\x01\n" +
 	"\bIdentity\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x1d\n" +
@@ -1238,7 +1647,33 @@ const file_pando_journal_journal_proto_rawDesc = "" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x121\n" +
 	"\x14consecutive_failures\x18\x03 \x01(\rR\x13consecutiveFailures\x12!\n" +
-	"\fever_healthy\x18\x04 \x01(\bR\veverHealthy\"\xf4\x01\n" +
+	"\fever_healthy\x18\x04 \x01(\bR\veverHealthy\"\xa5\x01\n" +
+	"\x10ExecutorAccepted\x12!\n" +
+	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12#\n" +
+	"\rexecutor_info\x18\x02 \x01(\fR\fexecutorInfo\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\x12\x12\n" +
+	"\x04user\x18\x04 \x01(\tR\x04user\x12!\n" +
+	"\fcontainer_id\x18\x05 \x01(\tR\vcontainerId\"\xad\x01\n" +
+	"\x11ExecutorContainer\x12!\n" +
+	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x1f\n" +
+	"\vexecutor_id\x18\x02 \x01(\tR\n" +
+	"executorId\x12\x10\n" +
+	"\x03pid\x18\x03 \x01(\rR\x03pid\x12\x1f\n" +
+	"\vstart_ticks\x18\x04 \x01(\x04R\n" +
+	"startTicks\x12!\n" +
+	"\fstarted_wall\x18\x05 \x01(\x03R\vstartedWall\"l\n" +
+	"\x10ExecutorShutdown\x12!\n" +
+	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x1f\n" +
+	"\vexecutor_id\x18\x02 \x01(\tR\n" +
+	"executorId\x12\x14\n" +
+	"\x05cause\x18\x03 \x01(\rR\x05cause\"R\n" +
+	"\fExecutorGone\x12!\n" +
+	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x1f\n" +
+	"\vexecutor_id\x18\x02 \x01(\tR\n" +
+	"executorId\"K\n" +
+	"\rTaskDelivered\x12!\n" +
+	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
+	"\atask_id\x18\x02 \x01(\tR\x06taskId\"\xf4\x01\n" +
 	"\vMasterAgent\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1d\n" +
 	"\n" +
@@ -1277,22 +1712,27 @@ func file_pando_journal_journal_proto_rawDescGZIP() []byte {
 	return file_pando_journal_journal_proto_rawDescData
 }
 
-var file_pando_journal_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_pando_journal_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_pando_journal_journal_proto_goTypes = []any{
-	(*AgentRecord)(nil),     // 0: pando.journal.v1.AgentRecord
-	(*Identity)(nil),        // 1: pando.journal.v1.Identity
-	(*Framework)(nil),       // 2: pando.journal.v1.Framework
-	(*FrameworkGone)(nil),   // 3: pando.journal.v1.FrameworkGone
-	(*TaskAccepted)(nil),    // 4: pando.journal.v1.TaskAccepted
-	(*TaskContainer)(nil),   // 5: pando.journal.v1.TaskContainer
-	(*TaskStatus)(nil),      // 6: pando.journal.v1.TaskStatus
-	(*TaskAcked)(nil),       // 7: pando.journal.v1.TaskAcked
-	(*TaskKill)(nil),        // 8: pando.journal.v1.TaskKill
-	(*TaskGone)(nil),        // 9: pando.journal.v1.TaskGone
-	(*TaskCheck)(nil),       // 10: pando.journal.v1.TaskCheck
-	(*MasterAgent)(nil),     // 11: pando.journal.v1.MasterAgent
-	(*MasterFramework)(nil), // 12: pando.journal.v1.MasterFramework
-	(*MasterCounters)(nil),  // 13: pando.journal.v1.MasterCounters
+	(*AgentRecord)(nil),       // 0: pando.journal.v1.AgentRecord
+	(*Identity)(nil),          // 1: pando.journal.v1.Identity
+	(*Framework)(nil),         // 2: pando.journal.v1.Framework
+	(*FrameworkGone)(nil),     // 3: pando.journal.v1.FrameworkGone
+	(*TaskAccepted)(nil),      // 4: pando.journal.v1.TaskAccepted
+	(*TaskContainer)(nil),     // 5: pando.journal.v1.TaskContainer
+	(*TaskStatus)(nil),        // 6: pando.journal.v1.TaskStatus
+	(*TaskAcked)(nil),         // 7: pando.journal.v1.TaskAcked
+	(*TaskKill)(nil),          // 8: pando.journal.v1.TaskKill
+	(*TaskGone)(nil),          // 9: pando.journal.v1.TaskGone
+	(*TaskCheck)(nil),         // 10: pando.journal.v1.TaskCheck
+	(*ExecutorAccepted)(nil),  // 11: pando.journal.v1.ExecutorAccepted
+	(*ExecutorContainer)(nil), // 12: pando.journal.v1.ExecutorContainer
+	(*ExecutorShutdown)(nil),  // 13: pando.journal.v1.ExecutorShutdown
+	(*ExecutorGone)(nil),      // 14: pando.journal.v1.ExecutorGone
+	(*TaskDelivered)(nil),     // 15: pando.journal.v1.TaskDelivered
+	(*MasterAgent)(nil),       // 16: pando.journal.v1.MasterAgent
+	(*MasterFramework)(nil),   // 17: pando.journal.v1.MasterFramework
+	(*MasterCounters)(nil),    // 18: pando.journal.v1.MasterCounters
 }
 var file_pando_journal_journal_proto_depIdxs = []int32{
 	1,  // 0: pando.journal.v1.AgentRecord.identity:type_name -> pando.journal.v1.Identity
@@ -1305,11 +1745,16 @@ var file_pando_journal_journal_proto_depIdxs = []int32{
 	9,  // 7: pando.journal.v1.AgentRecord.task_gone:type_name -> pando.journal.v1.TaskGone
 	3,  // 8: pando.journal.v1.AgentRecord.framework_gone:type_name -> pando.journal.v1.FrameworkGone
 	10, // 9: pando.journal.v1.AgentRecord.task_check:type_name -> pando.journal.v1.TaskCheck
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	11, // 10: pando.journal.v1.AgentRecord.executor_accepted:type_name -> pando.journal.v1.ExecutorAccepted
+	12, // 11: pando.journal.v1.AgentRecord.executor_container:type_name -> pando.journal.v1.ExecutorContainer
+	13, // 12: pando.journal.v1.AgentRecord.executor_shutdown:type_name -> pando.journal.v1.ExecutorShutdown
+	14, // 13: pando.journal.v1.AgentRecord.executor_gone:type_name -> pando.journal.v1.ExecutorGone
+	15, // 14: pando.journal.v1.AgentRecord.task_delivered:type_name -> pando.journal.v1.TaskDelivered
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_pando_journal_journal_proto_init() }
@@ -1328,6 +1773,11 @@ func file_pando_journal_journal_proto_init() {
 		(*AgentRecord_TaskGone)(nil),
 		(*AgentRecord_FrameworkGone)(nil),
 		(*AgentRecord_TaskCheck)(nil),
+		(*AgentRecord_ExecutorAccepted)(nil),
+		(*AgentRecord_ExecutorContainer)(nil),
+		(*AgentRecord_ExecutorShutdown)(nil),
+		(*AgentRecord_ExecutorGone)(nil),
+		(*AgentRecord_TaskDelivered)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1335,7 +1785,7 @@ func file_pando_journal_journal_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_journal_journal_proto_rawDesc), len(file_pando_journal_journal_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

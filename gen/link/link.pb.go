@@ -43,7 +43,9 @@ type Up struct {
 	// Executor messages to schedulers; best effort.
 	Messages []*Message `protobuf:"bytes,7,rep,name=messages,proto3" json:"messages,omitempty"`
 	// Newer states of tasks whose updates wait behind one that is not acknowledged; best effort.
-	States        []*State `protobuf:"bytes,8,rep,name=states,proto3" json:"states,omitempty"`
+	States []*State `protobuf:"bytes,8,rep,name=states,proto3" json:"states,omitempty"`
+	// Executors that have ended.
+	ExecutorEnds  []*ExecutorEnd `protobuf:"bytes,9,rep,name=executor_ends,json=executorEnds,proto3" json:"executor_ends,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -134,6 +136,13 @@ func (x *Up) GetStates() []*State {
 	return nil
 }
 
+func (x *Up) GetExecutorEnds() []*ExecutorEnd {
+	if x != nil {
+		return x.ExecutorEnds
+	}
+	return nil
+}
+
 // What the master tells an agent.
 type Down struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -153,10 +162,12 @@ type Down struct {
 	// Frameworks whose scheduler came back: their unacknowledged updates are sent again at once.
 	ResendUpdates []string `protobuf:"bytes,11,rep,name=resend_updates,json=resendUpdates,proto3" json:"resend_updates,omitempty"`
 	// The agent must end (it was removed for good); the text says why.
-	Shutdown      string     `protobuf:"bytes,12,opt,name=shutdown,proto3" json:"shutdown,omitempty"`
-	Messages      []*Message `protobuf:"bytes,13,rep,name=messages,proto3" json:"messages,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Shutdown string     `protobuf:"bytes,12,opt,name=shutdown,proto3" json:"shutdown,omitempty"`
+	Messages []*Message `protobuf:"bytes,13,rep,name=messages,proto3" json:"messages,omitempty"`
+	// Executors that are to end.
+	ShutdownExecutors []*ExecutorRef `protobuf:"bytes,14,rep,name=shutdown_executors,json=shutdownExecutors,proto3" json:"shutdown_executors,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Down) Reset() {
@@ -276,6 +287,13 @@ func (x *Down) GetShutdown() string {
 func (x *Down) GetMessages() []*Message {
 	if x != nil {
 		return x.Messages
+	}
+	return nil
+}
+
+func (x *Down) GetShutdownExecutors() []*ExecutorRef {
+	if x != nil {
+		return x.ShutdownExecutors
 	}
 	return nil
 }
@@ -443,7 +461,9 @@ type Register struct {
 	// Where the agent's API listens, when the host name alone does not tell.
 	Ip string `protobuf:"bytes,6,opt,name=ip,proto3" json:"ip,omitempty"`
 	// Grows with every registration that the agent sends: what a slow connection brings late is told from what holds.
-	Links         uint64 `protobuf:"varint,7,opt,name=links,proto3" json:"links,omitempty"`
+	Links uint64 `protobuf:"varint,7,opt,name=links,proto3" json:"links,omitempty"`
+	// Executors of frameworks' own that have not ended.
+	Executors     []*ExecutorReport `protobuf:"bytes,8,rep,name=executors,proto3" json:"executors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -525,6 +545,13 @@ func (x *Register) GetLinks() uint64 {
 		return x.Links
 	}
 	return 0
+}
+
+func (x *Register) GetExecutors() []*ExecutorReport {
+	if x != nil {
+		return x.Executors
+	}
+	return nil
 }
 
 type Registered struct {
@@ -783,9 +810,11 @@ type Run struct {
 	// The user it runs as.
 	User string `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`
 	// Tells this launch from others of the same task id.
-	Launch        uint64 `protobuf:"fixed64,5,opt,name=launch,proto3" json:"launch,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Launch uint64 `protobuf:"fixed64,5,opt,name=launch,proto3" json:"launch,omitempty"`
+	// The master knows of no executor of this id there, so the task brings it into being. Otherwise it must be there.
+	StartsExecutor bool `protobuf:"varint,6,opt,name=starts_executor,json=startsExecutor,proto3" json:"starts_executor,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Run) Reset() {
@@ -853,6 +882,189 @@ func (x *Run) GetLaunch() uint64 {
 	return 0
 }
 
+func (x *Run) GetStartsExecutor() bool {
+	if x != nil {
+		return x.StartsExecutor
+	}
+	return false
+}
+
+type ExecutorRef struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	FrameworkId   string                 `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
+	ExecutorId    string                 `protobuf:"bytes,2,opt,name=executor_id,json=executorId,proto3" json:"executor_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExecutorRef) Reset() {
+	*x = ExecutorRef{}
+	mi := &file_pando_link_link_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExecutorRef) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExecutorRef) ProtoMessage() {}
+
+func (x *ExecutorRef) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_link_link_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExecutorRef.ProtoReflect.Descriptor instead.
+func (*ExecutorRef) Descriptor() ([]byte, []int) {
+	return file_pando_link_link_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ExecutorRef) GetFrameworkId() string {
+	if x != nil {
+		return x.FrameworkId
+	}
+	return ""
+}
+
+func (x *ExecutorRef) GetExecutorId() string {
+	if x != nil {
+		return x.ExecutorId
+	}
+	return ""
+}
+
+// An executor of a framework's own, as its agent knows it.
+type ExecutorReport struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	FrameworkId string                 `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
+	// mesos.v1.ExecutorInfo, as it was launched.
+	ExecutorInfo []byte `protobuf:"bytes,2,opt,name=executor_info,json=executorInfo,proto3" json:"executor_info,omitempty"`
+	// The role whose resources it holds.
+	Role          string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExecutorReport) Reset() {
+	*x = ExecutorReport{}
+	mi := &file_pando_link_link_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExecutorReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExecutorReport) ProtoMessage() {}
+
+func (x *ExecutorReport) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_link_link_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExecutorReport.ProtoReflect.Descriptor instead.
+func (*ExecutorReport) Descriptor() ([]byte, []int) {
+	return file_pando_link_link_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ExecutorReport) GetFrameworkId() string {
+	if x != nil {
+		return x.FrameworkId
+	}
+	return ""
+}
+
+func (x *ExecutorReport) GetExecutorInfo() []byte {
+	if x != nil {
+		return x.ExecutorInfo
+	}
+	return nil
+}
+
+func (x *ExecutorReport) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+type ExecutorEnd struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	FrameworkId string                 `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
+	ExecutorId  string                 `protobuf:"bytes,2,opt,name=executor_id,json=executorId,proto3" json:"executor_id,omitempty"`
+	// As wait(2) gives it; -1 when nobody knows.
+	Status        int32 `protobuf:"zigzag32,3,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExecutorEnd) Reset() {
+	*x = ExecutorEnd{}
+	mi := &file_pando_link_link_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExecutorEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExecutorEnd) ProtoMessage() {}
+
+func (x *ExecutorEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_link_link_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExecutorEnd.ProtoReflect.Descriptor instead.
+func (*ExecutorEnd) Descriptor() ([]byte, []int) {
+	return file_pando_link_link_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ExecutorEnd) GetFrameworkId() string {
+	if x != nil {
+		return x.FrameworkId
+	}
+	return ""
+}
+
+func (x *ExecutorEnd) GetExecutorId() string {
+	if x != nil {
+		return x.ExecutorId
+	}
+	return ""
+}
+
+func (x *ExecutorEnd) GetStatus() int32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
 type Kill struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	FrameworkId string                 `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
@@ -865,7 +1077,7 @@ type Kill struct {
 
 func (x *Kill) Reset() {
 	*x = Kill{}
-	mi := &file_pando_link_link_proto_msgTypes[9]
+	mi := &file_pando_link_link_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -877,7 +1089,7 @@ func (x *Kill) String() string {
 func (*Kill) ProtoMessage() {}
 
 func (x *Kill) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_link_link_proto_msgTypes[9]
+	mi := &file_pando_link_link_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -890,7 +1102,7 @@ func (x *Kill) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kill.ProtoReflect.Descriptor instead.
 func (*Kill) Descriptor() ([]byte, []int) {
-	return file_pando_link_link_proto_rawDescGZIP(), []int{9}
+	return file_pando_link_link_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Kill) GetFrameworkId() string {
@@ -930,7 +1142,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_pando_link_link_proto_msgTypes[10]
+	mi := &file_pando_link_link_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -942,7 +1154,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_link_link_proto_msgTypes[10]
+	mi := &file_pando_link_link_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -955,7 +1167,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_pando_link_link_proto_rawDescGZIP(), []int{10}
+	return file_pando_link_link_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Update) GetFrameworkId() string {
@@ -1001,7 +1213,7 @@ type State struct {
 
 func (x *State) Reset() {
 	*x = State{}
-	mi := &file_pando_link_link_proto_msgTypes[11]
+	mi := &file_pando_link_link_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1013,7 +1225,7 @@ func (x *State) String() string {
 func (*State) ProtoMessage() {}
 
 func (x *State) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_link_link_proto_msgTypes[11]
+	mi := &file_pando_link_link_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1026,7 +1238,7 @@ func (x *State) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use State.ProtoReflect.Descriptor instead.
 func (*State) Descriptor() ([]byte, []int) {
-	return file_pando_link_link_proto_rawDescGZIP(), []int{11}
+	return file_pando_link_link_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *State) GetFrameworkId() string {
@@ -1068,7 +1280,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_pando_link_link_proto_msgTypes[12]
+	mi := &file_pando_link_link_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1080,7 +1292,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_link_link_proto_msgTypes[12]
+	mi := &file_pando_link_link_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1093,7 +1305,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_pando_link_link_proto_rawDescGZIP(), []int{12}
+	return file_pando_link_link_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Ack) GetFrameworkId() string {
@@ -1128,7 +1340,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_pando_link_link_proto_msgTypes[13]
+	mi := &file_pando_link_link_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1140,7 +1352,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_link_link_proto_msgTypes[13]
+	mi := &file_pando_link_link_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1153,7 +1365,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_pando_link_link_proto_rawDescGZIP(), []int{13}
+	return file_pando_link_link_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Message) GetFrameworkId() string {
@@ -1181,7 +1393,7 @@ var File_pando_link_link_proto protoreflect.FileDescriptor
 
 const file_pando_link_link_proto_rawDesc = "" +
 	"\n" +
-	"\x15pando/link/link.proto\x12\rpando.link.v1\"\xbe\x02\n" +
+	"\x15pando/link/link.proto\x12\rpando.link.v1\"\xff\x02\n" +
 	"\x02Up\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12*\n" +
 	"\x05hello\x18\x02 \x01(\v2\x14.pando.link.v1.HelloR\x05hello\x123\n" +
@@ -1192,7 +1404,8 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"unregister\x18\x06 \x01(\bR\n" +
 	"unregister\x122\n" +
 	"\bmessages\x18\a \x03(\v2\x16.pando.link.v1.MessageR\bmessages\x12,\n" +
-	"\x06states\x18\b \x03(\v2\x14.pando.link.v1.StateR\x06states\"\xfb\x03\n" +
+	"\x06states\x18\b \x03(\v2\x14.pando.link.v1.StateR\x06states\x12?\n" +
+	"\rexecutor_ends\x18\t \x03(\v2\x1a.pando.link.v1.ExecutorEndR\fexecutorEnds\"\xc6\x04\n" +
 	"\x04Down\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x120\n" +
@@ -1209,7 +1422,8 @@ const file_pando_link_link_proto_rawDesc = "" +
 	" \x01(\x04R\x04ping\x12%\n" +
 	"\x0eresend_updates\x18\v \x03(\tR\rresendUpdates\x12\x1a\n" +
 	"\bshutdown\x18\f \x01(\tR\bshutdown\x122\n" +
-	"\bmessages\x18\r \x03(\v2\x16.pando.link.v1.MessageR\bmessages\"t\n" +
+	"\bmessages\x18\r \x03(\v2\x16.pando.link.v1.MessageR\bmessages\x12I\n" +
+	"\x12shutdown_executors\x18\x0e \x03(\v2\x1a.pando.link.v1.ExecutorRefR\x11shutdownExecutors\"t\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bversions\x18\x01 \x03(\rR\bversions\x12\x18\n" +
 	"\asession\x18\x02 \x01(\tR\asession\x12\x19\n" +
@@ -1221,7 +1435,7 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"\x0fmaster_hostname\x18\x03 \x01(\tR\x0emasterHostname\x12(\n" +
 	"\x10ping_interval_ms\x18\x04 \x01(\rR\x0epingIntervalMs\x12\x1f\n" +
 	"\vping_misses\x18\x05 \x01(\rR\n" +
-	"pingMisses\"\xe7\x01\n" +
+	"pingMisses\"\xa4\x02\n" +
 	"\bRegister\x12\x1d\n" +
 	"\n" +
 	"agent_info\x18\x01 \x01(\fR\tagentInfo\x12\x18\n" +
@@ -1230,7 +1444,8 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"\x05tasks\x18\x04 \x03(\v2\x19.pando.link.v1.TaskReportR\x05tasks\x12'\n" +
 	"\x0fframework_infos\x18\x05 \x03(\fR\x0eframeworkInfos\x12\x0e\n" +
 	"\x02ip\x18\x06 \x01(\tR\x02ip\x12\x14\n" +
-	"\x05links\x18\a \x01(\x04R\x05links\"d\n" +
+	"\x05links\x18\a \x01(\x04R\x05links\x12;\n" +
+	"\texecutors\x18\b \x03(\v2\x1d.pando.link.v1.ExecutorReportR\texecutors\"d\n" +
 	"\n" +
 	"Registered\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12;\n" +
@@ -1253,13 +1468,27 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"\vexecutor_id\x18\t \x01(\tR\n" +
 	"executorId\x12\x16\n" +
 	"\x06launch\x18\n" +
-	" \x01(\x06R\x06launch\"\x89\x01\n" +
+	" \x01(\x06R\x06launch\"\xb2\x01\n" +
 	"\x03Run\x12%\n" +
 	"\x0eframework_info\x18\x01 \x01(\fR\rframeworkInfo\x12\x1b\n" +
 	"\ttask_info\x18\x02 \x01(\fR\btaskInfo\x12\x12\n" +
 	"\x04role\x18\x03 \x01(\tR\x04role\x12\x12\n" +
 	"\x04user\x18\x04 \x01(\tR\x04user\x12\x16\n" +
-	"\x06launch\x18\x05 \x01(\x06R\x06launch\"]\n" +
+	"\x06launch\x18\x05 \x01(\x06R\x06launch\x12'\n" +
+	"\x0fstarts_executor\x18\x06 \x01(\bR\x0estartsExecutor\"Q\n" +
+	"\vExecutorRef\x12!\n" +
+	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x1f\n" +
+	"\vexecutor_id\x18\x02 \x01(\tR\n" +
+	"executorId\"l\n" +
+	"\x0eExecutorReport\x12!\n" +
+	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12#\n" +
+	"\rexecutor_info\x18\x02 \x01(\fR\fexecutorInfo\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\"i\n" +
+	"\vExecutorEnd\x12!\n" +
+	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x1f\n" +
+	"\vexecutor_id\x18\x02 \x01(\tR\n" +
+	"executorId\x12\x16\n" +
+	"\x06status\x18\x03 \x01(\x11R\x06status\"]\n" +
 	"\x04Kill\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12\x19\n" +
@@ -1296,42 +1525,48 @@ func file_pando_link_link_proto_rawDescGZIP() []byte {
 	return file_pando_link_link_proto_rawDescData
 }
 
-var file_pando_link_link_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_pando_link_link_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_pando_link_link_proto_goTypes = []any{
-	(*Up)(nil),         // 0: pando.link.v1.Up
-	(*Down)(nil),       // 1: pando.link.v1.Down
-	(*Hello)(nil),      // 2: pando.link.v1.Hello
-	(*Welcome)(nil),    // 3: pando.link.v1.Welcome
-	(*Register)(nil),   // 4: pando.link.v1.Register
-	(*Registered)(nil), // 5: pando.link.v1.Registered
-	(*TaskRef)(nil),    // 6: pando.link.v1.TaskRef
-	(*TaskReport)(nil), // 7: pando.link.v1.TaskReport
-	(*Run)(nil),        // 8: pando.link.v1.Run
-	(*Kill)(nil),       // 9: pando.link.v1.Kill
-	(*Update)(nil),     // 10: pando.link.v1.Update
-	(*State)(nil),      // 11: pando.link.v1.State
-	(*Ack)(nil),        // 12: pando.link.v1.Ack
-	(*Message)(nil),    // 13: pando.link.v1.Message
+	(*Up)(nil),             // 0: pando.link.v1.Up
+	(*Down)(nil),           // 1: pando.link.v1.Down
+	(*Hello)(nil),          // 2: pando.link.v1.Hello
+	(*Welcome)(nil),        // 3: pando.link.v1.Welcome
+	(*Register)(nil),       // 4: pando.link.v1.Register
+	(*Registered)(nil),     // 5: pando.link.v1.Registered
+	(*TaskRef)(nil),        // 6: pando.link.v1.TaskRef
+	(*TaskReport)(nil),     // 7: pando.link.v1.TaskReport
+	(*Run)(nil),            // 8: pando.link.v1.Run
+	(*ExecutorRef)(nil),    // 9: pando.link.v1.ExecutorRef
+	(*ExecutorReport)(nil), // 10: pando.link.v1.ExecutorReport
+	(*ExecutorEnd)(nil),    // 11: pando.link.v1.ExecutorEnd
+	(*Kill)(nil),           // 12: pando.link.v1.Kill
+	(*Update)(nil),         // 13: pando.link.v1.Update
+	(*State)(nil),          // 14: pando.link.v1.State
+	(*Ack)(nil),            // 15: pando.link.v1.Ack
+	(*Message)(nil),        // 16: pando.link.v1.Message
 }
 var file_pando_link_link_proto_depIdxs = []int32{
 	2,  // 0: pando.link.v1.Up.hello:type_name -> pando.link.v1.Hello
 	4,  // 1: pando.link.v1.Up.register:type_name -> pando.link.v1.Register
-	10, // 2: pando.link.v1.Up.updates:type_name -> pando.link.v1.Update
-	13, // 3: pando.link.v1.Up.messages:type_name -> pando.link.v1.Message
-	11, // 4: pando.link.v1.Up.states:type_name -> pando.link.v1.State
-	3,  // 5: pando.link.v1.Down.welcome:type_name -> pando.link.v1.Welcome
-	5,  // 6: pando.link.v1.Down.registered:type_name -> pando.link.v1.Registered
-	8,  // 7: pando.link.v1.Down.runs:type_name -> pando.link.v1.Run
-	9,  // 8: pando.link.v1.Down.kills:type_name -> pando.link.v1.Kill
-	12, // 9: pando.link.v1.Down.acks:type_name -> pando.link.v1.Ack
-	13, // 10: pando.link.v1.Down.messages:type_name -> pando.link.v1.Message
-	7,  // 11: pando.link.v1.Register.tasks:type_name -> pando.link.v1.TaskReport
-	6,  // 12: pando.link.v1.Registered.unknown_tasks:type_name -> pando.link.v1.TaskRef
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	13, // 2: pando.link.v1.Up.updates:type_name -> pando.link.v1.Update
+	16, // 3: pando.link.v1.Up.messages:type_name -> pando.link.v1.Message
+	14, // 4: pando.link.v1.Up.states:type_name -> pando.link.v1.State
+	11, // 5: pando.link.v1.Up.executor_ends:type_name -> pando.link.v1.ExecutorEnd
+	3,  // 6: pando.link.v1.Down.welcome:type_name -> pando.link.v1.Welcome
+	5,  // 7: pando.link.v1.Down.registered:type_name -> pando.link.v1.Registered
+	8,  // 8: pando.link.v1.Down.runs:type_name -> pando.link.v1.Run
+	12, // 9: pando.link.v1.Down.kills:type_name -> pando.link.v1.Kill
+	15, // 10: pando.link.v1.Down.acks:type_name -> pando.link.v1.Ack
+	16, // 11: pando.link.v1.Down.messages:type_name -> pando.link.v1.Message
+	9,  // 12: pando.link.v1.Down.shutdown_executors:type_name -> pando.link.v1.ExecutorRef
+	7,  // 13: pando.link.v1.Register.tasks:type_name -> pando.link.v1.TaskReport
+	10, // 14: pando.link.v1.Register.executors:type_name -> pando.link.v1.ExecutorReport
+	6,  // 15: pando.link.v1.Registered.unknown_tasks:type_name -> pando.link.v1.TaskRef
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_pando_link_link_proto_init() }
@@ -1345,7 +1580,7 @@ func file_pando_link_link_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_link_link_proto_rawDesc), len(file_pando_link_link_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -49,7 +49,9 @@ type Agent struct {
 	launches chan struct{} // a place for each launch that may be under way
 	work     sync.WaitGroup
 
-	links atomic.Uint64 // numbers them
+	links     atomic.Uint64 // numbers them
+	streamIDs atomic.Uint64 // numbers those of executors
+	ready     atomic.Bool   // the book knows which containers there are
 
 	left    chan struct{} // closed when the agent leaves and nothing of its tasks is here any more
 	goodbye chan struct{} // closed when the link ended over which it said goodbye
@@ -57,13 +59,16 @@ type Agent struct {
 
 	files sandbox.Files // what /files shows; it has a lock of its own
 
+	resizing sync.Mutex // one container's limits are changed at a time
 	mu       sync.Mutex // guards the rest
 	link     *masterLink
 	cancels  map[string]context.CancelFunc // of launches, by container
 	watchers map[string]context.CancelFunc // of checks, by container
-	master   string                        // host name of the leader
-	summoned string                        // host:port of a master that says it leads, to be tried next
-	base     context.Context               // of all work; ends with Run
+	streams  map[uint64]*executorStream
+	sizes    map[string][]workload.Need // to be given to containers
+	master   string                     // host name of the leader
+	summoned string                     // host:port of a master that says it leads, to be tried next
+	base     context.Context            // of all work; ends with Run
 }
 
 type workLoop = loop.Loop[workload.In, workload.Record, workload.Msg, workload.Work, workload.Fact]
@@ -77,7 +82,7 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 		cfg: cfg, deps: deps, started: deps.Clock.Now(), compactAt: compactAt,
 		launches: make(chan struct{}, max(cfg.Launches, 1)),
 		cancels:  map[string]context.CancelFunc{}, watchers: map[string]context.CancelFunc{},
-		left: make(chan struct{}), goodbye: make(chan struct{}),
+		streams: map[uint64]*executorStream{}, sizes: map[string][]workload.Need{}, left: make(chan struct{}), goodbye: make(chan struct{}),
 	}
 	a.wire = agentlink.Agent{Info: a.info, IP: cfg.IP, Version: cfg.Version, Unsupported: unsupported}
 	dir := filepath.Join(cfg.WorkDir, "meta")
@@ -115,6 +120,9 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 		return nil, fmt.Errorf("seed: %w", err)
 	}
 	cfg.Book.Boot, cfg.Book.IP = cfg.Boot, cfg.IP
+	if cfg.ShutdownGrace > 0 {
+		cfg.Book.ShutdownGrace = cfg.ShutdownGrace
+	}
 	a.journal = j
 	a.book = workload.New(cfg.Book, records, a.started, rand.New(rand.NewChaCha8(seed)))
 	a.view.Store(a.book.View())
@@ -154,6 +162,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := a.loop.Post(in); err != nil {
 		return err
 	}
+	a.ready.Store(true)
 	a.work.Go(func() { a.exits(ctx) })
 	a.work.Go(func() {
 		if why := a.connect(ctx); why != nil && a.vacate(ctx) == nil {
@@ -253,16 +262,17 @@ func (a *Agent) Save(_ context.Context, records []workload.Record) error {
 	return nil
 }
 
-// Send gives messages to the link, if there is one; what is lost is owed still.
+// Send gives messages to the link and events to executors, if they are there; what is lost is owed still.
 func (a *Agent) Send(messages []workload.Msg) {
 	a.mu.Lock()
 	l := a.link
 	a.mu.Unlock()
-	if l == nil {
-		return
-	}
 	for _, m := range messages {
-		if m.Link != l.id {
+		if m.Executor != nil {
+			a.toExecutor(m.Executor)
+			continue
+		}
+		if l == nil || m.Link != l.id {
 			continue
 		}
 		if m.Unregister {
@@ -299,6 +309,12 @@ func (a *Agent) Do(work []workload.Work) {
 			})
 		case w.Watch != nil:
 			a.watch(w.Watch)
+		case w.Resize != nil:
+			id := w.Resize.Container
+			a.mu.Lock()
+			a.sizes[id] = w.Resize.Needs
+			a.mu.Unlock()
+			a.work.Go(func() { a.resize(id) })
 		case w.Left:
 			close(a.left)
 		case w.Forget != "":
@@ -314,6 +330,22 @@ func (a *Agent) Do(work []workload.Work) {
 				a.forget(id)
 			})
 		}
+	}
+}
+
+// resize makes the limits of a container what its parts need by now.
+func (a *Agent) resize(id string) {
+	a.resizing.Lock()
+	defer a.resizing.Unlock()
+	a.mu.Lock()
+	needs, ok := a.sizes[id]
+	delete(a.sizes, id)
+	a.mu.Unlock()
+	if !ok {
+		return // it was done for a later call already
+	}
+	if err := a.deps.Runtime.Resize(id, a.sum(needs)); err != nil {
+		a.deps.Log.Debug("the limits of a container stay as they were", "container", id, "error", err)
 	}
 }
 
@@ -336,7 +368,7 @@ func (a *Agent) Tell(_ machine.Now, facts []workload.Fact) {
 		case workload.FactTaskRefused:
 			a.deps.Log.Info(f.Kind.String(), "framework", f.Framework, "task", f.Task, "why", f.Text)
 		default:
-			a.deps.Log.Debug(f.Kind.String(), "framework", f.Framework, "task", f.Task, "container", f.Container, "state", f.State.String(), "what", f.Text)
+			a.deps.Log.Debug(f.Kind.String(), "framework", f.Framework, "task", f.Task, "executor", f.Executor, "container", f.Container, "state", f.State.String(), "what", f.Text)
 		}
 	}
 }

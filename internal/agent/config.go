@@ -36,8 +36,10 @@ type Config struct {
 	Launches int
 	// Quota makes a task's cpus a hard limit; otherwise they are its share when cpus are short.
 	Quota bool
-	// ShutdownGrace is told to executors, and RecoveryTimeout too.
+	// ShutdownGrace is told to executors, and RecoveryTimeout too; the book has the first as well.
 	ShutdownGrace, RecoveryTimeout time.Duration
+	// Socket is the path of the UNIX socket that the agent's API listens on too; empty: none.
+	Socket string
 	// SwitchUser runs tasks as their users; without it, and without root, as the agent's own.
 	SwitchUser bool
 	// AnyUser lets an agent that does not switch users run everybody's tasks as its own user.

@@ -5,23 +5,36 @@ import (
 	"strconv"
 
 	"github.com/pando-os/pando/internal/agent/container"
-	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/serve"
 	v0 "github.com/pando-os/pando/mesos/v0"
 )
 
-// running visits the tasks that have a process and that the reader may see, with what each uses. One that ends meanwhile
-// is passed over.
-func (r *reader) running(keep func(*workload.TaskView) bool, visit func(*workload.TaskView, *container.Stats)) {
+// box is a container that runs, by its executor: a command task is one to itself.
+type box struct {
+	container, framework, executor, name, source string
+	pid                                          uint32
+}
+
+// running visits the containers that have a process and that the reader may see, with what each uses. One that ends
+// meanwhile is passed over.
+func (r *reader) running(keep func(*box) bool, visit func(*box, *container.Stats)) {
 	live, _ := r.groups()
+	look := func(b *box) {
+		if b.pid == 0 || !keep(b) {
+			return
+		}
+		if s, err := r.agent.deps.Runtime.Stats(b.container); err == nil {
+			visit(b, &s)
+		}
+	}
 	for _, g := range live {
 		for _, t := range g.tasks {
-			if t.PID == 0 || t.Ended || !keep(t) {
-				continue
+			if !t.Ended && t.Task.Executor == nil {
+				look(&box{t.Container, t.Task.Framework, t.Task.ID, executorName(t.Task), t.Task.ID, t.PID})
 			}
-			if s, err := r.agent.deps.Runtime.Stats(t.Container); err == nil {
-				visit(t, &s)
-			}
+		}
+		for _, x := range g.executors {
+			look(&box{x.Container, x.Spec.Framework, x.Spec.ID, x.Spec.Name, x.Spec.Source, x.PID})
 		}
 	}
 }
@@ -36,13 +49,13 @@ func (a *Agent) serveContainers(w http.ResponseWriter, r *http.Request) {
 	}
 	rd, _ := a.reader(r)
 	dst, n := []byte{'['}, 0
-	rd.running(func(t *workload.TaskView) bool {
-		return (id == "" || id == t.Container) && (framework == "" || framework == t.Task.Framework) && (executor == "" || executor == t.Task.ID)
-	}, func(t *workload.TaskView, s *container.Stats) {
-		dst = v0.Text(append(v0.Comma(dst, n), `{"container_id":`...), t.Container)
-		dst = appendUse(append(dst, ','), t, s)
-		dst = v0.Text(append(dst, `,"status":{"container_id":{"value":`...), t.Container)
-		dst = strconv.AppendUint(append(dst, `},"executor_pid":`...), uint64(t.PID), 10)
+	rd.running(func(b *box) bool {
+		return (id == "" || id == b.container) && (framework == "" || framework == b.framework) && (executor == "" || executor == b.executor)
+	}, func(b *box, s *container.Stats) {
+		dst = v0.Text(append(v0.Comma(dst, n), `{"container_id":`...), b.container)
+		dst = appendUse(append(dst, ','), b, s)
+		dst = v0.Text(append(dst, `,"status":{"container_id":{"value":`...), b.container)
+		dst = strconv.AppendUint(append(dst, `},"executor_pid":`...), uint64(b.pid), 10)
 		dst = append(dst, "}}"...)
 		n++
 	})
@@ -53,19 +66,19 @@ func (a *Agent) serveContainers(w http.ResponseWriter, r *http.Request) {
 func (a *Agent) serveStatistics(w http.ResponseWriter, r *http.Request) {
 	rd, _ := a.reader(r)
 	dst, n := []byte{'['}, 0
-	rd.running(func(*workload.TaskView) bool { return true }, func(t *workload.TaskView, s *container.Stats) {
-		dst = append(appendUse(append(v0.Comma(dst, n), '{'), t, s), '}')
+	rd.running(func(*box) bool { return true }, func(b *box, s *container.Stats) {
+		dst = append(appendUse(append(v0.Comma(dst, n), '{'), b, s), '}')
 		n++
 	})
 	serve.JSON(w, r, append(dst, ']'))
 }
 
 // appendUse appends the members that name an executor and say what it uses.
-func appendUse(dst []byte, t *workload.TaskView, s *container.Stats) []byte {
-	dst = v0.Text(append(dst, `"executor_id":`...), t.Task.ID)
-	dst = v0.Text(append(dst, `,"executor_name":`...), executorName(t.Task))
-	dst = v0.Text(append(dst, `,"framework_id":`...), t.Task.Framework)
-	dst = v0.Text(append(dst, `,"source":`...), t.Task.ID)
+func appendUse(dst []byte, b *box, s *container.Stats) []byte {
+	dst = v0.Text(append(dst, `"executor_id":`...), b.executor)
+	dst = v0.Text(append(dst, `,"executor_name":`...), b.name)
+	dst = v0.Text(append(dst, `,"framework_id":`...), b.framework)
+	dst = v0.Text(append(dst, `,"source":`...), b.source)
 	dst = appendStats(append(dst, `,"statistics":`...), s)
 	return dst
 }

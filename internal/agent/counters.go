@@ -11,6 +11,7 @@ import (
 // counters are what the shell counts by itself; what can be read off the book is computed when it is asked for.
 type counters struct {
 	launchErrors, updates *meter.Counter
+	messages              *meter.Counter // of executors
 	fetched, unfetched    *meter.Counter
 	states                map[string]*meter.Counter
 }
@@ -19,7 +20,8 @@ func newCounters(a *Agent) *counters {
 	m := a.deps.Meter
 	c := &counters{
 		launchErrors: m.Counter("slave/container_launch_errors"), updates: m.Counter("slave/valid_status_updates"),
-		fetched: m.Counter("containerizer/fetcher/task_fetches_succeeded"), unfetched: m.Counter("containerizer/fetcher/task_fetches_failed"),
+		messages: m.Counter("slave/valid_framework_messages"),
+		fetched:  m.Counter("containerizer/fetcher/task_fetches_succeeded"), unfetched: m.Counter("containerizer/fetcher/task_fetches_failed"),
 		states: map[string]*meter.Counter{},
 	}
 	for _, s := range []string{"finished", "failed", "killed", "lost", "gone"} {

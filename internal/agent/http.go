@@ -21,6 +21,7 @@ func (a *Agent) Handler() http.Handler {
 		shared.JSON(w, r, rd.view, who.User, rd.state)
 	})
 	mux.Exact(agentlink.SummonsPath, agentlink.TakeSummons(a.heed))
+	mux.Exact("/api/v1/executor", a.serveExecutor)
 	mux.Handle("/containers", a.serveContainers)
 	mux.Handle("/monitor/statistics", a.serveStatistics)
 	fixed := func(path string, body []byte) {
@@ -51,6 +52,8 @@ func (a *Agent) settings() []byte {
 		"attributes": mesos.FormatAttributes(c.Attributes), "hostname": c.Hostname, "ip": c.IP, "isolation": c.Isolation,
 		"port": strconv.Itoa(c.Port), "resources": c.Resources.String(), "work_dir": c.WorkDir,
 		"gc_delay": mesos.FormatDuration(c.GCDelay), "gc_disk_headroom": strconv.FormatFloat(c.GCHeadroom, 'f', -1, 64),
+		"executor_registration_timeout": mesos.FormatDuration(c.Book.RegistrationTimeout), "executor_reregistration_timeout": mesos.FormatDuration(c.Book.ReregisterTimeout),
+		"http_executor_domain_sockets":   strconv.FormatBool(c.Socket != ""),
 		"executor_shutdown_grace_period": mesos.FormatDuration(c.ShutdownGrace), "recovery_timeout": mesos.FormatDuration(c.RecoveryTimeout),
 		"switch_user": strconv.FormatBool(c.SwitchUser), "strict": strconv.FormatBool(c.Strict),
 		"reconfiguration_policy": string(c.Reconfiguration),

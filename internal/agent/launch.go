@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -30,6 +31,9 @@ const (
 	extraCPUs = 100    // thousandths of a cpu
 	extraMem  = 32_000 // thousandths of a megabyte
 )
+
+// backoffTold is how long executors may wait between two tries to subscribe: well within the time that they have.
+const backoffTold = 2 * time.Second
 
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -63,11 +67,11 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 		}
 		return &workload.Launched{Container: w.Container, Failure: kind, Words: words}
 	}
-	var info mesosv1.TaskInfo
-	if err := proto.Unmarshal(w.Task.Info, &info); err != nil {
+	b, err := a.blueprint(w)
+	if err != nil {
 		return fail(workload.LaunchRefused, "The task cannot be read: "+err.Error())
 	}
-	user := w.Task.User
+	user := b.user
 	uid, gid := -1, -1
 	var owner *host.User
 	if a.cfg.SwitchUser {
@@ -81,13 +85,12 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 	} else {
 		user = ""
 	}
-	run := a.run(w.Task, w.Container)
-	dir, err := sandbox.Create(a.cfg.WorkDir, run, uid, gid)
+	dir, err := sandbox.Create(a.cfg.WorkDir, b.run, uid, gid)
 	if err != nil {
 		return fail(workload.LaunchRefused, "The sandbox cannot be made: "+err.Error())
 	}
-	a.files.AttachRun(a.cfg.WorkDir, run)
-	if uris := info.GetCommand().GetUris(); len(uris) > 0 {
+	a.files.AttachRun(a.cfg.WorkDir, b.run)
+	if uris := b.command.GetUris(); len(uris) > 0 {
 		job := fetch.Job{Sandbox: dir, User: owner}
 		for _, u := range uris {
 			job.URIs = append(job.URIs, fetch.URI{
@@ -106,7 +109,7 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 	case <-ctx.Done():
 		return fail(workload.LaunchCanceled, "")
 	}
-	started, err := a.deps.Runtime.Launch(ctx, a.spec(w, &info, dir, user))
+	started, err := a.deps.Runtime.Launch(ctx, a.spec(w, b, dir, user))
 	if err == nil {
 		return &workload.Launched{Container: w.Container, PID: started.PID, Ticks: started.StartTicks}
 	}
@@ -117,7 +120,7 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 	case container.KindKilled:
 		return &workload.Launched{Container: w.Container, Failure: workload.LaunchCanceled}
 	case container.KindUser:
-		return fail(workload.UserUnknown, "The task cannot run as user "+strconv.Quote(w.Task.User)+" on this machine: "+err.Error())
+		return fail(workload.UserUnknown, "The task cannot run as user "+strconv.Quote(b.user)+" on this machine: "+err.Error())
 	}
 	return fail(workload.LaunchRefused, "The container cannot be started: "+err.Error())
 }
@@ -147,28 +150,59 @@ func (a *Agent) say(dir string, words error) {
 	}
 }
 
-// run names the sandbox of a task's container. Command tasks are their own executors.
-func (a *Agent) run(t *workload.Task, id string) sandbox.Run {
-	return sandbox.Run{Agent: a.view.Load().Agent, Framework: t.Framework, Executor: t.ID, Container: id}
+// blueprint is what a container is made of, a task's or an executor's.
+type blueprint struct {
+	user      string
+	run       sandbox.Run
+	command   *mesosv1.CommandInfo
+	container *mesosv1.ContainerInfo
+	limits    container.Limits
+}
+
+// blueprint reads what a launch asks for. Command tasks are their own executors.
+func (a *Agent) blueprint(w *workload.LaunchWork) (*blueprint, error) {
+	run := sandbox.Run{Agent: a.view.Load().Agent, Framework: w.Task.Framework, Executor: w.Task.ID, Container: w.Container}
+	if x := w.Executor; x != nil {
+		var info mesosv1.ExecutorInfo
+		if err := proto.Unmarshal(x.Info, &info); err != nil {
+			return nil, err
+		}
+		run.Executor = x.ID
+		return &blueprint{
+			user: x.User, run: run, command: info.GetCommand(), container: info.GetContainer(),
+			limits: a.sum([]workload.Need{{Resources: x.Resources}, {Resources: w.Task.Resources, Task: w.Task}}),
+		}, nil
+	}
+	var info mesosv1.TaskInfo
+	if err := proto.Unmarshal(w.Task.Info, &info); err != nil {
+		return nil, err
+	}
+	b := &blueprint{
+		user: w.Task.User, run: run, command: info.GetCommand(), container: info.GetContainer(),
+		limits: container.Limits{CPUs: int64(w.Task.Resources.Scalar("cpus")) + extraCPUs, Mem: int64(w.Task.Resources.Scalar("mem")) + extraMem},
+	}
+	if a.cfg.Quota {
+		b.limits.CPULimit = b.limits.CPUs
+	}
+	if l, ok := info.GetLimits()["cpus"]; ok {
+		b.limits.CPULimit = limit(l.GetValue(), extraCPUs)
+	}
+	if l, ok := info.GetLimits()["mem"]; ok {
+		b.limits.MemLimit = limit(l.GetValue(), extraMem)
+	}
+	return b, nil
 }
 
 // spec makes the container's description of a task.
-func (a *Agent) spec(w *workload.LaunchWork, info *mesosv1.TaskInfo, dir, user string) container.Spec {
+func (a *Agent) spec(w *workload.LaunchWork, b *blueprint, dir, user string) container.Spec {
 	s := container.Spec{
-		ID: w.Container, Sandbox: dir, User: user, Env: a.environment(w, info, dir),
-		CPUs: int64(w.Task.Resources.Scalar("cpus")) + extraCPUs, Mem: int64(w.Task.Resources.Scalar("mem")) + extraMem,
-		MaxCompletion: w.Task.Completion, KillGrace: w.Task.Grace,
+		ID: w.Container, Sandbox: dir, User: user, Env: a.environment(w, b, dir),
+		CPUs: b.limits.CPUs, Mem: b.limits.Mem, CPULimit: b.limits.CPULimit, MemLimit: b.limits.MemLimit,
 	}
-	if a.cfg.Quota {
-		s.CPULimit = s.CPUs
+	if s.Alone = w.Executor != nil; !s.Alone { // an executor ends its tasks itself
+		s.MaxCompletion, s.KillGrace = w.Task.Completion, w.Task.Grace
 	}
-	if l, ok := info.GetLimits()["cpus"]; ok {
-		s.CPULimit = limit(l.GetValue(), extraCPUs)
-	}
-	if l, ok := info.GetLimits()["mem"]; ok {
-		s.MemLimit = limit(l.GetValue(), extraMem)
-	}
-	c := info.GetCommand()
+	c := b.command
 	if c.GetShell() {
 		s.Path, s.Args = "/bin/sh", []string{"sh", "-c", c.GetValue()}
 	} else {
@@ -177,13 +211,13 @@ func (a *Agent) spec(w *workload.LaunchWork, info *mesosv1.TaskInfo, dir, user s
 			s.Args = []string{c.GetValue()}
 		}
 	}
-	linux := info.GetContainer().GetLinuxInfo()
+	linux := b.container.GetLinuxInfo()
 	s.Bounding = capabilityNumbers(linux.GetBoundingCapabilities())
 	s.Effective = capabilityNumbers(linux.GetEffectiveCapabilities())
 	if s.Effective == nil {
 		s.Effective = capabilityNumbers(linux.GetCapabilityInfo())
 	}
-	for _, r := range info.GetContainer().GetRlimitInfo().GetRlimits() {
+	for _, r := range b.container.GetRlimitInfo().GetRlimits() {
 		l := container.Rlimit{Type: rlimitNumbers[r.GetType()], Soft: math.MaxUint64, Hard: math.MaxUint64}
 		if r.Soft != nil && r.Hard != nil {
 			l.Soft, l.Hard = r.GetSoft(), r.GetHard()
@@ -225,32 +259,78 @@ var rlimitNumbers = map[mesosv1.RLimitInfo_RLimit_Type]uint32{
 	mesosv1.RLimitInfo_RLimit_RLMT_RTTIME: 15,
 }
 
-// environment is what a task finds: the names of the original, then the operator's, then the task's own.
-func (a *Agent) environment(w *workload.LaunchWork, info *mesosv1.TaskInfo, dir string) []string {
+// sum adds up what an executor and its tasks have together. Where a task names limits of its own, or cpus are hard limits,
+// the others' parts count as their limits; infinity is that of all.
+func (a *Agent) sum(needs []workload.Need) container.Limits {
+	var l container.Limits
+	cpuLimit, memLimit, cpuLimited, memLimited := int64(0), int64(0), a.cfg.Quota, false
+	add := func(to *int64, part int64) {
+		if *to < 0 || part < 0 {
+			*to = -1
+			return
+		}
+		*to += part
+	}
+	for _, n := range needs {
+		cpus, mem := int64(n.Resources.Scalar("cpus")), int64(n.Resources.Scalar("mem"))
+		l.CPUs, l.Mem = l.CPUs+cpus, l.Mem+mem
+		var info mesosv1.TaskInfo
+		if n.Task != nil {
+			read(n.Task.Info, &info)
+			if x, ok := info.GetLimits()["cpus"]; ok {
+				cpus, cpuLimited = limit(x.GetValue(), 0), true
+			}
+			if x, ok := info.GetLimits()["mem"]; ok {
+				mem, memLimited = limit(x.GetValue(), 0), true
+			}
+		}
+		add(&cpuLimit, cpus)
+		add(&memLimit, mem)
+	}
+	if cpuLimited {
+		l.CPULimit = cpuLimit
+	}
+	if memLimited {
+		l.MemLimit = memLimit
+	}
+	return l
+}
+
+// environment is what a task or an executor finds: the names of the original, then the operator's, then the task's own.
+func (a *Agent) environment(w *workload.LaunchWork, b *blueprint, dir string) []string {
 	var f mesosv1.FrameworkInfo
 	checkpoint := proto.Unmarshal(w.Framework.Info, &f) == nil && f.GetCheckpoint()
 	endpoint := net.JoinHostPort(a.cfg.IP, strconv.Itoa(a.cfg.Port))
+	grace := a.cfg.ShutdownGrace
+	if x := w.Executor; x != nil && x.Grace >= 0 {
+		grace = x.Grace
+	}
 	env := map[string]string{
 		"PATH":                                 defaultPath,
 		"MESOS_AGENT_ENDPOINT":                 endpoint,
-		"MESOS_ALLOCATION_ROLE":                w.Task.Role,
 		"MESOS_CHECKPOINT":                     "0",
 		"MESOS_DIRECTORY":                      dir,
-		"MESOS_EXECUTOR_ID":                    w.Task.ID,
-		"MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD": mesos.FormatDuration(a.cfg.ShutdownGrace),
+		"MESOS_EXECUTOR_ID":                    b.run.Executor,
+		"MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD": mesos.FormatDuration(grace),
 		"MESOS_FRAMEWORK_ID":                   w.Task.Framework,
 		"MESOS_HTTP_COMMAND_EXECUTOR":          "0",
 		"MESOS_SANDBOX":                        dir,
 		"MESOS_SLAVE_ID":                       a.view.Load().Agent,
 		"MESOS_SLAVE_PID":                      "slave(1)@" + endpoint,
 	}
+	if w.Executor == nil {
+		env["MESOS_ALLOCATION_ROLE"] = w.Task.Role
+	}
+	if a.cfg.Socket != "" {
+		env["MESOS_DOMAIN_SOCKET"] = a.cfg.Socket
+	}
 	if checkpoint {
 		env["MESOS_CHECKPOINT"] = "1"
 		env["MESOS_RECOVERY_TIMEOUT"] = mesos.FormatDuration(a.cfg.RecoveryTimeout)
-		env["MESOS_SUBSCRIPTION_BACKOFF_MAX"] = mesos.FormatDuration(2e9)
+		env["MESOS_SUBSCRIPTION_BACKOFF_MAX"] = mesos.FormatDuration(min(backoffTold, a.cfg.Book.ReregisterTimeout))
 	}
 	maps.Copy(env, a.cfg.Environment)
-	for _, v := range info.GetCommand().GetEnvironment().GetVariables() {
+	for _, v := range b.command.GetEnvironment().GetVariables() {
 		env[v.GetName()] = v.GetValue()
 	}
 	out := make([]string, 0, len(env))

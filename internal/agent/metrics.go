@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/host"
 	"github.com/pando-os/pando/mesos/resource"
 )
@@ -15,7 +16,6 @@ var unheard = []string{
 	"containerizer/mesos/container_destroy_errors", "containerizer/mesos/filesystem/containers_new_rootfs",
 	"containerizer/mesos/provisioner/bind/remove_rootfs_errors", "containerizer/mesos/provisioner/remove_container_errors",
 	"slave/executors_preempted", "slave/invalid_framework_messages", "slave/invalid_status_updates", "slave/recovery_errors",
-	"slave/valid_framework_messages",
 }
 
 // emit gives the numbers that are made of the view when they are asked for.
@@ -28,9 +28,13 @@ func (a *Agent) emit(emit func(name string, value float64)) {
 	var used resource.List
 	states := map[mesosv1.TaskState]int{}
 	var registering, running, ended float64
+	own := map[workload.ExecutorState]float64{}
 	for _, t := range v.Tasks {
 		states[t.State]++
 		switch {
+		case t.Ended && t.Task.Executor != nil:
+			continue
+		case t.Task.Executor != nil: // its executor is counted below
 		case t.Ended:
 			ended++
 			continue
@@ -40,6 +44,10 @@ func (a *Agent) emit(emit func(name string, value float64)) {
 			running++
 		}
 		used = used.Plus(executorResources(t.Task))
+	}
+	for _, x := range v.Executors {
+		own[x.State]++
+		used = used.Plus(x.Spec.Resources)
 	}
 	for _, name := range []string{"cpus", "mem", "disk", "gpus"} {
 		emitUse("slave/"+name, a.cfg.Resources.NonRevocable().Scalar(name), used.NonRevocable().Scalar(name), emit)
@@ -51,11 +59,21 @@ func (a *Agent) emit(emit func(name string, value float64)) {
 		emit("slave/tasks_"+strings.ToLower(strings.TrimPrefix(s.String(), "TASK_")), float64(states[s]))
 	}
 	// A command's executor is its container: it is killed while its task is.
-	killing := float64(states[mesosv1.TaskState_TASK_KILLING])
-	emit("slave/executors_registering", registering)
-	emit("slave/executors_running", running-killing)
-	emit("slave/executors_terminating", killing)
-	emit("slave/executors_terminated", ended+float64(len(v.Completed)))
+	killing := 0.0
+	for _, t := range v.Tasks {
+		if t.State == mesosv1.TaskState_TASK_KILLING && t.Task.Executor == nil {
+			killing++
+		}
+	}
+	for _, t := range v.Completed {
+		if t.Task.Executor == nil {
+			ended++
+		}
+	}
+	emit("slave/executors_registering", registering+own[workload.ExecutorRegistering])
+	emit("slave/executors_running", running-killing+own[workload.ExecutorRunning])
+	emit("slave/executors_terminating", killing+own[workload.ExecutorTerminating])
+	emit("slave/executors_terminated", ended+float64(len(v.PastExecutors)))
 	emit("slave/frameworks_active", float64(len(v.Frameworks)))
 	emit("slave/executor_directory_max_allowed_age_secs", time.Duration(a.maxAge.Load()).Seconds())
 	var cached, room int64

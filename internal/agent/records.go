@@ -51,6 +51,25 @@ func encodeRecord(r *workload.Record) ([]byte, error) {
 		j.Record = &journal.AgentRecord_TaskCheck{TaskCheck: &journal.TaskCheck{
 			FrameworkId: r.Check.Framework, TaskId: r.Check.Task, ConsecutiveFailures: r.Check.Failures, EverHealthy: r.Check.EverHealthy,
 		}}
+	case r.Delivered != nil:
+		j.Record = &journal.AgentRecord_TaskDelivered{TaskDelivered: &journal.TaskDelivered{FrameworkId: r.Delivered.Framework, TaskId: r.Delivered.Task}}
+	case r.ExecutorAccepted != nil:
+		x := r.ExecutorAccepted.Executor
+		j.Record = &journal.AgentRecord_ExecutorAccepted{ExecutorAccepted: &journal.ExecutorAccepted{
+			FrameworkId: x.Framework, ExecutorInfo: x.Info, Role: x.Role, User: x.User, ContainerId: r.ExecutorAccepted.Container,
+		}}
+	case r.ExecutorContainer != nil:
+		c := r.ExecutorContainer
+		j.Record = &journal.AgentRecord_ExecutorContainer{ExecutorContainer: &journal.ExecutorContainer{
+			FrameworkId: c.Framework, ExecutorId: c.Executor, Pid: c.PID, StartTicks: c.Ticks, StartedWall: c.Wall,
+		}}
+	case r.ExecutorShutdown != nil:
+		s := r.ExecutorShutdown
+		j.Record = &journal.AgentRecord_ExecutorShutdown{ExecutorShutdown: &journal.ExecutorShutdown{
+			FrameworkId: s.Framework, ExecutorId: s.Executor, Cause: uint32(s.Cause),
+		}}
+	case r.ExecutorGone != nil:
+		j.Record = &journal.AgentRecord_ExecutorGone{ExecutorGone: &journal.ExecutorGone{FrameworkId: r.ExecutorGone.Framework, ExecutorId: r.ExecutorGone.Executor}}
 	case r.Gone != nil:
 		j.Record = &journal.AgentRecord_TaskGone{TaskGone: &journal.TaskGone{FrameworkId: r.Gone.Framework, TaskId: r.Gone.Task}}
 	}
@@ -111,8 +130,34 @@ func decodeRecord(b []byte) (workload.Record, error) {
 	case *journal.AgentRecord_TaskGone:
 		g := agentlink.Ref(x.TaskGone)
 		r.Gone = &g
+	case *journal.AgentRecord_TaskDelivered:
+		d := agentlink.Ref(x.TaskDelivered)
+		r.Delivered = &d
+	case *journal.AgentRecord_ExecutorAccepted:
+		a := x.ExecutorAccepted
+		e, err := agentlink.Executor(a.GetExecutorInfo(), a.GetFrameworkId(), a.GetRole(), a.GetUser())
+		if err != nil {
+			return r, err
+		}
+		r.ExecutorAccepted = &workload.ExecutorAccepted{Executor: e, Container: a.GetContainerId()}
+	case *journal.AgentRecord_ExecutorContainer:
+		c := x.ExecutorContainer
+		r.ExecutorContainer = &workload.ExecutorContainer{ExecutorRef: executorRef(c), PID: c.GetPid(), Ticks: c.GetStartTicks(), Wall: c.GetStartedWall()}
+	case *journal.AgentRecord_ExecutorShutdown:
+		r.ExecutorShutdown = &workload.ExecutorShutdown{ExecutorRef: executorRef(x.ExecutorShutdown), Cause: workload.EndCause(x.ExecutorShutdown.GetCause())}
+	case *journal.AgentRecord_ExecutorGone:
+		g := executorRef(x.ExecutorGone)
+		r.ExecutorGone = &g
 	default:
 		return r, errors.New("a record of an unknown kind; was it written by a newer version?")
 	}
 	return r, nil
+}
+
+func executorRef(x interface {
+	GetFrameworkId() string
+	GetExecutorId() string
+},
+) workload.ExecutorRef {
+	return workload.ExecutorRef{Framework: x.GetFrameworkId(), Executor: x.GetExecutorId()}
 }

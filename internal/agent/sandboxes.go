@@ -118,6 +118,9 @@ func (a *Agent) endedSandboxes() ([]sandbox.Ended, error) {
 	for _, t := range a.view.Load().Tasks {
 		used[t.Container] = true
 	}
+	for _, x := range a.view.Load().Executors {
+		used[x.Container] = true
+	}
 	var ended []sandbox.Ended
 	for _, r := range runs {
 		if !used[r.Container] {

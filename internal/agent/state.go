@@ -30,6 +30,8 @@ type reader struct {
 type group struct {
 	framework        *workload.Framework
 	tasks, completed []*workload.TaskView
+	// executors are those of the framework's own, and past those of them that have ended.
+	executors, past []*workload.ExecutorView
 }
 
 // groups sorts tasks by their frameworks, those that have tasks here and those of the past, and leaves out what the reader
@@ -58,7 +60,17 @@ func (r *reader) groups() (live, past []*group) {
 			g.completed = append(g.completed, t)
 		}
 	}
-	past = slices.DeleteFunc(past, func(g *group) bool { return len(g.completed)+len(g.tasks) == 0 })
+	for _, x := range r.view.Executors {
+		if g := by[x.Spec.Framework]; g != nil {
+			g.executors = append(g.executors, x)
+		}
+	}
+	for _, x := range r.view.PastExecutors {
+		if g := by[x.Spec.Framework]; g != nil {
+			g.past = append(g.past, x)
+		}
+	}
+	past = slices.DeleteFunc(past, func(g *group) bool { return len(g.completed)+len(g.tasks)+len(g.past) == 0 })
 	return live, past
 }
 
@@ -99,8 +111,11 @@ func (r *reader) state(dst []byte) []byte {
 	return append(dst, '}')
 }
 
-// executorResources are a task's with what the original gives to the executor beside it.
+// executorResources are a task's with what the original gives to the executor beside it, if that is not one of its own.
 func executorResources(t *workload.Task) resource.List {
+	if t.Executor != nil {
+		return t.Resources
+	}
 	return t.Resources.Plus(resource.New(
 		resource.Resource{Name: "cpus", Scalar: extraCPUs}, resource.Resource{Name: "mem", Scalar: extraMem}))
 }
@@ -112,6 +127,9 @@ func (r *reader) allocated() resource.List {
 		if !t.Ended {
 			sum = sum.Plus(executorResources(t.Task))
 		}
+	}
+	for _, x := range r.view.Executors {
+		sum = sum.Plus(x.Spec.Resources)
 	}
 	return sum
 }
@@ -142,14 +160,66 @@ func (r *reader) appendGroup(dst []byte, g *group) []byte {
 		dst = v0.Text(append(dst, `,"role":`...), info.GetRole())
 	}
 	dst = append(dst, `,"executors":[`...)
-	for i, t := range g.tasks {
-		dst = r.appendExecutor(v0.Comma(dst, i), t)
-	}
+	dst = r.appendExecutors(dst, g, g.tasks, g.executors)
 	dst = append(dst, `],"completed_executors":[`...)
-	for i, t := range g.completed {
-		dst = r.appendExecutor(v0.Comma(dst, i), t)
-	}
+	dst = r.appendExecutors(dst, g, g.completed, g.past)
 	return append(dst, "]}"...)
+}
+
+// appendExecutors appends those of command tasks and those of the framework's own.
+func (r *reader) appendExecutors(dst []byte, g *group, tasks []*workload.TaskView, own []*workload.ExecutorView) []byte {
+	n := 0
+	for _, t := range tasks {
+		if t.Task.Executor == nil {
+			dst = r.appendExecutor(v0.Comma(dst, n), t)
+			n++
+		}
+	}
+	for _, x := range own {
+		dst = r.appendOwnExecutor(v0.Comma(dst, n), g, x)
+		n++
+	}
+	return dst
+}
+
+// appendOwnExecutor appends an executor of a framework's own with its tasks: those that share its container.
+func (r *reader) appendOwnExecutor(dst []byte, g *group, x *workload.ExecutorView) []byte {
+	run := sandbox.Run{Agent: r.view.Agent, Framework: x.Spec.Framework, Executor: x.Spec.ID, Container: x.Container}
+	dst = v0.Text(append(dst, `{"id":`...), x.Spec.ID)
+	dst = v0.Text(append(dst, `,"name":`...), x.Spec.Name)
+	dst = v0.Text(append(dst, `,"source":`...), x.Spec.Source)
+	dst = v0.Text(append(dst, `,"container":`...), x.Container)
+	dst = v0.Text(append(dst, `,"directory":`...), run.Path(r.agent.cfg.WorkDir))
+	held := x.Spec.Resources
+	for _, t := range g.tasks {
+		if t.Container == x.Container && !t.Ended {
+			held = held.Plus(t.Task.Resources)
+		}
+	}
+	dst = held.AppendV0(append(dst, `,"resources":`...))
+	if len(x.Spec.Resources) > 0 {
+		dst = v0.Text(append(dst, `,"role":`...), x.Spec.Role)
+	}
+	dst = v0.ExecutorKind(dst, x.Spec.Info)
+	for _, list := range []struct {
+		name string
+		here func(*workload.TaskView) bool
+	}{
+		{`,"tasks":[`, func(t *workload.TaskView) bool { return !t.Queued && !t.Ended }},
+		{`,"queued_tasks":[`, func(t *workload.TaskView) bool { return t.Queued && !t.Ended }},
+		{`,"completed_tasks":[`, func(t *workload.TaskView) bool { return t.Ended }},
+	} {
+		dst = append(dst, list.name...)
+		n := 0
+		for _, t := range slices.Concat(g.tasks, g.completed) {
+			if t.Container == x.Container && list.here(t) {
+				dst = r.appendTask(v0.Comma(dst, n), t)
+				n++
+			}
+		}
+		dst = append(dst, ']')
+	}
+	return append(dst, '}')
 }
 
 // appendExecutor appends a task's executor: a command task has one of its own.
@@ -182,6 +252,9 @@ func (r *reader) appendTask(dst []byte, t *workload.TaskView) []byte {
 	shown := v0.Task{
 		ID: t.Task.ID, Name: t.Task.Name, Framework: t.Task.Framework, Agent: r.view.Agent, Role: t.Task.Role, State: t.State,
 		Resources: t.Task.Resources, Statuses: t.Statuses, Info: t.Task.Info,
+	}
+	if x := t.Task.Executor; x != nil {
+		shown.Executor = x.ID
 	}
 	return shown.Append(dst)
 }

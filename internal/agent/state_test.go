@@ -277,7 +277,7 @@ func TestAUserSeesHisOwnTasksOnly(t *testing.T) {
 		t.Errorf("alice sees %v and %v", frameworks, state["completed_frameworks"])
 	}
 	seen := []string{}
-	rd.running(func(*workload.TaskView) bool { return true }, func(v *workload.TaskView, _ *container.Stats) { seen = append(seen, v.Container) })
+	rd.running(func(*box) bool { return true }, func(b *box, _ *container.Stats) { seen = append(seen, b.container) })
 	if d := cmp.Diff([]string{"c1"}, seen); d != "" {
 		t.Error(d)
 	}

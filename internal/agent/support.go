@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent/check"
@@ -13,8 +14,15 @@ func unsupported(t *mesosv1.TaskInfo) string {
 	later := func(what, way string) string {
 		return fmt.Sprintf("%s is not supported by this version of Pando yet; %s.", what, way)
 	}
-	if t.GetExecutor() != nil {
-		return later("a custom executor (executor)", "give the task a command instead")
+	if e := t.GetExecutor(); e != nil { // what the task itself asks for is its executor's affair, but for its disks
+		as := &mesosv1.TaskInfo{Command: e.GetCommand(), Container: e.GetContainer(), Resources: slices.Concat(t.GetResources(), e.GetResources())}
+		if e.GetType() == mesosv1.ExecutorInfo_DEFAULT {
+			return later("the default executor (executor.type)", "launch the task alone")
+		}
+		if why := unsupported(as); why != "" {
+			return "Of the executor: " + why
+		}
+		return ""
 	}
 	c := t.GetContainer()
 	if c == nil {

@@ -54,7 +54,7 @@ var verdicts = map[string]verdict{
 	"name": honoured(state), "task_id": honoured(state), "agent_id": honoured("mesos TestTasksAreRefusedAsTheOriginalDoes"), "labels": honoured("internal/master/reads TestEveryDocumentIsAsTheOriginalRecordedIt"),
 	"discovery": honoured("internal/master/reads TestEveryDocumentIsAsTheOriginalRecordedIt"),
 	"data":      ignored("it is for an executor, and a command task has none of its own; the original's passes it over too"),
-	"executor":  refusedWith("(executor)", func(t *mesosv1.TaskInfo) { t.Command, t.Executor = nil, &mesosv1.ExecutorInfo{} }),
+	"executor":  honoured("test/e2e TestAnExecutorOfAFrameworksOwn"),
 	"limits":    honoured(e2e), "kill_policy": honoured(e2e), "max_completion_time": honoured(e2e),
 
 	"resources.name": honoured(e2e), "resources.type": honoured("mesos/resource TestTheWireRoundTrips"), "resources.scalar": honoured(e2e),

@@ -67,6 +67,13 @@ func (a *Agent) AppendUp(dst []byte, seq *uint64, items []any) ([]byte, error) {
 			case m.Unregister:
 				up.Unregister = true
 				size++
+			case m.ExecutorEnd != nil:
+				e := m.ExecutorEnd
+				up.ExecutorEnds = append(up.ExecutorEnds, &link.ExecutorEnd{FrameworkId: e.Framework, ExecutorId: e.Executor, Status: e.Status})
+				size += 96
+			case m.Message != nil:
+				up.Messages = append(up.Messages, &link.Message{FrameworkId: m.Message.Framework, ExecutorId: m.Message.Executor, Data: m.Message.Data})
+				size += len(m.Message.Data) + 64
 			case m.State != nil:
 				up.States = append(up.States, &link.State{
 					FrameworkId: m.State.Framework, TaskId: m.State.Task, State: uint32(m.State.State), Launch: m.State.Launch,
@@ -87,6 +94,9 @@ func (a *Agent) registration(r *workload.Register) *link.Register {
 	out := &link.Register{AgentInfo: a.Info(r.Agent), Version: a.Version, Ip: a.IP, Capabilities: Capabilities(), Links: r.Links}
 	for _, f := range r.Frameworks {
 		out.FrameworkInfos = append(out.FrameworkInfos, f.Info)
+	}
+	for _, v := range r.Executors {
+		out.Executors = append(out.Executors, &link.ExecutorReport{FrameworkId: v.Spec.Framework, ExecutorInfo: v.Spec.Info, Role: v.Spec.Role})
 	}
 	for _, v := range r.Tasks {
 		t := &link.TaskReport{
@@ -143,10 +153,16 @@ func (a *Agent) Orders(d *link.Down) ([]workload.In, error) {
 			return nil, err
 		}
 		t.Launch = r.GetLaunch()
-		ins = append(ins, &workload.Run{Framework: f, Task: t})
+		ins = append(ins, &workload.Run{Framework: f, Task: t, StartsExecutor: r.GetStartsExecutor()})
 	}
 	for _, k := range d.GetKills() {
 		ins = append(ins, &workload.Kill{Ref: Ref(k), Grace: time.Duration(k.GetGraceNs())})
+	}
+	for _, x := range d.GetShutdownExecutors() {
+		ins = append(ins, &workload.ShutdownExecutor{ExecutorRef: workload.ExecutorRef{Framework: x.GetFrameworkId(), Executor: x.GetExecutorId()}})
+	}
+	for _, m := range d.GetMessages() {
+		ins = append(ins, &workload.SchedulerMessage{ExecutorRef: workload.ExecutorRef{Framework: m.GetFrameworkId(), Executor: m.GetExecutorId()}, Data: m.GetData()})
 	}
 	for _, k := range d.GetAcks() {
 		ins = append(ins, &workload.Ack{Ref: Ref(k), UUID: string(k.GetUuid())})
@@ -207,10 +223,45 @@ func (a *Agent) Task(info []byte, frameworkID, id, role, user string) (*workload
 	if a.Unsupported != nil {
 		t.Refused = a.Unsupported(&p)
 	}
+	if p.Executor != nil {
+		if t.Executor, err = executor(p.GetExecutor(), frameworkID, role, user); err != nil {
+			return nil, fmt.Errorf("task %s: %w", t.ID, err)
+		}
+	}
 	if c := p.GetCheck(); c != nil {
 		t.Check, err = emptyCheck(c.GetType())
 	}
 	return t, err
+}
+
+// Executor makes the book's value of an encoded ExecutorInfo.
+func Executor(info []byte, frameworkID, role, user string) (*workload.Executor, error) {
+	var p mesosv1.ExecutorInfo
+	if err := proto.Unmarshal(info, &p); err != nil {
+		return nil, fmt.Errorf("executor_info: %w", err)
+	}
+	x, err := executor(&p, frameworkID, role, user)
+	if err == nil {
+		x.Info = info
+	}
+	return x, err
+}
+
+func executor(p *mesosv1.ExecutorInfo, frameworkID, role, user string) (*workload.Executor, error) {
+	x := &workload.Executor{
+		Framework: frameworkID, ID: p.GetExecutorId().GetValue(), Name: p.GetName(), Source: p.GetSource(), Role: role, User: user, Grace: -1,
+	}
+	var err error
+	if x.Resources, _, err = resource.FromProto(p.GetResources()); err != nil {
+		return nil, fmt.Errorf("executor %s: resources: %w", x.ID, err)
+	}
+	if g := p.GetShutdownGracePeriod(); g != nil {
+		x.Grace = time.Duration(g.GetNanoseconds())
+	}
+	if x.Info, err = (proto.MarshalOptions{Deterministic: true}).Marshal(p); err != nil {
+		return nil, fmt.Errorf("executor %s: %w", x.ID, err)
+	}
+	return x, nil
 }
 
 // emptyCheck is what the first RUNNING update of a task with a check carries: no result yet.

@@ -32,10 +32,12 @@ const (
 	// maxName bounds the short texts beside a description.
 	maxName         = 256
 	maxCapabilities = 64
-	// maxReported bounds the frameworks that one registration brings.
-	maxReported = 4096
+	// maxReported bounds the frameworks that one registration brings, and maxExecutors the executors.
+	maxReported, maxExecutors = 4096, 100_000
 	// maxRoles bounds a framework's roles.
 	maxRoles = 1000
+	// maxMessage bounds what goes to an executor at once: it travels in one frame beside others.
+	maxMessage = 8 << 20
 	// maxCallTasks bounds the tasks of an ACCEPT and of a RECONCILE, each of which is answered by an event.
 	maxCallTasks = 50_000
 	// maxTask bounds a TaskInfo without its data.
@@ -57,6 +59,8 @@ func checkAgent(r *link.Register, s *cluster.AgentSpec) error {
 		return fmt.Errorf("agent_info.resources: there are %d, and no more than %d may be", len(s.Total), maxResources)
 	case len(r.GetFrameworkInfos()) > maxReported:
 		return fmt.Errorf("framework_infos: there are %d, and no more than %d may be", len(r.GetFrameworkInfos()), maxReported)
+	case len(r.GetExecutors()) > maxExecutors:
+		return fmt.Errorf("executors: there are %d, and no more than %d may be", len(r.GetExecutors()), maxExecutors)
 	case s.Port < 0 || s.Port > 65535:
 		return fmt.Errorf("agent_info.port: %d is not a port", s.Port)
 	}
@@ -142,8 +146,11 @@ func ofItsOwn(call *scheduler.Call) (*scheduler.Call, error) {
 	return out, proto.UnmarshalOptions{AllowPartial: true}.Unmarshal(b, out)
 }
 
-// checkCount refuses a call that asks for too many events.
+// checkCount refuses a call that asks for too many events, or sends too much at once.
 func checkCount(call *scheduler.Call) error {
+	if n := len(call.GetMessage().GetData()); n > maxMessage {
+		return fmt.Errorf("message.data: it has %d bytes, and no more than %d may be; send the name of a file instead", n, maxMessage)
+	}
 	n, where := len(call.GetReconcile().GetTasks()), "reconcile.tasks"
 	if x := len(call.GetReconcileOperations().GetOperations()); x > 0 {
 		n, where = x, "reconcile_operations.operations"

@@ -78,6 +78,7 @@ func TestAnAgentThatClaimsMoreThanAMachineHasIsRefused(t *testing.T) {
 		"a version of a megabyte":    {change: func(r *link.Register) { r.Version = strings.Repeat("1", 1<<20) }, want: "no more than 256 bytes"},
 		"an address of a megabyte":   {change: func(r *link.Register) { r.Ip = strings.Repeat("1", 1<<20) }, want: "no more than 256 bytes"},
 		"capabilities without end":   {change: func(r *link.Register) { r.Capabilities = make([]uint32, 65) }, want: "capabilities: there are 65"},
+		"executors without end":      {change: func(r *link.Register) { r.Executors = make([]*link.ExecutorReport, maxExecutors+1) }, want: "executors: there are"},
 		"frameworks without end":     {change: func(r *link.Register) { r.FrameworkInfos = make([][]byte, maxReported+1) }, want: "framework_infos: there are"},
 		"a framework of a megabyte":  {change: func(r *link.Register) { r.FrameworkInfos = [][]byte{make([]byte, 1<<20)} }, want: "framework_infos: one has"},
 		"a framework of 2,000 roles": {change: func(r *link.Register) { r.FrameworkInfos = [][]byte{encoded(t, crowdedInfo(2000))} }, want: "roles: there are 2000"},
@@ -131,6 +132,10 @@ func TestACallThatHoldsTooMuchIsRefusedBeforeItIsDecoded(t *testing.T) {
 	for range maxCallTasks + 1 {
 		launch.Accept.Operations[0].Launch.TaskInfos = append(launch.Accept.Operations[0].Launch.TaskInfos, &mesosv1.TaskInfo{})
 	}
+	said := &scheduler.Call{Message: &scheduler.Call_Message{Data: make([]byte, maxMessage+1)}}
+	if err := checkCount(said); err == nil || !strings.Contains(err.Error(), "message.data") {
+		t.Errorf("a message of %d bytes: %v", maxMessage+1, err)
+	}
 	if err := checkCount(launch); err == nil || !strings.Contains(err.Error(), "accept.operations") {
 		t.Errorf("%v", err)
 	}
@@ -158,7 +163,7 @@ func TestATaskWhoseDescriptionIsTooLongIsWrongAndOneWithMuchDataIsNot(t *testing
 			spec := taskSpec(&mesosv1.TaskInfo{
 				Name: new("t"), TaskId: &mesosv1.TaskID{Value: new("t")}, AgentId: &mesosv1.AgentID{Value: new("a")}, Data: make([]byte, c.data),
 				Command: &mesosv1.CommandInfo{Value: new(strings.Repeat("x", c.command))}, Resources: []*mesosv1.Resource{scalar("cpus", 1), scalar("mem", 64)},
-			}, "root", serve.Subject{Root: true}, false)
+			}, "F", "root", serve.Subject{Root: true}, false)
 			if (spec.Invalid == "") != (c.want == "") || !strings.Contains(spec.Invalid, c.want) {
 				t.Errorf("%q, want %q", spec.Invalid, c.want)
 			}

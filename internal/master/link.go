@@ -176,6 +176,11 @@ func (l *agentLink) take(up *link.Up) error {
 			return err
 		}
 	}
+	for _, e := range up.GetExecutorEnds() {
+		if err := post(&cluster.AgentExecutorEnd{Conn: l.id, Framework: e.GetFrameworkId(), Executor: e.GetExecutorId(), Status: e.GetStatus()}); err != nil {
+			return err
+		}
+	}
 	if up.GetUnregister() {
 		return post(&cluster.AgentLeave{Conn: l.id})
 	}
@@ -221,6 +226,13 @@ func (l *agentLink) registration(r *link.Register) (*cluster.AgentRegister, erro
 			return nil, err
 		}
 		in.Tasks = append(in.Tasks, report)
+	}
+	for _, x := range r.GetExecutors() {
+		spec, err := reportedExecutor(x)
+		if err != nil {
+			return nil, err
+		}
+		in.Executors = append(in.Executors, cluster.ExecutorReport{Framework: x.GetFrameworkId(), Role: x.GetRole(), Spec: spec})
 	}
 	for _, b := range r.GetFrameworkInfos() {
 		if len(b) > maxDescription {
@@ -303,12 +315,16 @@ func turn(it any) int {
 		return 2
 	case cluster.KillTask:
 		return 3
-	case cluster.Ack:
+	case cluster.EndExecutor:
 		return 4
-	case cluster.ShutdownFramework:
+	case cluster.SchedulerMessage:
 		return 5
+	case cluster.Ack:
+		return 6
+	case cluster.ShutdownFramework:
+		return 7
 	}
-	return 6
+	return 8
 }
 
 // add puts an order into a frame and says about how large it is.
@@ -322,10 +338,12 @@ func (l *agentLink) add(d *link.Down, it any) int {
 			d.Registered.UnknownTasks = append(d.Registered.UnknownTasks, &link.TaskRef{FrameworkId: u.Framework, TaskId: u.Task, PartitionAware: u.PartitionAware, Launch: u.Launch})
 		}
 	case cluster.Run:
-		d.Runs = append(d.Runs, &link.Run{FrameworkInfo: b.Framework.Info, TaskInfo: b.Task.Info, Role: b.Role, User: b.Task.User, Launch: b.Launch})
+		d.Runs = append(d.Runs, &link.Run{FrameworkInfo: b.Framework.Info, TaskInfo: b.Task.Info, Role: b.Role, User: b.Task.User, Launch: b.Launch, StartsExecutor: b.StartsExecutor})
 		return len(b.Framework.Info) + len(b.Task.Info) + 64
 	case cluster.KillTask:
 		d.Kills = append(d.Kills, &link.Kill{FrameworkId: b.Framework, TaskId: b.Task, GraceNs: b.Grace})
+	case cluster.EndExecutor:
+		d.ShutdownExecutors = append(d.ShutdownExecutors, &link.ExecutorRef{FrameworkId: b.Framework, ExecutorId: b.Executor})
 	case cluster.Ack:
 		d.Acks = append(d.Acks, &link.Ack{FrameworkId: b.Framework, TaskId: b.Task, Uuid: []byte(b.UUID)})
 	case cluster.ShutdownFramework:

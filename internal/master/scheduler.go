@@ -237,9 +237,9 @@ func (t *term) serveCall(w http.ResponseWriter, r *http.Request, call *scheduler
 		_ = a // the original answers 202 whatever came of it
 		w.WriteHeader(http.StatusAccepted)
 		return
-	case scheduler.Call_SHUTDOWN, scheduler.Call_REQUEST, scheduler.Call_ACCEPT_INVERSE_OFFERS, scheduler.Call_DECLINE_INVERSE_OFFERS,
+	case scheduler.Call_REQUEST, scheduler.Call_ACCEPT_INVERSE_OFFERS, scheduler.Call_DECLINE_INVERSE_OFFERS,
 		scheduler.Call_ACKNOWLEDGE_OPERATION_STATUS:
-		// Executors of frameworks, inverse offers and operations do not exist yet, so there is nobody whom these concern; the
+		// Inverse offers and operations do not exist yet, so there is nobody whom these concern; the
 		// original answers 202 and drops them too. REQUEST it ignores always.
 		w.WriteHeader(http.StatusAccepted)
 		return
@@ -279,6 +279,9 @@ func input(call *scheduler.Call, s *stream) cluster.In {
 	case scheduler.Call_ACKNOWLEDGE:
 		a := call.GetAcknowledge()
 		return &cluster.Acknowledge{Stream: s.id, Framework: id, Agent: a.GetAgentId().GetValue(), Task: a.GetTaskId().GetValue(), UUID: string(a.GetUuid())}
+	case scheduler.Call_SHUTDOWN:
+		x := call.GetShutdown()
+		return &cluster.ShutdownExecutor{Stream: s.id, Framework: id, Agent: x.GetAgentId().GetValue(), Executor: x.GetExecutorId().GetValue()}
 	case scheduler.Call_RECONCILE:
 		rec := &cluster.Reconcile{Stream: s.id, Framework: id}
 		for _, x := range call.GetReconcile().GetTasks() {
@@ -303,10 +306,10 @@ func accept(a *scheduler.Call_Accept, id string, s *stream) *cluster.Accept {
 	for _, op := range a.GetOperations() {
 		o := cluster.Operation{ID: op.GetId().GetValue(), Type: op.GetType()}
 		for _, task := range op.GetLaunch().GetTaskInfos() {
-			o.Tasks = append(o.Tasks, taskSpec(task, s.user, s.owner, false))
+			o.Tasks = append(o.Tasks, taskSpec(task, id, s.user, s.owner, false))
 		}
 		for _, task := range op.GetLaunchGroup().GetTaskGroup().GetTasks() {
-			o.Tasks = append(o.Tasks, taskSpec(task, s.user, s.owner, true))
+			o.Tasks = append(o.Tasks, taskSpec(task, id, s.user, s.owner, true))
 		}
 		in.Operations = append(in.Operations, o)
 	}

@@ -93,7 +93,7 @@ func frameworkSpec(info *mesosv1.FrameworkInfo, encoded []byte) (*cluster.Framew
 }
 
 // taskSpec makes the book's values of a TaskInfo; what is wrong with it is written into the spec. user is the framework's.
-func taskSpec(t *mesosv1.TaskInfo, user string, who serve.Subject, group bool) *cluster.TaskSpec {
+func taskSpec(t *mesosv1.TaskInfo, framework, user string, who serve.Subject, group bool) *cluster.TaskSpec {
 	s := &cluster.TaskSpec{
 		ID: t.GetTaskId().GetValue(), Name: t.GetName(), AgentID: t.GetAgentId().GetValue(),
 		ExecutorID: t.GetExecutor().GetExecutorId().GetValue(), User: taskUser(t, user),
@@ -102,7 +102,8 @@ func taskSpec(t *mesosv1.TaskInfo, user string, who serve.Subject, group bool) *
 	if group {
 		return s
 	}
-	if _, err := mesos.CheckTask(t, mesos.Launch{}); err != nil {
+	needs, err := mesos.CheckTask(t, mesos.Launch{FrameworkID: framework})
+	if err != nil {
 		s.Invalid = err.Error()
 		return s
 	}
@@ -120,12 +121,49 @@ func taskSpec(t *mesosv1.TaskInfo, user string, who serve.Subject, group bool) *
 		return s
 	}
 	s.Resources, s.Role = l, role
+	if e := t.GetExecutor(); e != nil {
+		e.FrameworkId = &mesosv1.FrameworkID{Value: &framework} // it may be left out
+		if s.Executor, err = executorSpec(e, needs.Executor); err != nil {
+			s.Invalid = err.Error()
+			return s
+		}
+	}
 	if s.Info, err = proto.Marshal(t); err != nil {
 		s.Invalid = "the task cannot be encoded: " + err.Error()
 	} else if n := len(s.Info) - len(t.GetData()); n > maxTask {
 		s.Invalid = fmt.Sprintf("The task's description has %d bytes beside its data, and no more than %d may be.", n, maxTask)
 	}
 	return s
+}
+
+// executorSpec makes the book's values of an ExecutorInfo that was checked.
+func executorSpec(e *mesosv1.ExecutorInfo, needs resource.List) (*cluster.ExecutorSpec, error) {
+	_, role, err := resource.FromProto(e.GetResources())
+	if err != nil {
+		return nil, fmt.Errorf("executor.resources: %w", err)
+	}
+	info, err := proto.MarshalOptions{Deterministic: true}.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("executor: it cannot be encoded: %w", err)
+	}
+	return &cluster.ExecutorSpec{ID: e.GetExecutorId().GetValue(), Name: e.GetName(), Role: role, Resources: needs, Info: info}, nil
+}
+
+// reportedExecutor makes the book's values of an executor that an agent reports.
+func reportedExecutor(r *link.ExecutorReport) (*cluster.ExecutorSpec, error) {
+	var e mesosv1.ExecutorInfo
+	err := agentlink.CheckElements(r.GetExecutorInfo(), e.ProtoReflect().Descriptor())
+	if err == nil {
+		err = proto.Unmarshal(r.GetExecutorInfo(), &e)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("executor_info: %w", err)
+	}
+	needs, _, err := resource.FromProto(e.GetResources())
+	if err != nil {
+		return nil, fmt.Errorf("executor %s: resources: %w", e.GetExecutorId().GetValue(), err)
+	}
+	return executorSpec(&e, needs)
 }
 
 // taskUser is whom a task runs as.

@@ -188,7 +188,7 @@ func (s *stream) appendEvent(dst []byte, it any) []byte {
 func wireOffer(o *cluster.Offer) *mesos.Offer {
 	return &mesos.Offer{
 		ID: o.ID, FrameworkID: o.Framework, AgentID: o.Agent, Hostname: o.Spec.Hostname, Role: o.Role, Resources: o.Resources,
-		Format: o.Format, LegacyRole: o.Legacy, Agent: o.Spec.Face,
+		Format: o.Format, LegacyRole: o.Legacy, Agent: o.Spec.Face, ExecutorIDs: o.Executors,
 	}
 }
 
@@ -214,7 +214,11 @@ func (s *stream) event(it any) *scheduler.Event {
 			AgentId: &mesosv1.AgentID{Value: &b.Agent}, ExecutorId: &mesosv1.ExecutorID{Value: &b.Executor}, Data: b.Data,
 		}}
 	case cluster.Failure:
-		return &scheduler.Event{Type: scheduler.Event_FAILURE.Enum(), Failure: &scheduler.Event_Failure{AgentId: &mesosv1.AgentID{Value: &b.Agent}}}
+		f := &scheduler.Event_Failure{AgentId: &mesosv1.AgentID{Value: &b.Agent}}
+		if b.Executor != "" {
+			f.ExecutorId, f.Status = &mesosv1.ExecutorID{Value: &b.Executor}, &b.Status
+		}
+		return &scheduler.Event{Type: scheduler.Event_FAILURE.Enum(), Failure: f}
 	case cluster.Error:
 		return &scheduler.Event{Type: scheduler.Event_ERROR.Enum(), Error: &scheduler.Event_Error{Message: &b.Message}}
 	}

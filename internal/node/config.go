@@ -13,6 +13,7 @@ import (
 	"github.com/pando-os/pando/internal/agent"
 	"github.com/pando-os/pando/internal/core/allocator"
 	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
 )
@@ -63,8 +64,14 @@ type Config struct {
 	MaxCompletedTasks      int
 	// MaxFrameworks, MaxFrameworksPerUser and MaxAgents bound who is known at a time; zero: no bound.
 	MaxFrameworks, MaxFrameworksPerUser, MaxAgents int
+	// MaxExecutors bounds the executors of frameworks' own on one agent; zero: no bound.
+	MaxExecutors int
 	// ShutdownGrace and RecoveryTimeout are told to tasks.
 	ShutdownGrace, RecoveryTimeout time.Duration
+	// RegistrationTimeout is how long an executor has to subscribe, and ReregistrationTimeout how long after its agent's restart.
+	RegistrationTimeout, ReregistrationTimeout time.Duration
+	// DomainSocket lets the agent's API be reached over a UNIX socket too.
+	DomainSocket bool
 	// Version is of this build, the flags what was set for each part; both are for showing.
 	Version                 string
 	MasterFlags, AgentFlags map[string]string
@@ -74,7 +81,7 @@ type Config struct {
 
 // Defaults are what a node has that is told nothing.
 func Defaults() Config {
-	b := cluster.Defaults()
+	b, w := cluster.Defaults(), workload.Defaults()
 	return Config{
 		IP: "127.0.0.1", MasterPort: 5050, AgentPort: 5051, Store: "embedded", Strict: true, SwitchUser: os.Geteuid() == 0,
 		DefaultRole: "*", Reconfiguration: string(agent.PolicyEqual), GCDelay: 7 * 24 * time.Hour, GCHeadroom: 0.1,
@@ -83,7 +90,8 @@ func Defaults() Config {
 		ReregisterTimeout: b.ReregisterTimeout, LeaseTTL: 10 * time.Second, EventBacklog: 64 << 20,
 		MaxCompletedFrameworks: b.MaxCompletedFrameworks, MaxCompletedTasks: b.MaxCompletedTasks,
 		MaxFrameworks: b.MaxFrameworks, MaxFrameworksPerUser: b.MaxFrameworksPerUser, MaxAgents: b.MaxAgents,
-		ShutdownGrace: 5 * time.Second, RecoveryTimeout: 15 * time.Minute,
+		ShutdownGrace: w.ShutdownGrace, RecoveryTimeout: 15 * time.Minute,
+		RegistrationTimeout: w.RegistrationTimeout, ReregistrationTimeout: w.ReregisterTimeout,
 	}
 }
 
@@ -126,6 +134,9 @@ func (c *Config) check() error {
 	if err := agent.Policy(c.Reconfiguration).Check(); err != nil {
 		return fmt.Errorf("--reconfiguration-policy: %w", err)
 	}
+	if c.RegistrationTimeout <= 0 || c.ReregistrationTimeout <= 0 || c.ReregistrationTimeout > maxReregistration {
+		return fmt.Errorf("--executor-registration-timeout, --executor-reregistration-timeout: %s and %s must be positive, and the second no more than %s", c.RegistrationTimeout, c.ReregistrationTimeout, maxReregistration)
+	}
 	if c.AllocationInterval <= 0 {
 		return fmt.Errorf("--allocation-interval: %s is not a positive duration", c.AllocationInterval)
 	}
@@ -134,6 +145,9 @@ func (c *Config) check() error {
 	}
 	return nil
 }
+
+// maxReregistration is the original's bound.
+const maxReregistration = 15 * time.Second
 
 // minBacklog has room for the largest events that are common.
 const minBacklog = 64 << 10
@@ -144,7 +158,7 @@ func (c *Config) book() (cluster.Config, error) {
 	b.AllocationInterval, b.PingInterval, b.PingMisses = c.AllocationInterval, c.PingTimeout, c.PingMisses
 	b.ReregisterTimeout, b.OfferTimeout, b.Roles = c.ReregisterTimeout, c.OfferTimeout, c.Roles
 	b.MaxCompletedFrameworks, b.MaxCompletedTasks = c.MaxCompletedFrameworks, c.MaxCompletedTasks
-	b.MaxFrameworks, b.MaxFrameworksPerUser, b.MaxAgents = c.MaxFrameworks, c.MaxFrameworksPerUser, c.MaxAgents
+	b.MaxFrameworks, b.MaxFrameworksPerUser, b.MaxAgents, b.MaxExecutors = c.MaxFrameworks, c.MaxFrameworksPerUser, c.MaxAgents, c.MaxExecutors
 	var err error
 	if b.Allocation.MinAllocatable, err = minima(c.MinAllocatable); err != nil {
 		return b, fmt.Errorf("--min-allocatable-resources: %w", err)

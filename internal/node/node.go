@@ -172,6 +172,27 @@ func (n *Node) listen(ctx context.Context, port int, flag string) (net.Listener,
 	return l, nil
 }
 
+// listenSocket listens on a UNIX socket that every user may connect to: who he is, the kernel says.
+func (n *Node) listenSocket(ctx context.Context, path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) { // an earlier run's
+		return nil, fmt.Errorf("the agent's socket: %w", err)
+	}
+	dir := filepath.Dir(path)
+	err := os.Chmod(dir, 0o711)
+	if err == nil && filepath.Base(filepath.Dir(dir)) == "pando" {
+		err = os.Chmod(filepath.Dir(dir), 0o711)
+	}
+	var l net.Listener
+	if err == nil {
+		l, err = (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the agent's socket (--http-executor-domain-sockets): %w", err)
+	}
+	n.stops = append(n.stops, func() { _ = l.Close() }) // closed already once its server ran
+	return l, os.Chmod(path, 0o666)
+}
+
 func port(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
 
 // serve answers with h until the node stops, and with fast, which may be nothing, where that can.
@@ -179,6 +200,7 @@ func (n *Node) serve(l net.Listener, h http.Handler, fast serve.Fast) {
 	cfg := serve.Config{
 		Hosts: []string{n.cfg.Hostname, n.cfg.IP}, Any: n.cfg.Insecure, TrustLoopback: n.cfg.TrustLoopback, Log: n.log,
 	}
+	cfg.Any = cfg.Any || l.Addr().Network() == "unix" // no name leads there
 	s := serve.Server(cfg, h)
 	if fast.Take != nil {
 		l = fast.Listen(cfg, l)
@@ -353,6 +375,16 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 	if err != nil {
 		return err
 	}
+	book := workload.Defaults()
+	book.RegistrationTimeout, book.ReregisterTimeout = n.cfg.RegistrationTimeout, n.cfg.ReregistrationTimeout
+	socket := ""
+	var sl net.Listener
+	if n.cfg.DomainSocket {
+		socket = filepath.Join(n.cfg.RuntimeDir, "agent.sock")
+		if sl, err = n.listenSocket(ctx, socket); err != nil {
+			return err
+		}
+	}
 	work := filepath.Join(n.cfg.DataDir, "agent")
 	n.agent, err = agent.Open(agent.Config{
 		Masters: n.cfg.Masters, Hostname: n.cfg.Hostname, IP: n.cfg.IP, Port: n.cfg.AgentPort, WorkDir: work,
@@ -360,13 +392,16 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 		Reconfiguration: agent.Policy(n.cfg.Reconfiguration), AnyPort: n.anyPort, Strict: n.cfg.Strict, Boot: boot, Launches: 2 * runtime.NumCPU(),
 		Quota: n.cfg.CPUQuota, ShutdownGrace: n.cfg.ShutdownGrace, RecoveryTimeout: n.cfg.RecoveryTimeout,
 		GCDelay: n.cfg.GCDelay, GCHeadroom: n.cfg.GCHeadroom, Isolation: isolation(lacks),
-		SwitchUser: n.cfg.SwitchUser, AnyUser: n.cfg.TrustLoopback || n.cfg.Insecure, Flags: n.cfg.AgentFlags, Version: master.MesosVersion, Book: workload.Defaults(),
+		SwitchUser: n.cfg.SwitchUser, AnyUser: n.cfg.TrustLoopback || n.cfg.Insecure, Flags: n.cfg.AgentFlags, Version: master.MesosVersion, Book: book, Socket: socket,
 	}, agent.Deps{Runtime: n.native, Fetcher: &fetch.Fetcher{}, Clock: n.clock, Log: n.log.With("part", "agent"), Meter: m, Level: n.cfg.LogLevel})
 	if err != nil {
 		return err
 	}
 	n.ready.Tasks = n.agent.Tasks()
 	n.serve(l, n.agent.Handler(), serve.Fast{})
+	if sl != nil {
+		n.serve(sl, n.agent.Handler(), serve.Fast{})
+	}
 	n.run(ctx, "agent", n.agent.Run)
 	return nil
 }

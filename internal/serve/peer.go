@@ -59,12 +59,19 @@ func (p *peer) subject() Subject {
 // lookUp asks the kernel. A connection that is not on loopback is let through: binding there takes authentication, or the
 // word that none is wanted.
 func lookUp(c net.Conn) Subject {
+	if u, ok := c.(*net.UnixConn); ok {
+		return subjectOf(ownerOfUnix(u))
+	}
 	local, ok1 := addrPort(c.LocalAddr())
 	remote, ok2 := addrPort(c.RemoteAddr())
 	if !ok1 || !ok2 || !local.Addr().IsLoopback() && local.Addr() != remote.Addr() {
 		return Subject{Root: true}
 	}
-	uid, err := ownerOf(remote, local)
+	return subjectOf(ownerOf(remote, local))
+}
+
+// subjectOf is who has a uid, if the kernel gave one.
+func subjectOf(uid uint32, err error) Subject {
 	if err != nil {
 		return Subject{User: "?", UID: unknown}
 	}

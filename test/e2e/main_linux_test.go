@@ -17,7 +17,12 @@ const enable = "PANDO_TEST_E2E"
 // base holds everything that a run of the tests writes. Other users of the machine may pass through it.
 var base string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	if how := os.Getenv(asExecutor); how != "" {
+		os.Exit(executorMain(how))
+	}
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	var err error

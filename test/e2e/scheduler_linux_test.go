@@ -32,8 +32,10 @@ type framework struct {
 	want     bool // offers; others are declined, and none are made where nobody wants one
 	offers   map[string]*mesosv1.Offer
 	statuses map[string][]*mesosv1.TaskStatus // by task, as they came
-	times    int                              // of having subscribed
-	news     chan struct{}                    // closed and made anew with each event
+	failures []*scheduler.Event_Failure
+	messages []string      // of executors
+	times    int           // of having subscribed
+	news     chan struct{} // closed and made anew with each event
 }
 
 // options changes how a framework subscribes.
@@ -136,6 +138,10 @@ func (f *framework) take(ctx context.Context, e *scheduler.Event) error {
 		}
 	case scheduler.Event_RESCIND:
 		delete(f.offers, e.GetRescind().GetOfferId().GetValue())
+	case scheduler.Event_FAILURE:
+		f.failures = append(f.failures, e.GetFailure())
+	case scheduler.Event_MESSAGE:
+		f.messages = append(f.messages, string(e.GetMessage().GetData()))
 	case scheduler.Event_UPDATE:
 		s := e.GetUpdate().GetStatus()
 		id := s.GetTaskId().GetValue()

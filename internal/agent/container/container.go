@@ -43,6 +43,9 @@ type Spec struct {
 	MaxCompletion time.Duration
 	KillGrace     time.Duration
 
+	// Alone gives it a shim of its own, so that it ends with no other.
+	Alone bool
+
 	// LogBytes is the size at which stdout and stderr are rotated, and LogFiles how many rotated files of each are kept; 0
 	// means the default (10 MB, 9), -1 no rotation and no old file.
 	LogBytes, LogFiles int64
@@ -59,6 +62,9 @@ type Rlimit struct {
 	Type       uint32
 	Soft, Hard uint64
 }
+
+// Limits are a Spec's members of the same names.
+type Limits struct{ CPUs, Mem, CPULimit, MemLimit int64 }
 
 // Started is a container whose command has been executed.
 type Started struct {
@@ -122,6 +128,9 @@ type Runtime interface {
 	Recover(ctx context.Context) ([]State, error)
 	// Forget drops the record of a container that has exited. Forgetting what is unknown is no error.
 	Forget(id string) error
+	// Resize changes what a running container should have and must not pass. Its memory limit is never lowered, since that
+	// could kill what fits by its own account.
+	Resize(id string, l Limits) error
 	// Stats reads what a running container uses.
 	Stats(id string) (Stats, error)
 	// Run executes a command beside a running container and returns its exit code (128 + n for signal n). When ctx ends

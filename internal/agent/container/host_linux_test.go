@@ -81,6 +81,29 @@ func TestATaskThatOverrunsItsMemorySaysSo(t *testing.T) {
 	}
 }
 
+func TestAContainerThatIsGivenMoreMayUseItAndIsHeldToThat(t *testing.T) {
+	c, n := started(t)
+	s := c.spec("sh", "-c", "while [ ! -e go ]; do sleep 0.01; done; tail /dev/zero")
+	s.Mem = 32000
+	launch(t, n, s)
+	if err := n.Resize(s.ID, container.Limits{CPUs: 500, Mem: 96000}); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Resize(s.ID, container.Limits{CPUs: 1000, Mem: 40000}); err != nil { // it is not taken away again
+		t.Fatal(err)
+	}
+	st, err := n.Stats(s.ID)
+	if err != nil || int64(st.MemLimit) > cgroup.Bytes(96000) || int64(st.MemLimit) < cgroup.Bytes(95000) || st.CPUsSoftLimit < 0.9 {
+		t.Errorf("it may use %d bytes and %v cpus (%v)", st.MemLimit, st.CPUsSoftLimit, err)
+	}
+	if err := os.WriteFile(filepath.Join(s.Sandbox, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if e := await(t, n); !e.OOM || e.MemLimit != cgroup.Bytes(96000) {
+		t.Errorf("exit %+v", e)
+	}
+}
+
 func TestATaskWhoseChildOverrunsItsMemoryEndsAsAWhole(t *testing.T) {
 	c, n := started(t)
 	s := c.spec("sh", "-c", "tail /dev/zero; sleep 1000")

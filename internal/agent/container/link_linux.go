@@ -24,6 +24,7 @@ type link struct {
 
 	// Guarded by n.mu.
 	used      int // containers in it, those being launched included
+	alone     bool
 	idleSince time.Time
 	up        bool
 	quitting  bool
@@ -53,6 +54,14 @@ func newLink(n *Native, name string) *link {
 }
 
 func (l *link) usable() bool { return l.up && !l.quitting }
+
+// room says whether one more container may be in it. n.mu is held.
+func (l *link) room(alone bool) bool {
+	if alone || l.alone {
+		return l.used == 0
+	}
+	return l.used < l.n.cfg.PerShim
+}
 
 // throughDir calls f with a path of the socket that is short whatever the directory's: UNIX addresses end at 108 bytes.
 func throughDir(dir string, f func(path string) error) error {

@@ -45,6 +45,7 @@ type held struct {
 	exited    bool
 	killBy    time.Time // a kill to repeat when the connection to the shim is made anew
 	pidfd     int       // -1: none
+	memLimit  int64     // in bytes, once it was changed; 0: as it was made
 }
 
 var _ Runtime = (*Native)(nil)
@@ -160,7 +161,7 @@ func (n *Native) Launch(ctx context.Context, s Spec) (Started, error) {
 		return Started{}, ctx.Err()
 	}
 	h := &held{launching: true, state: wire.State{ID: s.ID, Cgroups: spec.Cgroup.Dirs(), MemLimit: spec.Cgroup.MemLimit}, pidfd: -1}
-	l, err := n.reserve(s.ID, h)
+	l, err := n.reserve(s.ID, h, s.Alone)
 	if err != nil {
 		return Started{}, err
 	}
@@ -231,6 +232,7 @@ func (n *Native) drop(h *held) {
 func (h *held) leave() {
 	if !h.exited && h.link != nil {
 		h.link.used--
+		h.link.alone = h.link.alone && h.link.used > 0
 		h.link.idleSince = time.Now()
 	}
 	h.exited = true
@@ -280,6 +282,26 @@ func (n *Native) Stats(id string) (Stats, error) {
 		return Stats{}, &Error{KindGone, "container " + id + " is not running"}
 	}
 	return n.cfg.Cgroup.Stats(id)
+}
+
+// Resize implements Runtime.
+func (n *Native) Resize(id string, l Limits) error {
+	plan := n.cfg.Cgroup.Plan(id, cgroup.Limits{CPUs: l.CPUs, CPULimit: l.CPULimit, Mem: l.Mem, MemLimit: l.MemLimit, PIDs: n.cfg.PIDs, Quota: n.cfg.Quota})
+	n.mu.Lock()
+	h := n.held[id]
+	ok := h != nil && !h.exited && !h.launching
+	if ok {
+		h.memLimit = max(h.memLimit, plan.MemLimit)
+		h.link.alone = true // only what has a shim of its own changes; an earlier process may have made it
+	}
+	n.mu.Unlock()
+	if !ok {
+		return &Error{KindGone, "container " + id + " is not running"}
+	}
+	if err := plan.Change(); err != nil {
+		return &Error{KindCgroup, "change the limits of container " + id + ": " + err.Error()}
+	}
+	return nil
 }
 
 // Run implements Runtime.
@@ -371,8 +393,8 @@ func mask(caps *[]int) *uint64 {
 	return &m
 }
 
-// reserve takes a place in a shim for a container.
-func (n *Native) reserve(id string, h *held) (*link, error) {
+// reserve takes a place in a shim for a container, one that has no other when it is to be alone.
+func (n *Native) reserve(id string, h *held, alone bool) (*link, error) {
 	for {
 		n.mu.Lock()
 		if n.closed {
@@ -387,7 +409,7 @@ func (n *Native) reserve(id string, h *held) (*link, error) {
 		var best *link
 		free := 0
 		for _, l := range n.links {
-			if !l.usable() || l.used >= n.cfg.PerShim {
+			if !l.usable() || !l.room(alone) {
 				continue
 			}
 			free++
@@ -397,16 +419,17 @@ func (n *Native) reserve(id string, h *held) (*link, error) {
 		}
 		if best != nil {
 			best.used++
+			best.alone = alone
 			h.link = best
 			n.held[id] = h
-			if full := best.used >= n.cfg.PerShim; full && free <= 1 && n.cfg.Spare > 0 {
+			if full := !best.room(false); full && free <= 1 && n.cfg.Spare > 0 {
 				n.tasks.Go(n.addSpare)
 			}
 			n.mu.Unlock()
 			return best, nil
 		}
 		n.mu.Unlock()
-		if err := n.addShim(); err != nil {
+		if err := n.addShim(alone); err != nil {
 			return nil, &Error{KindShim, err.Error()}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -175,6 +176,63 @@ func cpuTime() time.Duration {
 func quit(tb testing.TB, n *container.Native) {
 	tb.Helper()
 	n.QuitShims(tb)
+}
+
+// parent is the process above another: of a container's, its shim.
+func parent(t *testing.T, pid uint32) string {
+	t.Helper()
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(int(pid)) + "/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))[1]
+}
+
+func TestWhatIsToBeAloneSharesItsShimWithNobody(t *testing.T) {
+	c := newCage(t)
+	n := c.open()
+	if _, err := n.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	defer func() {
+		for _, id := range ids {
+			n.Kill(id, 0)
+		}
+		for range ids {
+			await(t, n)
+		}
+	}()
+	shim := func(alone bool) (string, string) {
+		s := c.spec("sleep", "1000")
+		s.Alone = alone
+		st, err := n.Launch(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, s.ID)
+		return parent(t, st.PID), s.ID
+	}
+	one, _ := shim(false)
+	alone, id := shim(true)
+	other, _ := shim(true)
+	two, _ := shim(false)
+	if one != two || alone == one || other == one || alone == other {
+		t.Errorf("the shims are %s and %s of plain ones, %s and %s of those alone", one, two, alone, other)
+	}
+	n.Close()
+	n = c.open()
+	if _, err := n.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Resize(id, container.Limits{CPUs: 100, Mem: 64000}); err != nil && container.KindOf(err) != container.KindCgroup {
+		t.Fatal(err)
+	}
+	for range 20 { // more than one shim takes
+		if s, _ := shim(false); s == alone {
+			t.Fatal("after a restart it shares")
+		}
+	}
 }
 
 func TestNativeKeepsTheContractOfContainers(t *testing.T) {

@@ -197,7 +197,11 @@ func (n *Native) tell(h *held, st wire.State) {
 	h.state = st
 	h.leave()
 	h.dropPidfd()
-	n.exits.put(exitOf(&st))
+	e := exitOf(&st)
+	if h.memLimit > 0 {
+		e.MemLimit = h.memLimit
+	}
+	n.exits.put(e)
 }
 
 func exitOf(st *wire.State) Exit {

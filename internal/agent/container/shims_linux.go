@@ -33,12 +33,12 @@ func shimDirs(dir string) []string {
 }
 
 // addShim starts a shim, unless somebody else has while we waited for our turn.
-func (n *Native) addShim() error {
+func (n *Native) addShim(alone bool) error {
 	n.starting.Lock()
 	defer n.starting.Unlock()
 	n.mu.Lock()
 	for _, l := range n.links {
-		if l.usable() && l.used < n.cfg.PerShim {
+		if l.usable() && l.room(alone) {
 			n.mu.Unlock()
 			return nil
 		}

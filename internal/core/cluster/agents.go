@@ -98,12 +98,14 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 	}
 	b.alloc.AddAgent(face)
 	b.alloc.SetAgentActive(spec.ID, true)
+	b.setOffered(state)
 	out.Tell = append(out.Tell, Fact{Kind: kind, Agent: spec.ID, Text: spec.Hostname, N: len(in.Tasks)})
 
 	for _, key := range sortedTasks(state.twins) {
 		b.dropTwin(state, key) // what is left of them is reported
 	}
 	gone := b.adoptFrameworks(in, out)
+	b.adoptExecutors(in, spec.ID, state, gone, out)
 	unknown := b.adoptTasks(in, spec.ID, state, fresh, gone, out)
 	out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Registered{spec.ID, unknown}})
 	for _, f := range gone {
@@ -357,6 +359,7 @@ func (b *Book) detach(a, n *Agent, out *Out) {
 	}
 	state.round++
 	state.twins = nil
+	b.dropExecutors(state)
 	if a.Recovered {
 		b.recoveredCount--
 	}
@@ -442,7 +445,7 @@ func (b *Book) ping(p ping, out *Out) {
 func (b *Book) tellFailure(agent string, out *Out) {
 	b.frameworks.ordered().Scan(func(f *Framework) bool {
 		if f.Connected {
-			out.Send = append(out.Send, Msg{Stream: f.Stream, Body: Failure{agent}})
+			out.Send = append(out.Send, Msg{Stream: f.Stream, Body: Failure{Agent: agent}})
 		}
 		return true
 	})

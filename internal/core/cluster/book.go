@@ -6,7 +6,6 @@
 package cluster
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -45,6 +44,8 @@ type Config struct {
 	MaxFrameworks, MaxFrameworksPerUser int
 	// MaxAgents bounds the agents that are known, the unreachable and gone ones among them; zero: no bound.
 	MaxAgents int
+	// MaxExecutors bounds the executors of frameworks' own on one agent: one that has as many is not offered. Zero: no bound.
+	MaxExecutors int
 }
 
 // Defaults are the original's settings.
@@ -80,6 +81,7 @@ type Book struct {
 	tasks      *table[FrameworkTask, Task]
 	done       *taskTree
 	offers     *offerTree
+	executors  *table[executorKey, Executor]
 
 	states    map[string]*agentState
 	addresses map[address]string // to the agent that registered from there last
@@ -112,9 +114,10 @@ type agentState struct {
 	round  uint64 // of pings; an entry of an older round is void
 	tasks  map[FrameworkTask]struct{}
 	// twins run here under the id of a task that lives on another agent.
-	twins  map[FrameworkTask]*Task
-	offers []*Offer
-	talk   allowance // for what the book did not ask it for
+	twins     map[FrameworkTask]*Task
+	offers    []*Offer
+	executors map[executorRef]*Executor
+	talk      allowance // for what the book did not ask it for
 }
 
 // frameworkState is what the book knows of a framework beside what it shows.
@@ -146,7 +149,8 @@ func New(cfg Config, records []Record, now machine.Now, rng *rand.Rand) *Book {
 		cfg: cfg, alloc: allocator.New(cfg.Allocation, rng), now: now, elected: now.Wall,
 		agents: newTable(agentKey, lessAgent), frameworks: newTable(frameworkKey, lessFramework), completed: newTree(lessCompletedFramework),
 		tasks: newTable(taskKey, lessTask), done: newTree(lessCompleted), offers: newTree(lessOffer),
-		states: map[string]*agentState{}, addresses: map[address]string{}, conns: map[ConnID]*agentState{},
+		executors: newTable(keyOfExecutor, lessExecutor),
+		states:    map[string]*agentState{}, addresses: map[address]string{}, conns: map[ConnID]*agentState{},
 		streams: map[StreamID]string{}, extras: map[string]*frameworkState{},
 	}
 	b.tick = now.Mono + cfg.AllocationInterval
@@ -249,7 +253,7 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 	case *MarkAgentGone:
 		b.markAgentGone(in, out)
 	default:
-		panic(fmt.Sprintf("cluster: an input of type %T", in))
+		b.stepExecutor(in, out)
 	}
 	b.wake(out)
 }
@@ -369,6 +373,7 @@ func (b *Book) Audit() error {
 		}
 		return true
 	})
+	b.executors.ordered().Scan(func(x *Executor) bool { hold(x.Agent, x.Framework, x.Role, x.Spec.Resources); return true })
 	for _, s := range b.states { // order: sums
 		for _, t := range s.twins { // order: sums
 			hold(t.Agent, t.Framework, t.Role, t.Spec.Resources)

@@ -157,10 +157,14 @@ const (
 
 // remembered is what is kept of a task once it was sent: not its data, which is for its executor and may be large.
 func remembered(t *TaskSpec) *TaskSpec {
-	if len(t.Info) <= keptInfo {
+	if len(t.Info) <= keptInfo && t.Executor == nil {
 		return t
 	}
 	s := *t
+	s.Executor = nil // the book has it once for all its tasks
+	if len(t.Info) <= keptInfo {
+		return &s
+	}
 	s.Info = keepFields(t.Info, func(n protowire.Number) bool { return n != taskData })
 	return &s
 }

@@ -215,6 +215,7 @@ func (b *Book) removeFramework(f *Framework, why string, out *Out) {
 		}
 		b.complete(t)
 	}
+	b.removeExecutorsOf(id)
 	b.alloc.RemoveFramework(id)
 	b.frameworks.remove(f)
 	n := *f
@@ -231,7 +232,7 @@ func (b *Book) removeFramework(f *Framework, why string, out *Out) {
 	b.soon(b.cfg.Gather)
 }
 
-// connsOf lists the connections of the agents that have tasks of a framework.
+// connsOf lists the connections of the agents that have tasks or executors of a framework.
 func (b *Book) connsOf(id string) []ConnID {
 	var conns []ConnID
 	tasksOf(b.tasks.ordered(), id, func(t *Task) bool {
@@ -240,6 +241,11 @@ func (b *Book) connsOf(id string) []ConnID {
 		}
 		return true
 	})
+	for _, x := range b.executorsOf(id) {
+		if s := b.states[x.Agent]; s != nil && s.conn != 0 {
+			conns = append(conns, s.conn)
+		}
+	}
 	slices.Sort(conns)
 	return slices.Compact(conns)
 }

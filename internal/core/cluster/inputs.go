@@ -46,6 +46,8 @@ type TaskSpec struct {
 	ID, Name, AgentID string
 	// ExecutorID is set for tasks that bring an executor of their own.
 	ExecutorID string
+	// Executor describes it when the task is launched.
+	Executor *ExecutorSpec
 	// User is whom it runs as.
 	User string
 	// Role is named by its resources' allocation; empty when they name none.
@@ -101,6 +103,7 @@ type (
 		Conn       ConnID
 		Spec       *AgentSpec
 		Tasks      []TaskReport
+		Executors  []ExecutorReport
 		Frameworks []*FrameworkSpec
 		// Links is higher in every registration of the agent.
 		Links uint64

@@ -55,7 +55,7 @@ func (b *Book) newOffer(g allocator.Grant) *Offer {
 	o := &Offer{
 		ID: fmt.Sprintf("%s-O%d", b.cfg.MasterID, b.nextOffer), Framework: g.Framework, Agent: g.Agent, Role: g.Role,
 		Resources: g.Resources, Spec: b.agents.get(g.Agent).Spec, Legacy: f.Spec.Legacy,
-		Format: resource.PreRefinement, Made: b.now.Mono,
+		Format: resource.PreRefinement, Made: b.now.Mono, Executors: idsOn(b.states[g.Agent], g.Framework),
 	}
 	if f.Spec.Caps.Refinement {
 		o.Format = resource.PostRefinement
@@ -246,6 +246,7 @@ func (b *Book) accept(in *Accept, out *Out) {
 // launch starts one task from what is left of the offers, and gives what is left after it.
 func (b *Book) launch(f *Framework, agent *Agent, role string, t *TaskSpec, left resource.List, out *Out) resource.List {
 	invalid := mesosv1.TaskStatus_REASON_TASK_INVALID
+	executor, needs, wrong := b.executorFor(f, agent.Spec.ID, t, role)
 	switch {
 	case t.Invalid != "":
 		b.refuseTask(f, t, t.Reason, t.Invalid, out)
@@ -259,8 +260,11 @@ func (b *Book) launch(f *Framework, agent *Agent, role string, t *TaskSpec, left
 	case t.Role != "" && t.Role != role:
 		b.refuseTask(f, t, invalid, fmt.Sprintf("resources: allocated to role %q, the offer is for %q", t.Role, role), out)
 		return left
-	case !left.Contains(t.Resources):
-		b.refuseTask(f, t, invalid, fmt.Sprintf("resources: the task wants %s, the offers have %s left", brief(t.Resources.String()), cmp.Or(brief(left.String()), "nothing")), out)
+	case wrong != "":
+		b.refuseTask(f, t, invalid, wrong, out)
+		return left
+	case !left.Contains(needs):
+		b.refuseTask(f, t, invalid, fmt.Sprintf("resources: the task wants %s, the offers have %s left", brief(needs.String()), cmp.Or(brief(left.String()), "nothing")), out)
 		return left
 	}
 	task := &Task{Framework: f.Spec.ID, Agent: agent.Spec.ID, Role: role, Spec: remembered(t), State: mesosv1.TaskState_TASK_STAGING, UpdateState: mesosv1.TaskState_TASK_STAGING}
@@ -269,9 +273,14 @@ func (b *Book) launch(f *Framework, agent *Agent, role string, t *TaskSpec, left
 	b.tasks.set(task)
 	state := b.states[agent.Spec.ID]
 	state.tasks[FrameworkTask{f.Spec.ID, t.ID}] = struct{}{}
-	out.Send = append(out.Send, Msg{Conn: state.conn, Body: Run{f.Spec, t, role, task.launch}})
+	starts := t.Executor != nil && executor == nil
+	if starts {
+		b.addExecutor(state, &Executor{Framework: f.Spec.ID, Agent: agent.Spec.ID, Role: role, Spec: t.Executor})
+		out.Tell = append(out.Tell, Fact{Kind: FactExecutorStarted, Framework: f.Spec.ID, Agent: agent.Spec.ID, Executor: t.Executor.ID, Resources: t.Executor.Resources})
+	}
+	out.Send = append(out.Send, Msg{Conn: state.conn, Body: Run{f.Spec, t, role, task.launch, starts}})
 	out.Tell = append(out.Tell, Fact{Kind: FactTaskLaunched, Framework: f.Spec.ID, Agent: agent.Spec.ID, Task: t.ID, Resources: t.Resources})
-	return left.Minus(t.Resources)
+	return left.Minus(needs)
 }
 
 // refuseTask answers a task that breaks a rule.

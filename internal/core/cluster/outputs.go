@@ -80,8 +80,12 @@ type (
 		Agent, Executor string
 		Data            []byte
 	}
-	// Failure says that an agent is gone.
-	Failure struct{ Agent string }
+	// Failure says that an agent is gone, or that an executor on it has ended, with the status that wait(2) gave; -1 when
+	// nobody knows it.
+	Failure struct {
+		Agent, Executor string
+		Status          int32
+	}
 	// Error is the last event of its stream, which closes.
 	Error struct{ Message string }
 	// Close ends a stream without a word.
@@ -111,6 +115,8 @@ type (
 		Role      string
 		// Launch tells this launch from others of the same task id.
 		Launch uint64
+		// StartsExecutor says that the task's executor is not known to be there.
+		StartsExecutor bool
 	}
 	// KillTask ends one. Grace is in nanoseconds; negative: the task's own.
 	KillTask struct {
@@ -185,6 +191,8 @@ const (
 	FactCallDropped
 	FactAllocated
 	FactUpdateDropped
+	FactExecutorStarted
+	FactExecutorEnded
 )
 
 // factNames are for logs and metrics, by kind.
@@ -193,6 +201,7 @@ var factNames = [...]string{
 	"framework_subscribed", "framework_failed_over", "framework_disconnected", "framework_removed", "framework_refused",
 	"framework_updated", "offers_sent", "offers_accepted", "offers_declined", "offer_rescinded", "task_launched",
 	"task_refused", "task_state", "task_acknowledged", "task_kill", "task_adopted", "call_dropped", "allocated", "update_dropped",
+	"executor_started", "executor_ended",
 }
 
 // String is the fact's name in logs and metrics.
@@ -263,6 +272,7 @@ type Fact struct {
 	Kind                   FactKind
 	Reason                 Reason
 	Agent, Framework, Task string
+	Executor               string
 	State                  mesosv1.TaskState
 	Status                 *mesos.Status
 	Resources              resource.List

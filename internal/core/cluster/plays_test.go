@@ -82,6 +82,7 @@ func (s *stage) elect(arg map[string]string) {
 	s.masters++
 	cfg := Defaults()
 	cfg.MasterID = "M" + strconv.Itoa(s.masters)
+	cfg.MaxExecutors = s.number(arg["max_executors"], 0)
 	cfg.OfferTimeout = s.duration(arg["offer_timeout"], 0)
 	cfg.MaxCompletedFrameworks = s.number(arg["completed"], 50)
 	if arg["roles"] != "" {
@@ -216,7 +217,11 @@ func (s *stage) say(body any) string {
 	case Offers:
 		var all []string
 		for _, o := range b.Offers {
-			all = append(all, fmt.Sprintf("%s of %s for %s: %s", o.ID, o.Agent, o.Role, o.Resources))
+			words := fmt.Sprintf("%s of %s for %s: %s", o.ID, o.Agent, o.Role, o.Resources)
+			if len(o.Executors) > 0 {
+				words += " beside " + strings.Join(o.Executors, " ")
+			}
+			all = append(all, words)
 		}
 		return "OFFERS " + strings.Join(all, ", ")
 	case Rescind:
@@ -238,6 +243,9 @@ func (s *stage) say(body any) string {
 		}
 		return words
 	case Failure:
+		if b.Executor != "" {
+			return fmt.Sprintf("FAILURE of %s on %s status %d", b.Executor, b.Agent, b.Status)
+		}
 		return "FAILURE of " + b.Agent
 	case Error:
 		return "ERROR " + b.Message
@@ -252,7 +260,16 @@ func (s *stage) say(body any) string {
 		}
 		return words
 	case Run:
-		return fmt.Sprintf("run %s/%s for %s: %s", b.Framework.ID, b.Task.ID, b.Role, b.Task.Resources)
+		words := fmt.Sprintf("run %s/%s for %s: %s", b.Framework.ID, b.Task.ID, b.Role, b.Task.Resources)
+		if b.Task.Executor != nil {
+			words += " in " + b.Task.Executor.ID
+		}
+		if b.StartsExecutor {
+			words += ", which starts"
+		}
+		return words
+	case EndExecutor:
+		return "end executor " + b.Framework + "/" + b.Executor
 	case KillTask:
 		return fmt.Sprintf("kill %s/%s grace %s", b.Framework, b.Task, time.Duration(b.Grace))
 	case Ack:
@@ -291,6 +308,9 @@ func (s *stage) input(verb string, arg map[string]string, flags []string) In {
 		for task := range strings.FieldsSeq(arg["task"]) {
 			in.Tasks = append(in.Tasks, s.report(fw, task))
 		}
+		for x := range strings.FieldsSeq(arg["executor"]) {
+			in.Executors = append(in.Executors, ExecutorReport{Framework: fw, Role: "*", Spec: s.executor(x)})
+		}
 		return in
 	case "closed":
 		if stream != 0 {
@@ -328,7 +348,7 @@ func (s *stage) input(verb string, arg map[string]string, flags []string) In {
 		}
 		for task := range strings.FieldsSeq(arg["task"]) {
 			id, res, _ := strings.Cut(task, ":")
-			spec := &TaskSpec{ID: id, Name: id, AgentID: cmp.Or(arg["agent"], "M1-S0"), Resources: s.resources(res), Info: []byte(id), Role: arg["role"], User: "root"}
+			spec := &TaskSpec{Executor: s.executor(arg["executor"]), ID: id, Name: id, AgentID: cmp.Or(arg["agent"], "M1-S0"), Resources: s.resources(res), Info: []byte(id), Role: arg["role"], User: "root"}
 			if arg["invalid"] != "" {
 				spec.Invalid, spec.Reason = arg["invalid"], mesosv1.TaskStatus_REASON_TASK_INVALID
 			}
@@ -357,6 +377,10 @@ func (s *stage) input(verb string, arg map[string]string, flags []string) In {
 			in.Tasks = append(in.Tasks, TaskRef{id, agent})
 		}
 		return in
+	case "ended":
+		return &AgentExecutorEnd{Conn: conn, Framework: fw, Executor: arg["executor"], Status: int32(s.number(arg["status"], 0))}
+	case "end":
+		return &ShutdownExecutor{Stream: stream, Framework: fw, Agent: cmp.Or(arg["agent"], "M1-S0"), Executor: arg["executor"]}
 	case "gone":
 		return &MarkAgentGone{Call: call, Agent: arg["agent"]}
 	case "teardown":
@@ -364,6 +388,16 @@ func (s *stage) input(verb string, arg map[string]string, flags []string) In {
 	}
 	s.t.Fatalf("no input is called %q", verb)
 	return nil
+}
+
+// executor is one of a framework's own: id:resources:role, the last if it is not the offer's.
+func (s *stage) executor(text string) *ExecutorSpec {
+	if text == "" {
+		return nil
+	}
+	id, rest, _ := strings.Cut(text, ":")
+	res, role, _ := strings.Cut(rest, "@")
+	return &ExecutorSpec{ID: id, Name: id, Role: role, Resources: s.resources(res), Info: []byte(text)}
 }
 
 // report is a task as an agent tells it: id:STATE:uuid:resources; with a launch number the one that its Run had.

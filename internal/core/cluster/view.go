@@ -68,7 +68,9 @@ type Offer struct {
 	Resources                  resource.List
 	Spec                       *AgentSpec
 	Legacy                     bool
-	Format                     resource.Format
+	// Executors are the framework's on the agent.
+	Executors []string
+	Format    resource.Format
 	// Made is the Mono time of its making.
 	Made time.Duration
 }
@@ -78,6 +80,7 @@ type (
 	frameworkTree = btree.BTreeG[*Framework]
 	taskTree      = btree.BTreeG[*Task]
 	offerTree     = btree.BTreeG[*Offer]
+	executorTree  = btree.BTreeG[*Executor]
 )
 
 func newTree[T any](less func(a, b T) bool) *btree.BTreeG[T] {
@@ -116,6 +119,7 @@ type View struct {
 	tasks      *taskTree
 	done       *taskTree
 	offers     *offerTree
+	executors  *executorTree
 }
 
 // View gives the book as it is now. It costs the same however large the book is.
@@ -123,7 +127,7 @@ func (b *Book) View() *View {
 	return &View{
 		MasterID: b.cfg.MasterID, Started: b.cfg.Started, Elected: b.elected,
 		agents: b.agents.ordered().Copy(), frameworks: b.frameworks.ordered().Copy(), completed: b.completed.Copy(),
-		tasks: b.tasks.ordered().Copy(), done: b.done.Copy(), offers: b.offers.Copy(),
+		tasks: b.tasks.ordered().Copy(), done: b.done.Copy(), offers: b.offers.Copy(), executors: b.executors.ordered().Copy(),
 	}
 }
 

@@ -29,13 +29,21 @@ type Config struct {
 	IP string
 	// RetryMin and RetryMax bound the time between two tries of one update.
 	RetryMin, RetryMax time.Duration
-	// MaxCompleted bounds how many tasks of the past are shown.
+	// MaxCompleted bounds how many tasks of the past are shown, and how many executors.
 	MaxCompleted int
+	// RegistrationTimeout is how long an executor has to subscribe once its process runs, and ReregisterTimeout how long once
+	// its agent came back.
+	RegistrationTimeout, ReregisterTimeout time.Duration
+	// ShutdownGrace is how long an executor that is told to end has for it, if it says nothing itself.
+	ShutdownGrace time.Duration
 }
 
-// Defaults are the original's settings.
+// Defaults are the original's settings; an agent that came back waits as long for its executors as the original may be told to.
 func Defaults() Config {
-	return Config{RetryMin: 10 * time.Second, RetryMax: 10 * time.Minute, MaxCompleted: 1000}
+	return Config{
+		RetryMin: 10 * time.Second, RetryMax: 10 * time.Minute, MaxCompleted: 1000,
+		RegistrationTimeout: time.Minute, ReregisterTimeout: 15 * time.Second, ShutdownGrace: 5 * time.Second,
+	}
 }
 
 // Book is the machine. It has no lock: one loop owns it.
@@ -60,6 +68,13 @@ type Book struct {
 	completed  []*TaskView
 	former     []*Framework // of completed tasks, the latest last
 	retries    []retry      // by time
+
+	executors map[ExecutorRef]*executor
+	shown     *btree.BTreeG[*ExecutorView]
+	past      []*ExecutorView
+	boxes     map[string]ExecutorRef // by container
+	streams   map[uint64]ExecutorRef
+	alarms    []alarm // by time
 }
 
 // TaskView is one task as it is shown. Values are replaced, never changed.
@@ -76,6 +91,8 @@ type TaskView struct {
 	// Statuses are its changes of state, oldest first, one a state, without data.
 	Statuses []*mesos.Status
 	Ended    bool
+	// Queued tasks have an executor that was not given them yet.
+	Queued bool
 }
 
 // taskState is what the book knows of a task beside what it shows.
@@ -110,7 +127,9 @@ func New(cfg Config, journal []Record, now machine.Now, rng *rand.Rand) *Book {
 	b := &Book{
 		cfg: cfg, rng: rng, now: now,
 		frameworks: map[string]*Framework{}, states: map[Ref]*taskState{}, containers: map[string]Ref{},
-		tasks: btree.NewBTreeGOptions(lessTask, btree.Options{NoLocks: true}),
+		tasks:     btree.NewBTreeGOptions(lessTask, btree.Options{NoLocks: true}),
+		executors: map[ExecutorRef]*executor{}, boxes: map[string]ExecutorRef{}, streams: map[uint64]ExecutorRef{},
+		shown: btree.NewBTreeGOptions(lessExecutor, btree.Options{NoLocks: true}),
 	}
 	for i := range journal {
 		b.replay(&journal[i])
@@ -163,6 +182,8 @@ func (b *Book) replay(r *Record) {
 		if _, s := b.find(r.Check.Ref); s != nil {
 			s.check = *r.Check
 		}
+	default:
+		b.replayExecutor(r)
 	}
 }
 
@@ -173,11 +194,15 @@ func (b *Book) Journal() []Record {
 	for _, f := range b.sortedFrameworks() {
 		out = append(out, Record{Framework: f})
 	}
+	out = b.executorsJournal(out)
 	b.tasks.Scan(func(v *TaskView) bool {
 		ref := v.ref()
 		s := b.states[ref]
 		out = append(out, Record{Accepted: &Accepted{v.Task, v.Container}})
-		if v.PID != 0 {
+		switch {
+		case v.Task.Executor != nil && !v.Queued:
+			out = append(out, Record{Delivered: &ref})
+		case v.Task.Executor == nil && v.PID != 0:
 			out = append(out, Record{Container: &Container{ref, v.PID, v.Ticks, v.Started}})
 		}
 		if s.cause != NotKilled {
@@ -205,10 +230,14 @@ func (b *Book) Identity() Identity { return b.identity }
 
 // Deadline is when the book wants to be woken.
 func (b *Book) Deadline() time.Duration {
-	if !b.registered || len(b.retries) == 0 {
-		return machine.Never
+	at := machine.Never
+	if b.registered && len(b.retries) > 0 {
+		at = b.retries[0].at
 	}
-	return b.retries[0].at
+	if len(b.alarms) > 0 && (at == machine.Never || b.alarms[0].at < at) {
+		at = b.alarms[0].at
+	}
+	return at
 }
 
 // Step takes one input; nil means that only time has passed.
@@ -251,8 +280,9 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 	case *Compact:
 		out.Save = append(out.Save, Record{Compact: b.Journal()})
 	default:
-		panic(fmt.Sprintf("workload: an input of type %T", in))
+		b.stepExecutor(in, out)
 	}
+	b.alarmsDue(out)
 	b.retryDue(out)
 	b.depart(out)
 }
@@ -271,7 +301,7 @@ func (b *Book) link(in *Linked, out *Out) {
 	out.Save = append(out.Save, Record{Identity: &id})
 	b.linked, b.linkID = true, in.Link
 	r := &Register{Agent: b.identity.Agent, Links: b.identity.Links, Frameworks: b.sortedFrameworks()}
-	r.Tasks = b.tasks.Items()
+	r.Tasks, r.Executors = b.tasks.Items(), b.shown.Items()
 	out.Send = append(out.Send, Msg{Link: b.linkID, Register: r})
 }
 
@@ -369,8 +399,18 @@ func (b *Book) admit(a *Accepted) *TaskView {
 	ref := v.ref()
 	b.tasks.Set(v)
 	b.states[ref] = &taskState{healthy: -1, check: CheckRecord{Ref: ref}}
-	if a.Container != "" {
-		b.containers[a.Container] = ref
+	if a.Task.Executor == nil {
+		if a.Container != "" {
+			b.containers[a.Container] = ref
+		}
+		return v
+	}
+	if x := b.executorOf(a.Task); x != nil && a.Container == x.view.Container {
+		x.tasks[a.Task.ID] = struct{}{}
+		n := *v
+		n.Queued, n.PID = true, x.view.PID
+		b.tasks.Set(&n)
+		v = &n
 	}
 	return v
 }
@@ -384,6 +424,9 @@ func (b *Book) drop(ref Ref) {
 	b.clearRetry(ref, s)
 	b.tasks.Delete(v)
 	delete(b.states, ref)
+	if x := b.executorOf(v.Task); x != nil {
+		delete(x.tasks, ref.Task)
+	}
 	delete(b.containers, v.Container)
 	b.completed = append(b.completed, v)
 	if n := len(b.completed) - b.cfg.MaxCompleted; n > 0 {
@@ -396,14 +439,26 @@ func (b *Book) forget(ref Ref, out *Out) {
 	b.drop(ref)
 	out.Save = append(out.Save, Record{Gone: &ref})
 	out.Tell = append(out.Tell, Fact{Kind: FactTaskForgotten, Framework: ref.Framework, Task: ref.Task})
-	if _, ok := b.frameworks[ref.Framework]; ok && !b.has(ref.Framework) {
-		b.retire(ref.Framework)
-		out.Save = append(out.Save, Record{FrameworkGone: ref.Framework})
+	b.retireIdle(ref.Framework, out)
+}
+
+// retireIdle forgets a framework of which nothing is left here.
+func (b *Book) retireIdle(id string, out *Out) {
+	if _, ok := b.frameworks[id]; ok && !b.has(id) {
+		b.retire(id)
+		out.Save = append(out.Save, Record{FrameworkGone: id})
 	}
 }
 
-// has says whether any task of a framework is here.
+// has says whether any task or executor of a framework is here.
 func (b *Book) has(framework string) (found bool) {
+	b.shown.Ascend(&ExecutorView{Spec: &Executor{Framework: framework}}, func(v *ExecutorView) bool {
+		found = v.Spec.Framework == framework
+		return false
+	})
+	if found {
+		return true
+	}
 	b.tasks.Ascend(&TaskView{Task: &Task{Framework: framework}}, func(v *TaskView) bool {
 		found = v.Task.Framework == framework
 		return false
@@ -427,10 +482,11 @@ func (b *Book) retire(id string) {
 	}
 }
 
-// lost is a state as a framework may be told it: those that know nothing of partitions hear TASK_LOST.
-func (b *Book) lost(framework string, s mesosv1.TaskState) mesosv1.TaskState {
+// dropped is the state of a task that never ran as its framework may be told it: those that know nothing of partitions hear
+// TASK_LOST.
+func (b *Book) dropped(framework string) mesosv1.TaskState {
 	if f := b.frameworks[framework]; f != nil && !f.PartitionAware {
 		return mesosv1.TaskState_TASK_LOST
 	}
-	return s
+	return mesosv1.TaskState_TASK_DROPPED
 }

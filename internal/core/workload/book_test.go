@@ -2,6 +2,7 @@ package workload
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -60,6 +61,9 @@ func (s *bench) step(in In) []string {
 			for _, t := range m.Register.Tasks {
 				w += fmt.Sprintf(" %s:%s", t.Task.ID, strings.TrimPrefix(t.State.String(), "TASK_"))
 			}
+			for _, x := range m.Register.Executors {
+				w += " " + x.Spec.ID
+			}
 			words = append(words, w)
 		case m.Update != nil:
 			w := fmt.Sprintf("update %s %s", m.Update.Status.TaskID, strings.TrimPrefix(m.Update.Status.State.String(), "TASK_"))
@@ -67,6 +71,12 @@ func (s *bench) step(in In) []string {
 				w += " " + strings.TrimPrefix(m.Update.Status.Reason.String(), "REASON_")
 			}
 			words = append(words, w)
+		case m.Executor != nil:
+			words = append(words, event(m.Executor))
+		case m.ExecutorEnd != nil:
+			words = append(words, fmt.Sprintf("executor %s ended %d", m.ExecutorEnd.Executor, m.ExecutorEnd.Status))
+		case m.Message != nil:
+			words = append(words, fmt.Sprintf("message of %s: %s", m.Message.Executor, m.Message.Data))
 		case m.Unregister:
 			words = append(words, "unregister")
 		case m.Refuse != "":
@@ -75,6 +85,10 @@ func (s *bench) step(in In) []string {
 	}
 	for _, w := range out.Do {
 		switch {
+		case w.Launch != nil && w.Launch.Executor != nil:
+			words = append(words, "launch executor "+w.Launch.Executor.ID)
+		case w.Resize != nil:
+			words = append(words, fmt.Sprintf("resize to %d", len(w.Resize.Needs)))
 		case w.Launch != nil:
 			words = append(words, "launch "+w.Launch.Task.ID)
 		case w.Cancel != "":
@@ -94,7 +108,12 @@ func (s *bench) step(in In) []string {
 	return words
 }
 
-func (s *bench) task(container string) string { return s.book.containers[container].Task }
+func (s *bench) task(container string) string {
+	if x, ok := s.book.boxes[container]; ok {
+		return x.Executor
+	}
+	return s.book.containers[container].Task
+}
 
 // expect compares what a step asks for.
 func (s *bench) expect(t *testing.T, in In, want ...string) {
@@ -129,7 +148,7 @@ func (s *bench) ack(task string) *Ack {
 }
 
 func run(task string) *Run {
-	return &Run{&Framework{ID: "F", Name: "f", TaskKilling: true}, &Task{Framework: "F", ID: task, Name: task, Grace: 3 * time.Second, Launch: 9}}
+	return &Run{Framework: &Framework{ID: "F", Name: "f", TaskKilling: true}, Task: &Task{Framework: "F", ID: task, Name: task, Grace: 3 * time.Second, Launch: 9}}
 }
 
 func kill(task string, grace time.Duration) *Kill { return &Kill{Ref{"F", task}, grace} }
@@ -396,9 +415,18 @@ func essence(b *Book) []string {
 	for _, f := range b.sortedFrameworks() {
 		out = append(out, "framework "+f.ID)
 	}
+	b.shown.Scan(func(v *ExecutorView) bool {
+		x := b.executors[v.ref()]
+		out = append(out, fmt.Sprintf("executor %s %s pid %d ending %d tasks %v", v.Spec.ID, v.Container, v.PID, x.cause, slices.Sorted(maps.Keys(x.tasks))))
+		return true
+	})
 	b.tasks.Scan(func(v *TaskView) bool {
 		s := b.states[v.ref()]
-		line := fmt.Sprintf("%s/%s %s pid %d ended %t cause %d grace %s silent %t check %+v", v.Task.Framework, v.Task.ID, v.Container, v.PID, v.Ended, s.cause, s.grace, s.silent, s.check)
+		pid := v.PID
+		if v.Task.Executor != nil {
+			pid = 0 // its executor's, as long as that is there
+		}
+		line := fmt.Sprintf("%s/%s %s queued %t pid %d ended %t cause %d grace %s silent %t check %+v", v.Task.Framework, v.Task.ID, v.Container, v.Queued && !v.Ended, pid, v.Ended, s.cause, s.grace, s.silent, s.check)
 		if !s.silent {
 			line += fmt.Sprintf(" %s told %s %x", v.State, v.UpdateState, v.UpdateUUID)
 			for _, o := range v.Statuses {
@@ -420,7 +448,18 @@ func TestTheJournalWholeOrCompactedMakesTheSameBook(t *testing.T) {
 		s.step(&Recovered{})
 		s.join()
 		name := rapid.SampledFrom([]string{"t1", "t2", "t3"})
+		inside := rapid.SampledFrom([]string{"e1", "e2", "t1"})
+		uuids := rapid.SampledFrom([]string{"u1", "u2", "u3", "u4"})
+		box := func() string {
+			if x := s.book.executors[ex]; x != nil {
+				return x.view.Container
+			}
+			return "stranger"
+		}
 		launched := func(t *rapid.T) string {
+			if rapid.IntRange(0, 3).Draw(t, "executor") == 0 {
+				return box()
+			}
 			v, _ := s.book.find(Ref{"F", name.Draw(t, "task")})
 			if v == nil {
 				return "stranger"
@@ -442,6 +481,24 @@ func TestTheJournalWholeOrCompactedMakesTheSameBook(t *testing.T) {
 				s.step(&Health{Container: launched(t), Healthy: int8(rapid.IntRange(-1, 1).Draw(t, "healthy")), Failures: 2, Kill: rapid.Bool().Draw(t, "kill")})
 			},
 			"shutdown": func(*rapid.T) { s.step(&ShutdownFramework{"F"}) },
+			"run in an executor": func(t *rapid.T) {
+				in := s.runOn(inside.Draw(t, "task"))
+				in.StartsExecutor = in.StartsExecutor && rapid.IntRange(0, 5).Draw(t, "starts") > 0
+				s.step(in)
+			},
+			"subscribe": func(t *rapid.T) {
+				s.step(&ExecutorSubscribe{Stream: uint64(rapid.IntRange(1, 3).Draw(t, "stream")), ExecutorRef: ex, Tasks: []string{inside.Draw(t, "task")}})
+			},
+			"closed": func(t *rapid.T) { s.step(&ExecutorClosed{uint64(rapid.IntRange(1, 3).Draw(t, "stream"))}) },
+			"update": func(t *rapid.T) {
+				s.step(update(inside.Draw(t, "task"), rapid.SampledFrom([]string{"RUNNING", "FINISHED"}).Draw(t, "state"), uuids.Draw(t, "uuid")))
+			},
+			"kill inside": func(t *rapid.T) {
+				s.step(kill(inside.Draw(t, "task"), time.Duration(rapid.IntRange(-1, 9).Draw(t, "grace"))))
+			},
+			"ack inside":        func(t *rapid.T) { s.step(s.ack(inside.Draw(t, "task"))) },
+			"end the executor":  func(*rapid.T) { s.step(&ShutdownExecutor{ex}) },
+			"the executor ends": func(*rapid.T) { s.step(&Exited{box(), Exit{Known: true}}) },
 			"unknown": func(t *rapid.T) {
 				s.step(&Registered{Agent: "S1", Info: []byte("S1"), Unknown: []UnknownTask{{Ref{"F", name.Draw(t, "task")}, true, 1}}})
 			},

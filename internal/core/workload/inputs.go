@@ -37,6 +37,8 @@ type Task struct {
 	Check []byte
 	// Refused says why this agent cannot run it; empty when it can.
 	Refused string
+	// Executor is its framework's own; nil for a command task.
+	Executor *Executor
 }
 
 // Inputs from the link to the master.
@@ -56,6 +58,8 @@ type (
 	Run struct {
 		Framework *Framework
 		Task      *Task
+		// StartsExecutor says that the master knows of no executor like the task's here. Otherwise it must be here.
+		StartsExecutor bool
 	}
 	// Kill ends one; a negative grace means the task's own.
 	Kill struct {
@@ -175,6 +179,12 @@ type Record struct {
 	Kill          *KillRecord
 	Check         *CheckRecord
 	Gone          *Ref
+	// Delivered says that a task was given to its executor.
+	Delivered         *Ref
+	ExecutorAccepted  *ExecutorAccepted
+	ExecutorContainer *ExecutorContainer
+	ExecutorShutdown  *ExecutorShutdown
+	ExecutorGone      *ExecutorRef
 	// Compact takes the place of all records before it.
 	Compact []Record
 }
@@ -240,7 +250,7 @@ const (
 	KillFrameworkGone
 )
 
-// Msg is a message to the master: exactly one of the other members is set.
+// Msg is a message to the master, or an event for an executor: exactly one of the members but Link is set.
 type Msg struct {
 	// Link is the connection that it is for. What was meant for one that is gone must not go over the next.
 	Link     uint64
@@ -248,6 +258,11 @@ type Msg struct {
 	Update   *Update
 	// State is a newer state of a task whose update waits behind one that is not acknowledged.
 	State *State
+	// ExecutorEnd and Message are of executors.
+	ExecutorEnd *ExecutorEnd
+	Message     *Message
+	// Executor is for an executor, and has no Link.
+	Executor *ToExecutor
 	// Unregister says goodbye.
 	Unregister bool
 	// Refuse closes the link: its master has an older epoch than one that was seen.
@@ -258,6 +273,7 @@ type Msg struct {
 type Register struct {
 	Agent      string
 	Tasks      []*TaskView
+	Executors  []*ExecutorView
 	Frameworks []*Framework
 	// Links is higher in every registration: a master heeds none that is older than one that it has seen.
 	Links uint64
@@ -289,6 +305,8 @@ type Work struct {
 	Kill *KillWork
 	// Watch starts the checks of a task that runs.
 	Watch *WatchWork
+	// Resize changes the limits of a container that runs.
+	Resize *ResizeWork
 	// Forget cleans up after a container that ended.
 	Forget string
 	// Destroy ends a container that nobody knows, and cleans up.
@@ -297,9 +315,10 @@ type Work struct {
 	Left bool
 }
 
-// LaunchWork is a container to be made.
+// LaunchWork is a container to be made: a task's, or an executor's, where Task is the one that it is started for.
 type LaunchWork struct {
 	Task      *Task
+	Executor  *Executor
 	Container string
 	Framework *Framework
 }
@@ -341,13 +360,21 @@ const (
 	FactOrphanDestroyed
 	FactMessageDropped
 	FactLeaving
+	FactExecutorAccepted
+	FactExecutorStarted
+	FactExecutorSubscribed
+	FactExecutorDisconnected
+	FactExecutorShutdown
+	FactExecutorEnded
+	FactTaskDelivered
 )
 
 // factNames are for logs and metrics, by kind.
 var factNames = [...]string{
 	"registered", "reregistered", "unlinked", "leader_refused", "task_accepted", "task_refused", "task_started", "task_state",
 	"task_acked", "task_kill", "task_forgotten", "framework_shutdown", "orphan_destroyed", "message_dropped",
-	"leaving",
+	"leaving", "executor_accepted", "executor_started", "executor_subscribed", "executor_disconnected", "executor_shutdown",
+	"executor_ended", "task_delivered",
 }
 
 // String is the fact's name in logs and metrics.
@@ -357,6 +384,7 @@ func (k FactKind) String() string { return factNames[k] }
 type Fact struct {
 	Kind            FactKind
 	Framework, Task string
+	Executor        string
 	Container       string
 	State           mesosv1.TaskState
 	Status          *mesos.Status

@@ -1,5 +1,7 @@
 package workload
 
+import "slices"
+
 // leave ends everything here for good. Nobody is told by this agent: its master tells that the tasks are lost with it, in
 // its own name, when the goodbye comes.
 func (b *Book) leave(out *Out) {
@@ -15,6 +17,12 @@ func (b *Book) leave(out *Out) {
 		}
 		return true
 	})
+	b.shown.Scan(func(v *ExecutorView) bool {
+		if !slices.Contains(owners, v.Spec.Framework) {
+			owners = append(owners, v.Spec.Framework)
+		}
+		return true
+	})
 	for _, id := range owners {
 		b.shutdownFramework(id, out)
 	}
@@ -22,7 +30,7 @@ func (b *Book) leave(out *Out) {
 
 // depart says goodbye over each link, once, when an agent that leaves has nothing more here.
 func (b *Book) depart(out *Out) {
-	if !b.leaving || !b.recovered || b.tasks.Len() > 0 {
+	if !b.leaving || !b.recovered || b.tasks.Len() > 0 || len(b.executors) > 0 {
 		return
 	}
 	if b.registered && b.goodbye != b.linkID {

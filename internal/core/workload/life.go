@@ -26,6 +26,10 @@ func (b *Book) run(in *Run, out *Out) {
 		b.frameworks[ref.Framework] = in.Framework
 		out.Save = append(out.Save, Record{Framework: in.Framework})
 	}
+	if in.Task.Executor != nil {
+		b.runIn(in, out)
+		return
+	}
 	a := &Accepted{Task: in.Task, Container: b.containerID()}
 	out.Save = append(out.Save, Record{Accepted: a})
 	v := b.admit(a)
@@ -35,11 +39,15 @@ func (b *Book) run(in *Run, out *Out) {
 		return
 	}
 	out.Tell = append(out.Tell, Fact{Kind: FactTaskAccepted, Framework: ref.Framework, Task: ref.Task, Container: a.Container})
-	out.Do = append(out.Do, Work{Launch: &LaunchWork{in.Task, a.Container, in.Framework}})
+	out.Do = append(out.Do, Work{Launch: &LaunchWork{Task: in.Task, Container: a.Container, Framework: in.Framework}})
 }
 
 // launched takes the end of a launch: a process that runs, or the reason why there is none.
 func (b *Book) launched(in *Launched, out *Out) {
+	if ref, ok := b.boxes[in.Container]; ok {
+		b.executorLaunched(b.executors[ref], in, out)
+		return
+	}
 	ref, ok := b.containers[in.Container]
 	if !ok {
 		b.destroy(in.Container, out)
@@ -56,7 +64,7 @@ func (b *Book) launched(in *Launched, out *Out) {
 			b.exited(in.Container, *state.early, out)
 		}
 	case UserUnknown:
-		b.end(v, b.lost(ref.Framework, mesosv1.TaskState_TASK_DROPPED), mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED, in.Words, out)
+		b.end(v, b.dropped(ref.Framework), mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED, in.Words, out)
 	case LaunchCanceled:
 		b.end(v, mesosv1.TaskState_TASK_KILLED, mesosv1.TaskStatus_REASON_TASK_KILLED_DURING_LAUNCH, "The task was killed before it started.", out)
 	case ExecFailed:
@@ -91,6 +99,10 @@ func (b *Book) started(v *TaskView, state *taskState, pid uint32, ticks uint64, 
 
 // exited turns the end of a process into the task's last status.
 func (b *Book) exited(container string, e Exit, out *Out) {
+	if ref, ok := b.boxes[container]; ok {
+		b.executorExited(b.executors[ref], e, out)
+		return
+	}
 	ref, ok := b.containers[container]
 	if !ok {
 		out.Do = append(out.Do, Work{Forget: container})
@@ -111,12 +123,9 @@ func (b *Book) exited(container string, e Exit, out *Out) {
 func (b *Book) lastStatus(v *TaskView, state *taskState, e Exit) *mesos.Status {
 	switch {
 	case e.OOM && state.cause == NotKilled:
-		s := b.statusBare(mesosv1.TaskState_TASK_FAILED, mesosv1.TaskStatus_REASON_CONTAINER_LIMITATION_MEMORY,
-			fmt.Sprintf("The task took more memory than its limit of %d MB and was killed; give it more mem or let it use less.", e.Limit>>20))
-		s.Rest = encodeRest(&mesosv1.TaskStatus{Limitation: &mesosv1.TaskResourceLimitation{Resources: []*mesosv1.Resource{{
-			Name: new("mem"), Type: mesosv1.Value_SCALAR.Enum(),
-			Scalar: &mesosv1.Value_Scalar{Value: new(float64(e.Limit >> 20))},
-		}}}})
+		words, limitation := memoryWords("task", e.Limit)
+		s := b.statusBare(mesosv1.TaskState_TASK_FAILED, mesosv1.TaskStatus_REASON_CONTAINER_LIMITATION_MEMORY, words)
+		s.Rest = limitation
 		return s
 	case !e.Known:
 		return b.statusBare(mesosv1.TaskState_TASK_FAILED, mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED,
@@ -138,6 +147,15 @@ func (b *Book) lastStatus(v *TaskView, state *taskState, e Exit) *mesos.Status {
 	return s
 }
 
+// memoryWords says who took more memory than its limit of so many bytes, in words and as an encoded limitation.
+func memoryWords(who string, limit int64) (string, []byte) {
+	rest := encodeRest(&mesosv1.TaskStatus{Limitation: &mesosv1.TaskResourceLimitation{Resources: []*mesosv1.Resource{{
+		Name: new("mem"), Type: mesosv1.Value_SCALAR.Enum(),
+		Scalar: &mesosv1.Value_Scalar{Value: new(float64(limit >> 20))},
+	}}}})
+	return fmt.Sprintf("The %s took more memory than the limit of %d MB and was killed; give it more mem or let it use less.", who, limit>>20), rest
+}
+
 // exitWords says how a process ended; programs read these endings.
 func exitWords(status uint32) (words string, zero bool) {
 	if sig := status & 0x7f; sig != 0 {
@@ -152,6 +170,10 @@ func (b *Book) kill(ref Ref, grace time.Duration, cause KillCause, out *Out) {
 	v, state := b.find(ref)
 	if v == nil || v.Ended {
 		out.Tell = append(out.Tell, Fact{Kind: FactMessageDropped, Framework: ref.Framework, Task: ref.Task, Text: "a kill of no running task"})
+		return
+	}
+	if v.Task.Executor != nil {
+		b.killIn(v, state, grace, cause, out)
 		return
 	}
 	if grace < 0 {
@@ -194,7 +216,14 @@ func (b *Book) shutdownFramework(id string, out *Out) {
 		}
 		return v.Task.Framework == id
 	})
-	if len(refs) == 0 {
+	var mine []*executor
+	b.shown.Ascend(&ExecutorView{Spec: &Executor{Framework: id}}, func(v *ExecutorView) bool {
+		if v.Spec.Framework == id {
+			mine = append(mine, b.executors[v.ref()])
+		}
+		return v.Spec.Framework == id
+	})
+	if len(refs)+len(mine) == 0 {
 		return
 	}
 	out.Tell = append(out.Tell, Fact{Kind: FactFrameworkShutdown, Framework: id})
@@ -206,10 +235,18 @@ func (b *Book) shutdownFramework(id string, out *Out) {
 		}
 		b.clearRetry(ref, state)
 		b.silence(v, state)
-		if state.cause != KillFrameworkGone {
+		switch {
+		case state.cause == KillFrameworkGone:
+		case v.Task.Executor != nil: // it ends with its executor
+			state.cause = KillFrameworkGone
+			out.Save = append(out.Save, Record{Kill: &KillRecord{ref, state.grace, KillFrameworkGone}})
+		default:
 			state.cause = NotKilled
 			b.kill(ref, -1, KillFrameworkGone, out)
 		}
+	}
+	for _, x := range mine {
+		b.shutdown(x, EndFrameworkGone, out)
 	}
 }
 
@@ -252,7 +289,8 @@ func (b *Book) recover(in *Recovered, out *Out) {
 	for i := range in.Containers {
 		f := &in.Containers[i]
 		found[f.Container] = f
-		if _, ok := b.containers[f.Container]; !ok {
+		_, box := b.boxes[f.Container]
+		if _, ok := b.containers[f.Container]; !ok && !box {
 			b.destroy(f.Container, out)
 		}
 	}
@@ -264,6 +302,9 @@ func (b *Book) recover(in *Recovered, out *Out) {
 		switch {
 		case v.Ended && state.silent:
 			b.forget(v.ref(), out)
+		case v.Task.Executor != nil && (v.Ended || b.executorOf(v.Task) != nil): // its executor is looked for below
+		case v.Task.Executor != nil:
+			b.vanished(v, state, out)
 		case v.Ended:
 			if f != nil {
 				out.Do = append(out.Do, Work{Forget: v.Container})
@@ -284,6 +325,7 @@ func (b *Book) recover(in *Recovered, out *Out) {
 			out.Do = append(out.Do, Work{Watch: &WatchWork{v.Task, v.Container, v.PID, v.Started, state.check.Failures, state.check.EverHealthy}})
 		}
 	}
+	b.recoverExecutors(found, out)
 }
 
 // vanished ends a task of which no container is found.
@@ -293,7 +335,7 @@ func (b *Book) vanished(v *TaskView, state *taskState, out *Out) {
 	case v.PID == 0 && state.cause != NotKilled:
 		b.end(v, mesosv1.TaskState_TASK_KILLED, mesosv1.TaskStatus_REASON_TASK_KILLED_DURING_LAUNCH, "The task was killed before it started.", out)
 	case v.PID == 0:
-		b.end(v, b.lost(ref.Framework, mesosv1.TaskState_TASK_DROPPED), mesosv1.TaskStatus_REASON_AGENT_RESTARTED, "The agent was restarted before the task started.", out)
+		b.end(v, b.dropped(ref.Framework), mesosv1.TaskStatus_REASON_AGENT_RESTARTED, "The agent was restarted before the task started.", out)
 	case b.identity.Boot != b.cfg.Boot:
 		b.end(v, mesosv1.TaskState_TASK_FAILED, mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED, "The machine was rebooted while the task ran; its exit status is unknown.", out)
 	default:
@@ -306,7 +348,7 @@ func (b *Book) finish(v *TaskView, s *mesos.Status, out *Out) {
 	state := b.states[v.ref()]
 	container := v.Container
 	b.updated(v, s, out)
-	if container != "" {
+	if container != "" && v.Task.Executor == nil {
 		out.Do = append(out.Do, Work{Forget: container})
 	}
 	if state.silent {
@@ -336,13 +378,17 @@ func (b *Book) statusHere(v *TaskView, pid uint32, state mesosv1.TaskState, word
 	return &mesos.Status{
 		State: state, Source: mesosv1.TaskStatus_SOURCE_EXECUTOR, Message: words, Healthy: -1,
 		Rest: encodeRest(&mesosv1.TaskStatus{ContainerStatus: &mesosv1.ContainerStatus{
-			ContainerId: &mesosv1.ContainerID{Value: new(v.Container)},
-			NetworkInfos: []*mesosv1.NetworkInfo{{IpAddresses: []*mesosv1.NetworkInfo_IPAddress{{
-				Protocol: mesosv1.NetworkInfo_IPv4.Enum(), IpAddress: new(b.cfg.IP),
-			}}}},
-			ExecutorPid: new(pid),
+			ContainerId:  &mesosv1.ContainerID{Value: new(v.Container)},
+			NetworkInfos: []*mesosv1.NetworkInfo{b.address()}, ExecutorPid: new(pid),
 		}}),
 	}
+}
+
+// address is where what runs here is reached.
+func (b *Book) address() *mesosv1.NetworkInfo {
+	return &mesosv1.NetworkInfo{IpAddresses: []*mesosv1.NetworkInfo_IPAddress{{
+		Protocol: mesosv1.NetworkInfo_IPv4.Enum(), IpAddress: new(b.cfg.IP),
+	}}}
 }
 
 // statusBare makes a status of the agent's own.
@@ -375,12 +421,15 @@ type View struct {
 	// Tasks are those that are not forgotten, by framework and id; Completed the last of those that are, oldest first.
 	Tasks     []*TaskView
 	Completed []*TaskView
+	// Executors are those that have not ended, by framework and id; PastExecutors the last of those that have, oldest first.
+	Executors     []*ExecutorView
+	PastExecutors []*ExecutorView
 }
 
 // View gives the book as it is now.
 func (b *Book) View() *View {
 	return &View{
 		Agent: b.identity.Agent, Registered: b.registered, Frameworks: b.sortedFrameworks(),
-		Former: b.former, Tasks: b.tasks.Items(), Completed: b.completed,
+		Former: b.former, Tasks: b.tasks.Items(), Completed: b.completed, Executors: b.shown.Items(), PastExecutors: b.past,
 	}
 }

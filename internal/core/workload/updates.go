@@ -20,9 +20,16 @@ func (b *Book) update(v *TaskView, s *mesos.Status, out *Out) {
 		}
 		return
 	}
-	s.UUID = b.uuid()
+	if s.UUID == "" { // an executor's has its own
+		s.UUID = b.uuid()
+	}
 	s.TaskID, s.ExecutorID, s.AgentID = ref.Task, ref.Task, b.identity.Agent
-	s.Timestamp = b.now.Seconds()
+	if x := v.Task.Executor; x != nil {
+		s.ExecutorID = x.ID
+	}
+	if s.Timestamp == 0 {
+		s.Timestamp = b.now.Seconds()
+	}
 	out.Save = append(out.Save, Record{Status: &StatusRecord{ref, s}})
 	out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Framework: ref.Framework, Task: ref.Task, State: s.State, Status: s, Container: v.Container})
 	first := len(state.owed) == 0

@@ -129,6 +129,36 @@ func (p Plan) Create() error {
 	return err
 }
 
+// limits are the files whose value must never be lowered while something runs. Where there are two, the second is raised
+// first: the kernel keeps it no lower than the other.
+var limits = []string{"memory.max", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"}
+
+// Change writes the plan into groups that exist. Limits of memory are raised and not lowered.
+func (p Plan) Change() error {
+	for _, g := range p.Groups {
+		for _, w := range slices.Backward(g.Writes) {
+			if slices.Contains(limits, w.File) && !raises(g.Dir+"/"+w.File, w.Value) {
+				continue
+			}
+			if err := write(g.Dir+"/"+w.File, w.Value); err != nil && !w.Optional {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// raises says whether a value is more than what a file says, which has a word for no limit.
+func raises(file, value string) bool {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return true // the write tells what is wrong
+	}
+	is, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+	to, _ := strconv.ParseUint(value, 10, 64)
+	return err == nil && to > is
+}
+
 func (g Group) write() error {
 	for _, w := range g.Writes {
 		if err := write(g.Dir+"/"+w.File, w.Value); err != nil && !w.Optional {

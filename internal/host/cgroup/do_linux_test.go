@@ -123,3 +123,29 @@ func TestThisMachinesGroupsAreUsableAndCounted(t *testing.T) {
 		t.Error("what is not there has statistics")
 	}
 }
+
+func TestChangingAGroupRaisesItsMemoryLimitAndNeverLowersIt(t *testing.T) {
+	dir := t.TempDir()
+	for file, value := range map[string]string{"memory.max": "200", "cpu.weight": "10", "memory.limit_in_bytes": "max"} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(value), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change := func(most, weight string) {
+		t.Helper()
+		plan := Plan{Groups: []Group{{Dir: dir, Writes: []Write{
+			{File: "cpu.weight", Value: weight}, {File: "memory.max", Value: most}, {File: "memory.limit_in_bytes", Value: most}, {File: "no.such.file", Value: "1", Optional: true},
+		}}}}
+		if err := plan.Change(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct{ most, weight, want string }{{"300", "20", "300"}, {"100", "10", "300"}} {
+		change(c.most, c.weight)
+		for file, want := range map[string]string{"memory.max": c.want, "cpu.weight": c.weight, "memory.limit_in_bytes": "max"} {
+			if got, err := os.ReadFile(filepath.Join(dir, file)); err != nil || string(got) != want {
+				t.Errorf("%s is %q (%v), want %q", file, got, err, want)
+			}
+		}
+	}
+}

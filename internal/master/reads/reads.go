@@ -295,7 +295,7 @@ func (r *Reader) appendFramework(dst []byte, f *cluster.Framework, s *frameworkS
 	for n, o := range s.offers {
 		dst = appendOffer(v0.Comma(dst, n), o)
 	}
-	dst = append(dst, `],"executors":[]`...)
+	dst = r.appendExecutors(append(dst, `],"executors":`...), f.Spec.ID)
 	if i.Labels != nil {
 		dst = append(dst, `,"labels":[`...)
 		for n, l := range i.GetLabels().GetLabels() {

@@ -168,6 +168,15 @@ func (r *Reader) index(roles bool) *index {
 			}
 			return true
 		}
+		r.View.ExecutorsOf(f.Spec.ID, func(e *cluster.Executor) bool {
+			as := x.agent(e.Agent)
+			as.used.add(e.Spec.Resources)
+			fs.used.add(e.Spec.Resources)
+			if roles {
+				as.usedBy.add(e.Role, e.Spec.Resources)
+			}
+			return true
+		})
 		r.View.TasksOf(f.Spec.ID, each)
 		r.View.CompletedTasksOf(f.Spec.ID, each)
 	}

@@ -94,3 +94,16 @@ func byBirth(a, b *cluster.Task, ascending bool) int {
 	}
 	return 0
 }
+
+// appendExecutors appends the executors of a framework's own.
+func (r *Reader) appendExecutors(dst []byte, framework string) []byte {
+	dst = append(dst, '[')
+	n := 0
+	r.View.ExecutorsOf(framework, func(e *cluster.Executor) bool {
+		shown := v0.Executor{Framework: e.Framework, Agent: e.Agent, Role: e.Role, Resources: e.Spec.Resources, Info: e.Spec.Info}
+		dst = shown.Append(v0.Comma(dst, n))
+		n++
+		return true
+	})
+	return append(dst, ']')
+}

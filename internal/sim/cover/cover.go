@@ -75,16 +75,32 @@ func Member(x any) string {
 	}
 	switch m := x.(type) {
 	case *workload.Msg:
-		return set(m.Register != nil, "Register", set(m.Update != nil, "Update", set(m.State != nil, "State", set(m.Unregister, "Unregister", "Refuse"))))
+		return set(m.Register != nil, "Register", set(m.Update != nil, "Update", set(m.State != nil, "State", set(m.Unregister, "Unregister", set(m.Refuse != "", "Refuse",
+			set(m.ExecutorEnd != nil, "ExecutorEnd", set(m.Message != nil, "Message", "Executor")))))))
 	case *workload.Work:
 		return set(m.Launch != nil, "Launch", set(m.Cancel != "", "Cancel", set(m.Kill != nil, "Kill",
-			set(m.Watch != nil, "Watch", set(m.Forget != "", "Forget", set(m.Left, "Left", "Destroy"))))))
+			set(m.Watch != nil, "Watch", set(m.Forget != "", "Forget", set(m.Left, "Left", set(m.Resize != nil, "Resize", "Destroy")))))))
 	case *workload.Record:
 		return set(m.Identity != nil, "Identity", set(m.Framework != nil, "Framework", set(m.FrameworkGone != "", "FrameworkGone",
 			set(m.Accepted != nil, "Accepted", set(m.Container != nil, "Container", set(m.Status != nil, "Status",
-				set(m.Acked != nil, "Acked", set(m.Kill != nil, "Kill", set(m.Check != nil, "Check", set(m.Gone != nil, "Gone", "Compact"))))))))))
+				set(m.Acked != nil, "Acked", set(m.Kill != nil, "Kill", set(m.Check != nil, "Check", set(m.Gone != nil, "Gone", set(m.Compact != nil, "Compact", executorMember(m))))))))))))
 	}
 	return ""
+}
+
+// executorMember names the member of a record about an executor that is set.
+func executorMember(r *workload.Record) string {
+	switch {
+	case r.Delivered != nil:
+		return "Delivered"
+	case r.ExecutorAccepted != nil:
+		return "ExecutorAccepted"
+	case r.ExecutorContainer != nil:
+		return "ExecutorContainer"
+	case r.ExecutorShutdown != nil:
+		return "ExecutorShutdown"
+	}
+	return "ExecutorGone"
 }
 
 // Add adds the counts of another run.

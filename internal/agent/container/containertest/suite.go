@@ -48,6 +48,7 @@ func Suite(t *testing.T, machine func(*testing.T) Rig) {
 		{"a command beside a container ends with its context", besideCancelled},
 		{"there is no command or statistic beside what does not run", besideNothing},
 		{"a running container has statistics", statistics},
+		{"a running container may be given more, and one that has ended may not", resized},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := &rig{TB: t, Rig: machine(t), pids: map[string]uint32{}}
@@ -398,4 +399,18 @@ func statistics(r *rig) {
 	}
 	r.Kill(s.ID, 0)
 	r.exit(s.ID)
+}
+
+func resized(r *rig) {
+	s := r.spec("sleep", "1000")
+	s.Alone = true
+	r.launch(s)
+	if err := r.Resize(s.ID, container.Limits{CPUs: 2000, Mem: 128000}); err != nil {
+		r.Error(err)
+	}
+	r.Kill(s.ID, 0)
+	r.exit(s.ID)
+	if err := r.Resize(s.ID, container.Limits{CPUs: 2000, Mem: 128000}); container.KindOf(err) != container.KindGone {
+		r.Errorf("resizing what has ended: %v", err)
+	}
 }

@@ -259,12 +259,26 @@ func (f *Fake) running(id string) (*box, error) {
 	return nil, &container.Error{Kind: container.KindGone, Message: "container " + id + " is not running"}
 }
 
+// Resize implements container.Runtime.
+func (f *Fake) Resize(id string, l container.Limits) error {
+	b, err := f.running(id)
+	if err != nil {
+		return err
+	}
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	b.spec.CPUs, b.spec.CPULimit, b.spec.Mem, b.spec.MemLimit = l.CPUs, l.CPULimit, max(l.Mem, b.spec.Mem), l.MemLimit
+	return nil
+}
+
 // Stats implements container.Runtime with what was asked for and nothing used.
 func (f *Fake) Stats(id string) (container.Stats, error) {
 	b, err := f.running(id)
 	if err != nil {
 		return container.Stats{}, err
 	}
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
 	return container.Stats{
 		Timestamp:     float64(time.Now().UnixNano()) / 1e9,
 		CPUsSoftLimit: float64(b.spec.CPUs) / 1000,
