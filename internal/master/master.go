@@ -23,6 +23,7 @@ import (
 	"github.com/pando-os/pando/internal/machine"
 	"github.com/pando-os/pando/internal/serve"
 	"github.com/pando-os/pando/internal/store"
+	"github.com/pando-os/pando/mesos"
 )
 
 const (
@@ -42,9 +43,11 @@ type Master struct {
 	term   atomic.Pointer[term]   // while leading
 	leader atomic.Pointer[Leader] // as far as is known
 
-	shared  serve.Shared  // answers that equal readers share
-	nothing *cluster.View // of a master that does not lead
-	fetched atomic.Int64  // nanoseconds that the last loading of the book took
+	shared    serve.Shared     // answers that equal readers share
+	listed    [32]atomic.Int64 // bytes of the last answers of the operator's API, by kind
+	verbosity serve.Verbosity
+	nothing   *cluster.View // of a master that does not lead
+	fetched   atomic.Int64  // nanoseconds that the last loading of the book took
 
 	ids atomic.Uint64 // of connections, streams and calls, over all terms
 
@@ -90,6 +93,7 @@ func New(cfg Config, deps Deps) *Master {
 	m := &Master{cfg: cfg, deps: deps, started: deps.Clock.Now(), registrations: paces{burst: registerBurst, rate: registerRate}}
 	m.nothing = cluster.New(cfg.Book, nil, m.started, rand.New(rand.NewPCG(0, 0))).View()
 	m.counts = newCounters(deps.Meter, m)
+	m.verbosity.Level, m.verbosity.Duration = deps.Level, mesos.ParseDuration
 	return m
 }
 

@@ -17,8 +17,7 @@ import (
 )
 
 // reads adds the endpoints that only read. Those that show the cluster are the leader's; the others answer anywhere.
-func (m *Master) reads(mux *serve.Mux) {
-	about := m.about()
+func (m *Master) reads(mux *serve.Mux, about *reads.About) {
 	// whole serves a document that equal readers of one view share.
 	whole := func(path string, render func(*reads.Reader, []byte) []byte) {
 		var size atomic.Int64 // of the last one, which the next will be about as long as
@@ -84,7 +83,7 @@ func (m *Master) reads(mux *serve.Mux) {
 	mux.Handle("/metrics/snapshot", m.deps.Meter.ServeSnapshot)
 	mux.Handle("/metrics", m.deps.Meter.Prometheus().ServeHTTP)
 	mux.Handle("/system/stats", func(w http.ResponseWriter, r *http.Request) { serve.JSON(w, r, host.AppendStats(nil)) })
-	mux.Handle("/logging/toggle", (&serve.Verbosity{Level: m.deps.Level, Duration: mesos.ParseDuration}).ServeHTTP)
+	mux.Handle("/logging/toggle", m.verbosity.ServeHTTP)
 	files := &sandbox.Files{} // nothing is attached: the log goes to where the operator sends it
 	mux.Handle("/files", files.Handler(nil).ServeHTTP)
 	mux.Handle("/", m.servePage)
@@ -105,6 +104,11 @@ func (m *Master) reader(w http.ResponseWriter, r *http.Request, about *reads.Abo
 	if t == nil {
 		return nil, serve.Subject{}
 	}
+	return t.reader(r, about)
+}
+
+// reader gives the present view to whoever asks, cut down to what he may see.
+func (t *term) reader(r *http.Request, about *reads.About) (*reads.Reader, serve.Subject) {
 	rd, who := &reads.Reader{View: t.view.Load(), About: about}, serve.Who(r)
 	if !who.Root {
 		rd.May = who.May

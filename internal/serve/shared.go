@@ -25,6 +25,7 @@ func (s *Shared) Hits() uint64 { return s.hits.Load() }
 type answer struct {
 	once, packing sync.Once
 	body, packed  []byte
+	err           error
 }
 
 // JSON answers with the JSON document that key names, which build makes of the snapshot of (a pointer that is compared).
@@ -32,8 +33,29 @@ type answer struct {
 func (s *Shared) JSON(w http.ResponseWriter, r *http.Request, of any, key string, build func() []byte) {
 	a := s.answer(of, key)
 	a.once.Do(func() { a.body = build() })
-	if r.URL.RawQuery != "" && r.URL.Query().Get("jsonp") != "" || !packs(r, a.body) {
+	if r.URL.RawQuery != "" && r.URL.Query().Get("jsonp") != "" {
 		JSON(w, r, a.body)
+		return
+	}
+	a.write(w, r, "application/json")
+}
+
+// Write answers with the document of that type that key names, as JSON does. When build fails everybody who asked for it gets
+// the error as a 500.
+func (s *Shared) Write(w http.ResponseWriter, r *http.Request, of any, key, contentType string, build func() ([]byte, error)) {
+	a := s.answer(of, key)
+	a.once.Do(func() { a.body, a.err = build() })
+	if a.err != nil {
+		Fail(w, http.StatusInternalServerError, "The answer cannot be encoded: "+a.err.Error())
+		return
+	}
+	a.write(w, r, contentType)
+}
+
+func (a *answer) write(w http.ResponseWriter, r *http.Request, contentType string) {
+	w.Header().Set("Content-Type", contentType)
+	if !packs(r, a.body) {
+		_, _ = w.Write(a.body) // a client that is gone needs no answer
 		return
 	}
 	a.packing.Do(func() {
@@ -43,9 +65,8 @@ func (s *Shared) JSON(w http.ResponseWriter, r *http.Request, of any, key string
 		_ = z.Close()                                   // as above
 		a.packed = b.Bytes()
 	})
-	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Encoding", "gzip")
-	_, _ = w.Write(a.packed) // a client that is gone needs no answer
+	_, _ = w.Write(a.packed) // as above
 }
 
 func (s *Shared) answer(of any, key string) *answer {
