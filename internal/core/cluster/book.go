@@ -248,6 +248,8 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 		b.teardown(in, out)
 	case *MarkAgentGone:
 		b.markAgentGone(in, out)
+	case *Observe:
+		out.Tell = append(out.Tell, Fact{Kind: FactObserved, N: int(in.ID)})
 	default:
 		panic(fmt.Sprintf("cluster: an input of type %T", in))
 	}

@@ -270,7 +270,9 @@ func (b *Book) launch(f *Framework, agent *Agent, role string, t *TaskSpec, left
 	state := b.states[agent.Spec.ID]
 	state.tasks[FrameworkTask{f.Spec.ID, t.ID}] = struct{}{}
 	out.Send = append(out.Send, Msg{Conn: state.conn, Body: Run{f.Spec, t, role, task.launch}})
-	out.Tell = append(out.Tell, Fact{Kind: FactTaskLaunched, Framework: f.Spec.ID, Agent: agent.Spec.ID, Task: t.ID, Resources: t.Resources})
+	out.Tell = append(out.Tell, Fact{
+		Kind: FactTaskLaunched, Framework: f.Spec.ID, Agent: agent.Spec.ID, Task: t.ID, Resources: t.Resources, FrameworkIs: f, TaskIs: task,
+	})
 	return left.Minus(t.Resources)
 }
 
