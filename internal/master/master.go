@@ -21,6 +21,7 @@ import (
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/loop"
 	"github.com/pando-os/pando/internal/machine"
+	"github.com/pando-os/pando/internal/master/events"
 	"github.com/pando-os/pando/internal/serve"
 	"github.com/pando-os/pando/internal/store"
 	"github.com/pando-os/pando/mesos"
@@ -74,6 +75,7 @@ type term struct {
 	leadership *store.Leadership
 	loop       *clusterLoop
 	view       atomic.Pointer[cluster.View]
+	events     *events.Hub // who follows what happens
 
 	mu      sync.RWMutex // guards the tables
 	streams map[cluster.StreamID]*stream
@@ -89,6 +91,9 @@ type clusterLoop = loop.Loop[cluster.In, cluster.Record, cluster.Msg, cluster.Wo
 func New(cfg Config, deps Deps) *Master {
 	if cfg.Heartbeat == 0 {
 		cfg.Heartbeat = 15 * time.Second
+	}
+	if cfg.Subscribers == 0 {
+		cfg.Subscribers = maxSubscribers
 	}
 	m := &Master{cfg: cfg, deps: deps, started: deps.Clock.Now(), registrations: paces{burst: registerBurst, rate: registerRate}}
 	m.nothing = cluster.New(cfg.Book, nil, m.started, rand.New(rand.NewPCG(0, 0))).View()
@@ -156,7 +161,7 @@ func (m *Master) lead(ctx context.Context) error {
 	t := &term{
 		m: m, id: me.ID, leadership: won,
 		streams: map[cluster.StreamID]*stream{}, byName: map[string]*stream{}, links: map[cluster.ConnID]*agentLink{},
-		calls: map[cluster.CallID]chan cluster.Answer{},
+		calls: map[cluster.CallID]chan cluster.Answer{}, events: m.newEvents(),
 	}
 	t.view.Store(book.View())
 	t.loop = loop.New[cluster.In, cluster.Record, cluster.Msg, cluster.Work, cluster.Fact](
@@ -258,6 +263,7 @@ func (t *term) end() {
 	for _, c := range calls {
 		close(c)
 	}
+	t.events.Close()
 }
 
 // ask puts a call that waits for its step into the mailbox, and waits.

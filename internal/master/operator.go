@@ -47,6 +47,8 @@ func (m *Master) serveOperator(w http.ResponseWriter, r *http.Request, about *re
 	case master.Call_SET_LOGGING_LEVEL:
 		c := call.GetSetLoggingLevel()
 		m.verbosity.ServeCall(w, r, c.GetLevel(), time.Duration(c.GetDuration().GetNanoseconds()))
+	case master.Call_SUBSCRIBE:
+		t.serveEvents(w, r, outJSON)
 	case master.Call_GET_METRICS:
 		m.serveMetrics(w, r, call.GetGetMetrics(), outJSON)
 	case master.Call_LIST_FILES, master.Call_READ_FILE:
@@ -74,7 +76,7 @@ func (t *term) operatorRead(w http.ResponseWriter, r *http.Request, call master.
 	}
 	answer := t.operatorFacts(call, rd)
 	if answer == nil {
-		serve.Fail(w, http.StatusNotImplemented, "This version does not answer "+call.String()+" yet; docs/operator-api.md says which calls it answers, and what to use meanwhile.")
+		serve.Fail(w, http.StatusNotImplemented, "This version does not answer "+call.String()+" yet; docs/operator-api.md says which calls it answers.")
 		return
 	}
 	serve.Respond(w, r, answer, json)

@@ -120,17 +120,18 @@ func (t *term) reader(r *http.Request, about *reads.About) (*reads.Reader, serve
 func (m *Master) flags() map[string]string {
 	book := &m.cfg.Book
 	flags := map[string]string{
-		"agent_ping_timeout":                mesos.FormatDuration(book.PingInterval),
-		"agent_reregister_timeout":          mesos.FormatDuration(book.ReregisterTimeout),
-		"allocation_interval":               mesos.FormatDuration(book.AllocationInterval),
-		"hostname":                          m.cfg.Hostname,
-		"ip":                                m.cfg.IP,
-		"max_agent_ping_timeouts":           strconv.Itoa(book.PingMisses),
-		"max_completed_frameworks":          strconv.Itoa(book.MaxCompletedFrameworks),
-		"max_completed_tasks_per_framework": strconv.Itoa(book.MaxCompletedTasks),
-		"port":                              strconv.Itoa(m.cfg.Port),
-		"registry":                          "etcd",
-		"work_dir":                          m.cfg.WorkDir,
+		"agent_ping_timeout":                    mesos.FormatDuration(book.PingInterval),
+		"agent_reregister_timeout":              mesos.FormatDuration(book.ReregisterTimeout),
+		"allocation_interval":                   mesos.FormatDuration(book.AllocationInterval),
+		"hostname":                              m.cfg.Hostname,
+		"ip":                                    m.cfg.IP,
+		"max_agent_ping_timeouts":               strconv.Itoa(book.PingMisses),
+		"max_completed_frameworks":              strconv.Itoa(book.MaxCompletedFrameworks),
+		"max_operator_event_stream_subscribers": strconv.Itoa(m.cfg.Subscribers),
+		"max_completed_tasks_per_framework":     strconv.Itoa(book.MaxCompletedTasks),
+		"port":                                  strconv.Itoa(m.cfg.Port),
+		"registry":                              "etcd",
+		"work_dir":                              m.cfg.WorkDir,
 	}
 	if m.cfg.Cluster != "" {
 		flags["cluster"] = m.cfg.Cluster
