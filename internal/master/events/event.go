@@ -39,6 +39,9 @@ func of(f *cluster.Fact) (e event, ok bool) {
 		if e.status = lastStatus(f); f.Kind == cluster.FactTaskState && f.Status == nil && !cluster.Terminal(f.State) {
 			return e, false // its update waits behind another, and comes with more than the state
 		}
+		if f.Status != nil && !cluster.Terminal(f.State) {
+			e.state = f.Status.State // likewise
+		}
 		return e, true
 	case cluster.FactAgentRegistered, cluster.FactAgentReregistered:
 		e.kind = master.Event_AGENT_ADDED

@@ -103,7 +103,9 @@ func added(user, name string) cluster.Fact {
 	return cluster.Fact{Kind: cluster.FactTaskLaunched, FrameworkIs: f, TaskIs: task}
 }
 
-func observed(l *listener) cluster.Fact { return cluster.Fact{Kind: cluster.FactObserved, N: int(l.s.id)} }
+func observed(l *listener) cluster.Fact {
+	return cluster.Fact{Kind: cluster.FactObserved, N: int(l.s.id)}
+}
 
 func TestASubscriberHearsFromHisFactOnWhatHeMaySee(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
