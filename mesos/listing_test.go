@@ -106,7 +106,10 @@ func TestAMessageThatCannotBeEncodedEndsAListing(t *testing.T) {
 	seen := 0
 	l := &Listing{Name: "get_state", Inner: []Listing{{Name: "get_tasks", Lists: []List{
 		{Name: "tasks", Each: func(yield func(proto.Message) bool) {
-			for seen = 1; seen < 5 && yield(nil); seen++ {
+			for range 5 {
+				if seen++; !yield(nil) {
+					return
+				}
 			}
 		}},
 		{Name: "completed_tasks", Each: func(func(proto.Message) bool) { t.Error("the list behind it was looked at") }},

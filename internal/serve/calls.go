@@ -66,10 +66,8 @@ func DecodeCall(body []byte, json bool, call proto.Message, bare ...protoreflect
 		return fmt.Errorf("type is missing or unknown; it must be one of %s.Type, such as GET_HEALTH", m.Descriptor().FullName())
 	}
 	name := protoreflect.Name(strings.ToLower(string(named.Name())))
-	for _, b := range bare {
-		if b == name {
-			return nil
-		}
+	if slices.Contains(bare, name) {
+		return nil
 	}
 	if member := fields.ByName(name); member != nil && !m.Has(member) {
 		return fmt.Errorf("%s is missing; a call of type %s has it", name, named.Name())

@@ -98,11 +98,7 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 	}
 	b.alloc.AddAgent(face)
 	b.alloc.SetAgentActive(spec.ID, true)
-	told := Fact{Kind: kind, Agent: spec.ID, Text: spec.Hostname, N: len(in.Tasks)}
-	if fresh || old.Spec != spec && !slices.Equal(old.Spec.Info, spec.Info) {
-		told.AgentIs = agent // that it is connected again is no news to those who never heard that it was not
-	}
-	out.Tell = append(out.Tell, told)
+	out.Tell = append(out.Tell, Fact{Kind: kind, Agent: spec.ID, Text: spec.Hostname, N: len(in.Tasks), AgentIs: news(old, agent, fresh)})
 
 	for _, key := range sortedTasks(state.twins) {
 		b.dropTwin(state, key) // what is left of them is reported
@@ -123,6 +119,15 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 	}
 	b.schedulePing(state)
 	b.soon(b.cfg.Gather)
+}
+
+// news is an agent that registered, when it is listed anew or is not what it was. That it is connected again is none to those
+// who never heard that it was not.
+func news(old, agent *Agent, fresh bool) *Agent {
+	if fresh || !slices.Equal(old.Spec.Info, agent.Spec.Info) {
+		return agent
+	}
+	return nil
 }
 
 // supplant removes an agent that has the address which a new one registers from: its machine was set up anew, or it never

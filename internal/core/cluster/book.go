@@ -6,7 +6,6 @@
 package cluster
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -246,12 +245,8 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 		b.message(in, out)
 	case *Teardown:
 		b.teardown(in, out)
-	case *MarkAgentGone:
-		b.markAgentGone(in, out)
-	case *Observe:
-		out.Tell = append(out.Tell, Fact{Kind: FactObserved, N: int(in.ID)})
 	default:
-		panic(fmt.Sprintf("cluster: an input of type %T", in))
+		b.operate(in, out)
 	}
 	b.wake(out)
 }

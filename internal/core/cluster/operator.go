@@ -15,6 +15,18 @@ type MarkAgentGone struct {
 // Observe asks for a FactObserved: whoever wants to follow the book learns by it which facts are behind him.
 type Observe struct{ ID uint64 }
 
+// operate takes an operator's input.
+func (b *Book) operate(in In, out *Out) {
+	switch in := in.(type) {
+	case *MarkAgentGone:
+		b.markAgentGone(in, out)
+	case *Observe:
+		out.Tell = append(out.Tell, Fact{Kind: FactObserved, N: int(in.ID)})
+	default:
+		panic(fmt.Sprintf("cluster: an input of type %T", in))
+	}
+}
+
 // goneWords are for an agent that lives although it was marked gone.
 const goneWords = "this agent was marked gone; remove its work directory to let it join anew"
 

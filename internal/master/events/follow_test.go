@@ -77,13 +77,13 @@ func (p picture) differs(v *cluster.View) string {
 	want := take(v)
 	tasks := map[cluster.FrameworkTask]mesosv1.TaskState{}
 	for key, state := range p.Tasks {
-		real, there := want.Tasks[key]
+		is, there := want.Tasks[key]
 		switch {
 		case !there && !cluster.Terminal(state) && state != mesosv1.TaskState_TASK_UNREACHABLE:
 			tasks[key] = state // and is told as too many
-		case there && !cluster.Terminal(real) && !cluster.Terminal(state) && state != mesosv1.TaskState_TASK_UNREACHABLE:
+		case there && !cluster.Terminal(is) && !cluster.Terminal(state) && state != mesosv1.TaskState_TASK_UNREACHABLE:
 			if t := v.Task(key.Framework, key.Task); state == t.UpdateState || state == t.State {
-				tasks[key] = real
+				tasks[key] = is
 			} else {
 				tasks[key] = state
 			}
@@ -189,7 +189,7 @@ func (x *troupe) register() {
 			s := *old.Spec
 			spec = &s
 			if rapid.Bool().Draw(t, "changed") {
-				spec.Info = append(spec.Info[:len(spec.Info):len(spec.Info)], mustMarshal(&mesosv1.AgentInfo{Hostname: new("g")})...)
+				spec.Info = append(slices.Clip(spec.Info), mustMarshal(&mesosv1.AgentInfo{Hostname: new("g")})...)
 			}
 			in.Spec = spec
 		} else {
