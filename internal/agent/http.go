@@ -21,6 +21,7 @@ func (a *Agent) Handler() http.Handler {
 		shared.JSON(w, r, rd.view, who.User, func() []byte { return rd.state(nil) })
 	})
 	mux.Exact(agentlink.SummonsPath, a.serveSummons)
+	mux.Exact("/api/v1", a.serveOperator)
 	mux.Handle("/containers", a.serveContainers)
 	mux.Handle("/monitor/statistics", a.serveStatistics)
 	fixed := func(path string, body []byte) {
@@ -32,7 +33,7 @@ func (a *Agent) Handler() http.Handler {
 	mux.Handle("/metrics/snapshot", a.deps.Meter.ServeSnapshot)
 	mux.Handle("/metrics", a.deps.Meter.Prometheus().ServeHTTP)
 	mux.Handle("/system/stats", func(w http.ResponseWriter, r *http.Request) { serve.JSON(w, r, host.AppendStats(nil)) })
-	mux.Handle("/logging/toggle", (&serve.Verbosity{Level: a.deps.Level, Duration: mesos.ParseDuration}).ServeHTTP)
+	mux.Handle("/logging/toggle", a.verbosity.ServeHTTP)
 	mux.Handle("/files", a.files.Handler(a.maySee).ServeHTTP)
 	mux.Handle("/", a.servePage)
 	return mux
