@@ -177,7 +177,7 @@ func (r *reader) listFrameworks(number protowire.Number) *mesos.Listing {
 }
 
 // eachTask visits the tasks that the reader may see: those that are not forgotten, or those that are.
-func (r *reader) eachTask(past bool, make func(*workload.TaskView) proto.Message) func(func(proto.Message) bool) {
+func (r *reader) eachTask(past bool, shown func(*workload.TaskView) proto.Message) func(func(proto.Message) bool) {
 	live, former := r.groups()
 	return func(yield func(proto.Message) bool) {
 		for _, g := range slices.Concat(live, former) {
@@ -186,7 +186,7 @@ func (r *reader) eachTask(past bool, make func(*workload.TaskView) proto.Message
 				list = g.completed
 			}
 			for _, t := range list {
-				if m := make(t); m != nil && !yield(m) {
+				if m := shown(t); m != nil && !yield(m) {
 					return
 				}
 			}

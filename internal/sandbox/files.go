@@ -285,8 +285,8 @@ func modeBits(m fs.FileMode) uint32 {
 		is   fs.FileMode
 		bits uint32
 	}{
-		{fs.ModeSetuid, 0o4000}, {fs.ModeSetgid, 0o2000}, {fs.ModeSticky, 0o1000}, {fs.ModeDir, 0o040000}, {fs.ModeSymlink, 0o120000},
-		{fs.ModeNamedPipe, 0o010000}, {fs.ModeSocket, 0o140000},
+		{fs.ModeSetuid, 0o4000}, {fs.ModeSetgid, 0o2000}, {fs.ModeSticky, 0o1000}, {fs.ModeDir, 0o40000}, {fs.ModeSymlink, 0o120000},
+		{fs.ModeNamedPipe, 0o10000}, {fs.ModeSocket, 0o140000},
 	} {
 		if m&t.is != 0 {
 			bits |= t.bits
@@ -296,9 +296,9 @@ func modeBits(m fs.FileMode) uint32 {
 	case m.IsRegular():
 		bits |= 0o100000
 	case m&fs.ModeCharDevice != 0:
-		bits |= 0o020000
+		bits |= 0o20000
 	case m&fs.ModeDevice != 0:
-		bits |= 0o060000
+		bits |= 0o60000
 	}
 	return bits
 }
