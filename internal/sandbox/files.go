@@ -285,8 +285,13 @@ func modeBits(m fs.FileMode) uint32 {
 		is   fs.FileMode
 		bits uint32
 	}{
-		{fs.ModeSetuid, 0o4000}, {fs.ModeSetgid, 0o2000}, {fs.ModeSticky, 0o1000}, {fs.ModeDir, 0o40000}, {fs.ModeSymlink, 0o120000},
-		{fs.ModeNamedPipe, 0o10000}, {fs.ModeSocket, 0o140000},
+		{fs.ModeSetuid, 0o4000},
+		{fs.ModeSetgid, 0o2000},
+		{fs.ModeSticky, 0o1000},
+		{fs.ModeDir, 0o40000},
+		{fs.ModeSymlink, 0o120000},
+		{fs.ModeNamedPipe, 0o10000},
+		{fs.ModeSocket, 0o140000},
 	} {
 		if m&t.is != 0 {
 			bits |= t.bits
