@@ -21,6 +21,7 @@ import (
 	"github.com/pando-os/pando/internal/machine"
 	"github.com/pando-os/pando/internal/sandbox"
 	"github.com/pando-os/pando/internal/serve"
+	"github.com/pando-os/pando/mesos"
 )
 
 // compactAt is the size from which a journal is written anew when most of it is about the past.
@@ -57,7 +58,8 @@ type Agent struct {
 	goodbye chan struct{} // closed when the link ended over which it said goodbye
 	parting sync.Once     // closes goodbye
 
-	files sandbox.Files // what /files shows; it has a lock of its own
+	files     sandbox.Files // what /files shows; it has a lock of its own
+	verbosity serve.Verbosity
 
 	resizing sync.Mutex // one container's limits are changed at a time
 	mu       sync.Mutex // guards the rest
@@ -129,6 +131,7 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 	a.loop = loop.New[workload.In, workload.Record, workload.Msg, workload.Work, workload.Fact](
 		a.book, a, deps.Clock, func() any { return a.book.View() }, loop.Config{})
 	a.counts = newCounters(a)
+	a.verbosity.Level, a.verbosity.Duration = deps.Level, mesos.ParseDuration
 	a.build, a.flags = serve.Build(cfg.Version), a.settings()
 	a.maxAge.Store(int64(cfg.GCDelay))
 	a.attachAll()

@@ -22,6 +22,7 @@ func (a *Agent) Handler() http.Handler {
 	})
 	mux.Exact(agentlink.SummonsPath, agentlink.TakeSummons(a.heed))
 	mux.Exact("/api/v1/executor", a.serveExecutor)
+	mux.Exact("/api/v1", a.serveOperator)
 	mux.Handle("/containers", a.serveContainers)
 	mux.Handle("/monitor/statistics", a.serveStatistics)
 	fixed := func(path string, body []byte) {
@@ -33,7 +34,7 @@ func (a *Agent) Handler() http.Handler {
 	mux.Handle("/metrics/snapshot", a.deps.Meter.ServeSnapshot)
 	mux.Handle("/metrics", a.deps.Meter.Prometheus().ServeHTTP)
 	mux.Handle("/system/stats", func(w http.ResponseWriter, r *http.Request) { serve.JSON(w, r, host.AppendStats(nil)) })
-	mux.Handle("/logging/toggle", (&serve.Verbosity{Level: a.deps.Level, Duration: mesos.ParseDuration}).ServeHTTP)
+	mux.Handle("/logging/toggle", a.verbosity.ServeHTTP)
 	mux.Handle("/files", a.files.Handler(a.maySee).ServeHTTP)
 	mux.Handle("/", a.servePage)
 	return mux

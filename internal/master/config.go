@@ -33,6 +33,9 @@ type Config struct {
 	Version string
 	// Streams bound what waits for a scheduler that does not read, Links for an agent.
 	Streams, Links loop.OutboxLimits
+	// Subscribers is how many operators' streams of events there may be at a time; the oldest makes room. Zero: 1000. What may
+	// wait for one of them, Streams says.
+	Subscribers int
 	// Heartbeat is the time between two HEARTBEAT events.
 	Heartbeat time.Duration
 }

@@ -20,7 +20,7 @@ type counters struct {
 	refusals                    map[cluster.Reason]*meter.Counter
 	linksRefused, bodiesRefused map[string]*meter.Counter
 	invalidUpdates, invalidAcks *meter.Counter
-	unsaid                      *meter.Counter
+	unsaid, operatorsCut        *meter.Counter
 	unheard                     []string
 }
 
@@ -58,6 +58,7 @@ func newCounters(m *meter.Meter, master *Master) *counters {
 	}
 	c.invalidUpdates, c.invalidAcks = m.Counter("master/invalid_status_updates"), m.Counter("master/invalid_status_update_acknowledgements")
 	c.unsaid = m.Counter("pando/master/log_lines_left_out")
+	c.operatorsCut = m.Counter("pando/master/operator_streams_cut_off")
 	for call, name := range callNames {
 		c.byCall[call] = m.Counter(name)
 	}

@@ -20,8 +20,8 @@ func (m *Master) take(r *serve.FastRequest) bool {
 	if t == nil {
 		return false
 	}
-	json := string(r.ContentType) == typeJSON
-	if !json && string(r.ContentType) != typeProtobuf {
+	json := string(r.ContentType) == serve.TypeJSON
+	if !json && string(r.ContentType) != serve.TypeProtobuf {
 		return false
 	}
 	if !json {

@@ -40,7 +40,7 @@ func leading(tb testing.TB) (*Master, *term) {
 	cfg := m.cfg.Book
 	cfg.MasterID = "m"
 	book := cluster.New(cfg, nil, m.deps.Clock.Now(), rand.New(rand.NewPCG(1, 2)))
-	t := &term{m: m, id: "m"}
+	t := &term{m: m, id: "m", events: m.newEvents()}
 	t.view.Store(book.View())
 	t.loop = loop.New[cluster.In, cluster.Record, cluster.Msg, cluster.Work, cluster.Fact](
 		timedBook{book, m.deps.Clock, m.counts.runs}, unsaved{t}, m.deps.Clock, func() any { return book.View() }, loop.Config{})

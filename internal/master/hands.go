@@ -66,6 +66,7 @@ func (t *term) Tell(_ machine.Now, facts []cluster.Fact) {
 		t.m.counts.count(&facts[i])
 		t.m.log(&facts[i])
 	}
+	t.events.Tell(facts, t.view.Load()) // Show was called before, with the view of this turn
 }
 
 // Show publishes the book for readers.
@@ -83,9 +84,10 @@ func (m *Master) log(f *cluster.Fact) {
 	kind := f.Kind.String()
 	switch f.Kind {
 	case cluster.FactOffersSent, cluster.FactOffersAccepted, cluster.FactOffersDeclined, cluster.FactOfferRescinded,
-		cluster.FactTaskAcknowledged, cluster.FactAllocated:
+		cluster.FactTaskAcknowledged, cluster.FactAllocated, cluster.FactObserved:
 		return
-	case cluster.FactTaskLaunched, cluster.FactTaskState, cluster.FactTaskAdopted, cluster.FactTaskKill:
+	case cluster.FactTaskLaunched, cluster.FactTaskState, cluster.FactTaskAdopted, cluster.FactTaskKill,
+		cluster.FactTaskReturned, cluster.FactTaskReported:
 		if !m.deps.Log.Enabled(context.Background(), slog.LevelDebug) {
 			return // its arguments would be made for nothing
 		}

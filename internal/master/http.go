@@ -14,15 +14,15 @@ import (
 
 // Handler answers everything that a master is asked.
 func (m *Master) Handler() http.Handler {
-	mux := &serve.Mux{Prefixes: []string{"master"}}
-	mux.Exact("/api/v1", m.serveOperator)
+	mux, about := &serve.Mux{Prefixes: []string{"master"}}, m.about()
+	mux.Exact("/api/v1", func(w http.ResponseWriter, r *http.Request) { m.serveOperator(w, r, about) })
 	mux.Exact("/api/v1/scheduler", m.serveScheduler)
 	mux.Exact(agentlink.Path, m.serveLink)
 	mux.Exact("/pando/v1/kill", m.serveKill)
 	mux.Exact("/pando/v1/task", m.serveTask)
 	mux.Exact("/teardown", m.serveTeardown)
 	mux.Exact("/redirect", m.serveRedirect)
-	m.reads(mux)
+	m.reads(mux, about)
 	return m.bounded(mux)
 }
 
@@ -73,8 +73,8 @@ func (m *Master) serveKill(w http.ResponseWriter, r *http.Request) {
 		Framework string `json:"framework_id"`
 		Task      string `json:"task_id"`
 	}
-	if r.Header.Get("Content-Type") != typeJSON {
-		serve.Fail(w, http.StatusUnsupportedMediaType, "Content-Type must be "+typeJSON+".")
+	if r.Header.Get("Content-Type") != serve.TypeJSON {
+		serve.Fail(w, http.StatusUnsupportedMediaType, "Content-Type must be "+serve.TypeJSON+".")
 		return
 	}
 	if err := json.Unmarshal(body, &in); err != nil || in.Framework == "" || in.Task == "" {

@@ -21,8 +21,10 @@ import (
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/loop"
 	"github.com/pando-os/pando/internal/machine"
+	"github.com/pando-os/pando/internal/master/events"
 	"github.com/pando-os/pando/internal/serve"
 	"github.com/pando-os/pando/internal/store"
+	"github.com/pando-os/pando/mesos"
 )
 
 const (
@@ -42,9 +44,10 @@ type Master struct {
 	term   atomic.Pointer[term]   // while leading
 	leader atomic.Pointer[Leader] // as far as is known
 
-	shared  serve.Shared  // answers that equal readers share
-	nothing *cluster.View // of a master that does not lead
-	fetched atomic.Int64  // nanoseconds that the last loading of the book took
+	shared    serve.Shared     // answers that equal readers share
+	verbosity serve.Verbosity
+	nothing   *cluster.View // of a master that does not lead
+	fetched   atomic.Int64  // nanoseconds that the last loading of the book took
 
 	ids atomic.Uint64 // of connections, streams and calls, over all terms
 
@@ -71,6 +74,7 @@ type term struct {
 	leadership *store.Leadership
 	loop       *clusterLoop
 	view       atomic.Pointer[cluster.View]
+	events     *events.Hub // who follows what happens
 
 	mu      sync.RWMutex // guards the tables
 	streams map[cluster.StreamID]*stream
@@ -87,9 +91,13 @@ func New(cfg Config, deps Deps) *Master {
 	if cfg.Heartbeat == 0 {
 		cfg.Heartbeat = 15 * time.Second
 	}
+	if cfg.Subscribers == 0 {
+		cfg.Subscribers = maxSubscribers
+	}
 	m := &Master{cfg: cfg, deps: deps, started: deps.Clock.Now(), registrations: paces{burst: registerBurst, rate: registerRate}}
 	m.nothing = cluster.New(cfg.Book, nil, m.started, rand.New(rand.NewPCG(0, 0))).View()
 	m.counts = newCounters(deps.Meter, m)
+	m.verbosity.Level, m.verbosity.Duration = deps.Level, mesos.ParseDuration
 	return m
 }
 
@@ -152,7 +160,7 @@ func (m *Master) lead(ctx context.Context) error {
 	t := &term{
 		m: m, id: me.ID, leadership: won,
 		streams: map[cluster.StreamID]*stream{}, byName: map[string]*stream{}, links: map[cluster.ConnID]*agentLink{},
-		calls: map[cluster.CallID]chan cluster.Answer{},
+		calls: map[cluster.CallID]chan cluster.Answer{}, events: m.newEvents(),
 	}
 	t.view.Store(book.View())
 	t.loop = loop.New[cluster.In, cluster.Record, cluster.Msg, cluster.Work, cluster.Fact](
@@ -254,6 +262,7 @@ func (t *term) end() {
 	for _, c := range calls {
 		close(c)
 	}
+	t.events.Close()
 }
 
 // ask puts a call that waits for its step into the mailbox, and waits.

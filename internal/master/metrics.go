@@ -31,7 +31,7 @@ func unheard() []string {
 		"master/invalid_operation_status_update_acknowledgements", "master/invalid_operation_status_updates",
 		"master/messages_authenticate", "master/messages_deactivate_framework", "master/messages_executor_to_framework",
 		"master/messages_exited_executor", "master/messages_operation_status_update", "master/messages_unregister_slave",
-		"master/messages_update_slave", "master/operator_event_stream_subscribers", "master/recovery_slave_removals",
+		"master/messages_update_slave", "master/recovery_slave_removals",
 		"master/slave_shutdowns_canceled", "master/slave_shutdowns_completed", "master/slave_shutdowns_scheduled",
 		"master/slave_unreachable_canceled", "master/valid_executor_to_framework_messages",
 		"master/valid_operation_status_update_acknowledgements", "master/valid_operation_status_updates",
@@ -58,6 +58,7 @@ func (m *Master) emit(emit func(name string, value float64)) {
 	}
 	host.ReadSystem().Emit(emit)
 	emit("master/http_cache_hits", float64(m.shared.Hits()))
+	emit("master/operator_event_stream_subscribers", float64(m.subscribers()))
 	same := func(name string, kind cluster.FactKind) { emit(name, float64(m.counts.facts[kind].Value())) }
 	same("master/messages_register_slave", cluster.FactAgentRegistered)
 	same("master/messages_reregister_slave", cluster.FactAgentReregistered)

@@ -1,40 +1,42 @@
 package master
 
 import (
-	"errors"
 	"maps"
 	"net/http"
 	"slices"
-	"strings"
-
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
+	"time"
 
 	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/gen/mesosv1/maintenance"
 	"github.com/pando-os/pando/gen/mesosv1/master"
+	"github.com/pando-os/pando/gen/mesosv1/quota"
 	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/master/reads"
 	"github.com/pando-os/pando/internal/serve"
-	"github.com/pando-os/pando/mesos"
 )
 
 // serveOperator answers POST /api/v1. The order of the checks is the original's.
-func (m *Master) serveOperator(w http.ResponseWriter, r *http.Request) {
+func (m *Master) serveOperator(w http.ResponseWriter, r *http.Request, about *reads.About) {
 	t := m.leading(w, r)
 	if t == nil || !serve.Post(w, r) {
 		return
 	}
-	body, inJSON, ok := operatorBody(w, r)
+	body, inJSON, ok := serve.CallBody(w, r)
 	if !ok {
 		return
 	}
-	call, err := operatorCall(body, inJSON)
+	call := &master.Call{}
+	err := checkSize(body, inJSON, call)
+	if err == nil {
+		err = serve.DecodeCall(body, inJSON, call)
+	}
 	if err != nil {
 		serve.Fail(w, http.StatusBadRequest, "The call cannot be read: "+err.Error())
 		return
 	}
-	outJSON, ok := accepts(r)
+	outJSON, ok := serve.Accepts(r)
 	if !ok {
-		notAcceptable(w)
+		serve.NotAcceptable(w)
 		return
 	}
 	switch call.GetType() {
@@ -42,75 +44,63 @@ func (m *Master) serveOperator(w http.ResponseWriter, r *http.Request) {
 		t.teardown(w, r, call.GetTeardown().GetFrameworkId().GetValue())
 	case master.Call_MARK_AGENT_GONE:
 		t.markAgentGone(w, r, call.GetMarkAgentGone().GetAgentId().GetValue())
+	case master.Call_SET_LOGGING_LEVEL:
+		c := call.GetSetLoggingLevel()
+		m.verbosity.ServeCall(w, r, c.GetLevel(), time.Duration(c.GetDuration().GetNanoseconds()))
+	case master.Call_SUBSCRIBE:
+		t.serveEvents(w, r, outJSON)
+	case master.Call_GET_METRICS:
+		m.serveMetrics(w, r, call.GetGetMetrics(), outJSON)
+	case master.Call_LIST_FILES, master.Call_READ_FILE:
+		// A master has no files to show: its log goes where the operator sends it.
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.WriteHeader(http.StatusNotFound)
 	default:
-		answer := t.operatorRead(call.GetType())
-		if answer == nil {
-			serve.Fail(w, http.StatusNotImplemented, "This version does not answer "+call.GetType().String()+" yet. Reads of the cluster are at /state, /slaves, /frameworks, /tasks and /roles; schedulers are told of changes at /api/v1/scheduler.")
-			return
-		}
-		respond(w, r, answer, outJSON)
+		t.operatorRead(w, r, call.GetType(), outJSON, about)
 	}
 }
 
-// operatorBody reads the body of a call, in the encoding that its Content-Type names.
-func operatorBody(w http.ResponseWriter, r *http.Request) (body []byte, json, ok bool) {
-	switch r.Header.Get("Content-Type") {
-	case typeJSON:
-		json = true
-	case typeProtobuf:
-	case "":
-		serve.Fail(w, http.StatusBadRequest, "Content-Type is missing; set it to "+typeJSON+" or "+typeProtobuf+".")
-		return nil, false, false
-	default:
-		serve.Fail(w, http.StatusUnsupportedMediaType, "Content-Type must be exactly "+typeJSON+" or "+typeProtobuf+", without parameters.")
-		return nil, false, false
+// operatorRead answers what changes nothing.
+func (t *term) operatorRead(w http.ResponseWriter, r *http.Request, call master.Call_Type, json bool, about *reads.About) {
+	rd, who := t.reader(r, about)
+	if kind := reads.Listed(call); kind != master.Response_UNKNOWN {
+		key := call.String() + "\x00" + serve.ContentType(json) + "\x00" + who.User
+		t.m.shared.Write(w, r, rd.View, key, serve.ContentType(json), func(dst []byte) ([]byte, error) {
+			return serve.AppendListed(dst, kind, rd.Listing(call), json)
+		})
+		return
 	}
-	body, err := serve.Body(r)
-	if err != nil {
-		serve.FailWith(w, err)
-		return nil, false, false
+	answer := t.operatorFacts(call, rd)
+	if answer == nil {
+		serve.Fail(w, http.StatusNotImplemented, "This version does not answer "+call.String()+" yet; docs/operator-api.md says which calls it answers.")
+		return
 	}
-	return body, json, true
+	serve.Respond(w, r, answer, json)
 }
 
-// operatorCall decodes a call and checks that it has a known type and the member that goes with it.
-func operatorCall(body []byte, json bool) (*master.Call, error) {
-	call := &master.Call{}
-	if err := checkSize(body, json, call); err != nil {
-		return nil, err
-	}
-	decode := mesos.DecodeProto
-	if json {
-		decode = mesos.UnmarshalJSON
-	}
-	if err := decode(body, call); err != nil {
-		return nil, err
-	}
-	name, known := master.Call_Type_name[int32(call.GetType())]
-	if !known || call.GetType() == master.Call_UNKNOWN {
-		return nil, errors.New("type is missing or unknown; it must be one of master.Call.Type, such as GET_HEALTH")
-	}
-	m := call.ProtoReflect()
-	member := m.Descriptor().Fields().ByName(protoreflect.Name(strings.ToLower(name)))
-	if member != nil && !m.Has(member) {
-		return nil, errors.New(string(member.Name()) + " is missing; a call of type " + name + " has it")
-	}
-	return call, nil
-}
-
-// operatorRead answers the reads that need little; nil for those that this version does not know.
-func (t *term) operatorRead(kind master.Call_Type) *master.Response {
+// operatorFacts answers the reads that need little; nil for those that this version does not know. There are no quotas and
+// no maintenance yet, so those who look for them find none.
+func (t *term) operatorFacts(call master.Call_Type, rd *reads.Reader) *master.Response {
 	m := t.m
-	switch kind {
+	switch call {
 	case master.Call_GET_HEALTH:
 		return &master.Response{Type: master.Response_GET_HEALTH.Enum(), GetHealth: &master.Response_GetHealth{Healthy: new(true)}}
 	case master.Call_GET_VERSION:
 		return &master.Response{Type: master.Response_GET_VERSION.Enum(), GetVersion: &master.Response_GetVersion{VersionInfo: serve.VersionInfo(MesosVersion)}}
+	case master.Call_GET_LOGGING_LEVEL:
+		return &master.Response{Type: master.Response_GET_LOGGING_LEVEL.Enum(), GetLoggingLevel: &master.Response_GetLoggingLevel{Level: new(uint32(m.verbosity.Raised()))}}
 	case master.Call_GET_MASTER:
-		v := t.view.Load()
 		return &master.Response{Type: master.Response_GET_MASTER.Enum(), GetMaster: &master.Response_GetMaster{
-			MasterInfo: m.masterInfo(t.id), StartTime: new(float64(v.Started) / 1e9), ElectedTime: new(float64(v.Elected) / 1e9),
+			MasterInfo: m.masterInfo(t.id), StartTime: new(float64(rd.View.Started) / 1e9), ElectedTime: new(float64(rd.View.Elected) / 1e9),
 		}}
+	case master.Call_GET_WEIGHTS:
+		return &master.Response{Type: master.Response_GET_WEIGHTS.Enum(), GetWeights: rd.About.V1Weights()}
+	case master.Call_GET_QUOTA:
+		return &master.Response{Type: master.Response_GET_QUOTA.Enum(), GetQuota: &master.Response_GetQuota{Status: &quota.QuotaStatus{}}}
+	case master.Call_GET_MAINTENANCE_STATUS:
+		return &master.Response{Type: master.Response_GET_MAINTENANCE_STATUS.Enum(), GetMaintenanceStatus: &master.Response_GetMaintenanceStatus{Status: &maintenance.ClusterStatus{}}}
+	case master.Call_GET_MAINTENANCE_SCHEDULE:
+		return &master.Response{Type: master.Response_GET_MAINTENANCE_SCHEDULE.Enum(), GetMaintenanceSchedule: &master.Response_GetMaintenanceSchedule{Schedule: &maintenance.Schedule{}}}
 	case master.Call_GET_FLAGS:
 		out := &master.Response_GetFlags{}
 		flags := m.flags()
@@ -118,33 +108,18 @@ func (t *term) operatorRead(kind master.Call_Type) *master.Response {
 			out.Flags = append(out.Flags, &mesosv1.Flag{Name: &name, Value: new(flags[name])})
 		}
 		return &master.Response{Type: master.Response_GET_FLAGS.Enum(), GetFlags: out}
-	case master.Call_GET_METRICS:
-		out := &master.Response_GetMetrics{}
-		numbers := m.deps.Meter.Snapshot()
-		for _, name := range slices.Sorted(maps.Keys(numbers)) {
-			out.Metrics = append(out.Metrics, &mesosv1.Metric{Name: &name, Value: new(numbers[name])})
-		}
-		return &master.Response{Type: master.Response_GET_METRICS.Enum(), GetMetrics: out}
 	}
 	return nil
 }
 
-// respond writes an answer in the encoding that the client takes.
-func respond(w http.ResponseWriter, r *http.Request, answer proto.Message, json bool) {
-	var body []byte
-	var err error
-	if json {
-		body, err = mesos.AppendJSON(nil, answer)
-		w.Header().Set("Content-Type", typeJSON)
-	} else {
-		body, err = proto.Marshal(answer)
-		w.Header().Set("Content-Type", typeProtobuf)
-	}
+// serveMetrics answers with the numbers that are there in the time that the call gives.
+func (m *Master) serveMetrics(w http.ResponseWriter, r *http.Request, call *master.Call_GetMetrics, json bool) {
+	metrics, err := serve.Metrics(m.deps.Meter, m.deps.Clock, call.GetTimeout())
 	if err != nil {
-		serve.Fail(w, http.StatusInternalServerError, "The answer cannot be encoded: "+err.Error())
+		serve.FailWith(w, err)
 		return
 	}
-	serve.Write(w, r, body)
+	serve.Respond(w, r, &master.Response{Type: master.Response_GET_METRICS.Enum(), GetMetrics: &master.Response_GetMetrics{Metrics: metrics}}, json)
 }
 
 // teardown ends a framework. Its own user may do that as root may.

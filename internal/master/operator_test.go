@@ -52,7 +52,11 @@ func TestTheOperatorsCallsAreCheckedInTheOriginalsOrder(t *testing.T) {
 		"an unknown type":                   {"POST", asJSON, "", `{"type":"NOPE"}`, 400},
 		"a member that is missing":          {"POST", asJSON, "text/html", `{"type":"TEARDOWN"}`, 400},
 		"an answer that nobody takes":       {"POST", asJSON, "text/html", `{"type":"GET_HEALTH"}`, 406},
-		"a call that comes later":           {"POST", asJSON, "", `{"type":"GET_QUOTA"}`, 501},
+		"a call that comes later":           {"POST", asJSON, "", `{"type":"DRAIN_AGENT","drain_agent":{"agent_id":{"value":"x"}}}`, 501},
+		"quota, which comes later":          {"POST", asJSON, "", `{"type":"UPDATE_QUOTA","update_quota":{}}`, 501},
+		"a time that is negative":           {"POST", asJSON, "", `{"type":"GET_METRICS","get_metrics":{"timeout":{"nanoseconds":-1}}}`, 400},
+		"no time to log more for":           {"POST", asJSON, "", `{"type":"SET_LOGGING_LEVEL","set_logging_level":{"level":1,"duration":{"nanoseconds":0}}}`, 400},
+		"a log that cannot be changed":      {"POST", asJSON, "", `{"type":"SET_LOGGING_LEVEL","set_logging_level":{"level":1,"duration":{"nanoseconds":9}}}`, 409},
 		"a teardown of nobody":              {"POST", asJSON, "", `{"type":"TEARDOWN","teardown":{"framework_id":{"value":"x"}}}`, 400},
 		"an agent that nobody knows":        {"POST", asJSON, "", `{"type":"MARK_AGENT_GONE","mark_agent_gone":{"agent_id":{"value":"x"}}}`, 404},
 		"health":                            {"POST", asJSON, "", `{"type":"GET_HEALTH"}`, 200},
@@ -67,8 +71,11 @@ func TestTheOperatorsCallsAreCheckedInTheOriginalsOrder(t *testing.T) {
 
 func TestTheOperatorsReadsAreAnsweredInBothEncodings(t *testing.T) {
 	url := strings.TrimSuffix(lead(t), "/scheduler")
-	for _, name := range []string{"GET_HEALTH", "GET_VERSION", "GET_MASTER", "GET_FLAGS", "GET_METRICS"} {
-		call := `{"type":"` + name + `","get_metrics":{}}`
+	for _, name := range []string{
+		"GET_HEALTH", "GET_VERSION", "GET_MASTER", "GET_FLAGS", "GET_METRICS", "GET_LOGGING_LEVEL", "GET_STATE", "GET_AGENTS", "GET_FRAMEWORKS",
+		"GET_EXECUTORS", "GET_TASKS", "GET_ROLES", "GET_OPERATIONS", "GET_WEIGHTS", "GET_QUOTA", "GET_MAINTENANCE_STATUS", "GET_MAINTENANCE_SCHEDULE",
+	} {
+		call := `{"type":"` + name + `","get_metrics":{"timeout":{"nanoseconds":1000000000}}}`
 		var asked gen.Call
 		if err := mesos.UnmarshalJSON([]byte(call), &asked); err != nil {
 			t.Fatal(err)

@@ -16,8 +16,7 @@ import (
 )
 
 // reads adds the endpoints that only read. Those that show the cluster are the leader's; the others answer anywhere.
-func (m *Master) reads(mux *serve.Mux) {
-	about := m.about()
+func (m *Master) reads(mux *serve.Mux, about *reads.About) {
 	// whole serves a document that equal readers of one view share.
 	whole := func(path string, render func(*reads.Reader, []byte) []byte) {
 		mux.Handle(path, func(w http.ResponseWriter, r *http.Request) {
@@ -77,7 +76,7 @@ func (m *Master) reads(mux *serve.Mux) {
 	mux.Handle("/metrics/snapshot", m.deps.Meter.ServeSnapshot)
 	mux.Handle("/metrics", m.deps.Meter.Prometheus().ServeHTTP)
 	mux.Handle("/system/stats", func(w http.ResponseWriter, r *http.Request) { serve.JSON(w, r, host.AppendStats(nil)) })
-	mux.Handle("/logging/toggle", (&serve.Verbosity{Level: m.deps.Level, Duration: mesos.ParseDuration}).ServeHTTP)
+	mux.Handle("/logging/toggle", m.verbosity.ServeHTTP)
 	files := &sandbox.Files{} // nothing is attached: the log goes to where the operator sends it
 	mux.Handle("/files", files.Handler(nil).ServeHTTP)
 	mux.Handle("/", m.servePage)
@@ -98,6 +97,11 @@ func (m *Master) reader(w http.ResponseWriter, r *http.Request, about *reads.Abo
 	if t == nil {
 		return nil, serve.Subject{}
 	}
+	return t.reader(r, about)
+}
+
+// reader gives the present view to whoever asks, cut down to what he may see.
+func (t *term) reader(r *http.Request, about *reads.About) (*reads.Reader, serve.Subject) {
 	rd, who := &reads.Reader{View: t.view.Load(), About: about}, serve.Who(r)
 	if !who.Root {
 		rd.May = who.May
@@ -109,17 +113,18 @@ func (m *Master) reader(w http.ResponseWriter, r *http.Request, about *reads.Abo
 func (m *Master) flags() map[string]string {
 	book := &m.cfg.Book
 	flags := map[string]string{
-		"agent_ping_timeout":                mesos.FormatDuration(book.PingInterval),
-		"agent_reregister_timeout":          mesos.FormatDuration(book.ReregisterTimeout),
-		"allocation_interval":               mesos.FormatDuration(book.AllocationInterval),
-		"hostname":                          m.cfg.Hostname,
-		"ip":                                m.cfg.IP,
-		"max_agent_ping_timeouts":           strconv.Itoa(book.PingMisses),
-		"max_completed_frameworks":          strconv.Itoa(book.MaxCompletedFrameworks),
-		"max_completed_tasks_per_framework": strconv.Itoa(book.MaxCompletedTasks),
-		"port":                              strconv.Itoa(m.cfg.Port),
-		"registry":                          "etcd",
-		"work_dir":                          m.cfg.WorkDir,
+		"agent_ping_timeout":                    mesos.FormatDuration(book.PingInterval),
+		"agent_reregister_timeout":              mesos.FormatDuration(book.ReregisterTimeout),
+		"allocation_interval":                   mesos.FormatDuration(book.AllocationInterval),
+		"hostname":                              m.cfg.Hostname,
+		"ip":                                    m.cfg.IP,
+		"max_agent_ping_timeouts":               strconv.Itoa(book.PingMisses),
+		"max_completed_frameworks":              strconv.Itoa(book.MaxCompletedFrameworks),
+		"max_operator_event_stream_subscribers": strconv.Itoa(m.cfg.Subscribers),
+		"max_completed_tasks_per_framework":     strconv.Itoa(book.MaxCompletedTasks),
+		"port":                                  strconv.Itoa(m.cfg.Port),
+		"registry":                              "etcd",
+		"work_dir":                              m.cfg.WorkDir,
 	}
 	if m.cfg.Cluster != "" {
 		flags["cluster"] = m.cfg.Cluster

@@ -57,7 +57,7 @@ func leadHeld(t *testing.T, m *Master) (*term, *heldBook) {
 		Book:    cluster.New(cfg, nil, m.deps.Clock.Now(), rand.New(rand.NewPCG(1, 2))),
 		entered: make(chan struct{}), release: make(chan struct{}),
 	}
-	tm := &term{m: m, id: "m"}
+	tm := &term{m: m, id: "m", events: m.newEvents()}
 	tm.view.Store(book.View())
 	tm.loop = loop.New[cluster.In, cluster.Record, cluster.Msg, cluster.Work, cluster.Fact](
 		book, unsaved{tm}, m.deps.Clock, func() any { return book.View() }, loop.Config{})
@@ -130,6 +130,43 @@ func TestOnlyALeaderShowsTheCluster(t *testing.T) {
 		if r, body := get(t, h, path); r.StatusCode != http.StatusOK {
 			t.Errorf("%s of a standby: %s %s", path, r.Status, body)
 		}
+	}
+}
+
+func TestAnOperatorsStreamIsTheLeaders(t *testing.T) {
+	m := newTestMaster(t)
+	ask := func() *http.Response {
+		r := httptest.NewRequest(http.MethodPost, "/api/v1", strings.NewReader(`{"type":"SUBSCRIBE"}`))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		m.Handler().ServeHTTP(w, r)
+		return w.Result()
+	}
+	if r := ask(); r.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("of a master that knows no leader: %s", r.Status)
+	}
+	m.leader.Store(&Leader{Hostname: "other", IP: "127.0.0.2", Port: 5050})
+	if r := ask(); r.StatusCode != http.StatusTemporaryRedirect || r.Header.Get("Location") != "//other:5050/api/v1" {
+		t.Errorf("of a standby: %s %s", r.Status, r.Header.Get("Location"))
+	}
+	tm, book := leadHeld(t, m)
+	close(book.release)
+	s := httptest.NewServer(m.Handler())
+	defer s.Close()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/api/v1", strings.NewReader(`{"type":"SUBSCRIBE"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	r, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	<-book.entered // its Observe
+	tm.end()       // it leads no more
+	if b, err := io.ReadAll(r.Body); err == nil || len(b) != 0 {
+		t.Errorf("the stream of one that leads no more: %v %q", err, b)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,11 +19,7 @@ import (
 	"github.com/pando-os/pando/mesos"
 )
 
-const (
-	typeJSON     = "application/json"
-	typeProtobuf = "application/x-protobuf"
-	streamHeader = "Mesos-Stream-Id"
-)
+const streamHeader = "Mesos-Stream-Id"
 
 // serveScheduler answers POST /api/v1/scheduler. The order of the checks is the original's (a client that makes two
 // mistakes must see the same one).
@@ -37,21 +32,8 @@ func (m *Master) serveScheduler(w http.ResponseWriter, r *http.Request) {
 	if !serve.Post(w, r) {
 		return
 	}
-	var json bool
-	switch r.Header.Get("Content-Type") {
-	case typeJSON:
-		json = true
-	case typeProtobuf:
-	case "":
-		serve.Fail(w, http.StatusBadRequest, "Content-Type is missing; set it to "+typeJSON+" or "+typeProtobuf+".")
-		return
-	default:
-		serve.Fail(w, http.StatusUnsupportedMediaType, "Content-Type must be exactly "+typeJSON+" or "+typeProtobuf+", without parameters.")
-		return
-	}
-	body, err := serve.Body(r)
-	if err != nil {
-		serve.FailWith(w, err)
+	body, json, ok := serve.CallBody(w, r)
+	if !ok {
 		return
 	}
 	call, err := decodeCall(body, json)
@@ -65,8 +47,8 @@ func (m *Master) serveScheduler(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if call.GetType() == scheduler.Call_RECONCILE_OPERATIONS {
-		if _, ok := accepts(r); !ok {
-			notAcceptable(w)
+		if _, ok := serve.Accepts(r); !ok {
+			serve.NotAcceptable(w)
 			return
 		}
 	}
@@ -75,31 +57,6 @@ func (m *Master) serveScheduler(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t.serveCall(w, r, call, s)
-}
-
-// accepts says whether the client takes JSON (true) or protobuf as the answer's type.
-func accepts(r *http.Request) (json, ok bool) {
-	values := r.Header.Values("Accept")
-	if len(values) == 0 {
-		return true, true
-	}
-	protobuf := false
-	for _, v := range values {
-		for part := range strings.SplitSeq(v, ",") {
-			media, _, _ := strings.Cut(part, ";")
-			switch strings.TrimSpace(media) {
-			case typeJSON, "*/*", "application/*", "":
-				return true, true
-			case typeProtobuf:
-				protobuf = true
-			}
-		}
-	}
-	return false, protobuf
-}
-
-func notAcceptable(w http.ResponseWriter) {
-	serve.Fail(w, http.StatusNotAcceptable, "Accept must allow "+typeJSON+" or "+typeProtobuf+".")
 }
 
 // streamOf finds the stream of a framework, and says whether a call with this token and from this subject is its own.
@@ -133,9 +90,9 @@ func (t *term) authorise(w http.ResponseWriter, r *http.Request, call *scheduler
 
 // serveSubscribe opens a stream and lets the book decide what is said on it.
 func (t *term) serveSubscribe(w http.ResponseWriter, r *http.Request, call *scheduler.Call_Subscribe) {
-	json, ok := accepts(r)
+	json, ok := serve.Accepts(r)
 	if !ok {
-		notAcceptable(w)
+		serve.NotAcceptable(w)
 		return
 	}
 	if r.Header.Get(streamHeader) != "" {

@@ -15,6 +15,7 @@ import (
 	"github.com/pando-os/pando/gen/mesosv1/scheduler"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/loop"
+	"github.com/pando-os/pando/internal/master/reads"
 	"github.com/pando-os/pando/internal/serve"
 	"github.com/pando-os/pando/mesos"
 )
@@ -164,7 +165,7 @@ func (s *stream) appendEvent(dst []byte, it any) []byte {
 	case cluster.Offers:
 		offers := make([]*mesos.Offer, len(b.Offers))
 		for i, o := range b.Offers {
-			offers[i] = wireOffer(o)
+			offers[i] = reads.WireOffer(o)
 		}
 		return mesos.AppendOffersEvent(dst, offers, s.json)
 	}
@@ -183,13 +184,6 @@ func (s *stream) appendEvent(dst []byte, it any) []byte {
 		return dst
 	}
 	return out
-}
-
-func wireOffer(o *cluster.Offer) *mesos.Offer {
-	return &mesos.Offer{
-		ID: o.ID, FrameworkID: o.Framework, AgentID: o.Agent, Hostname: o.Spec.Hostname, Role: o.Role, Resources: o.Resources,
-		Format: o.Format, LegacyRole: o.Legacy, Agent: o.Spec.Face, ExecutorIDs: o.Executors,
-	}
 }
 
 func (s *stream) event(it any) *scheduler.Event {

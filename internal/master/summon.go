@@ -13,6 +13,7 @@ import (
 	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/clock"
 	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/serve"
 )
 
 const (
@@ -67,7 +68,7 @@ func (t *term) summonOne(ctx context.Context, c *http.Client, spec *cluster.Agen
 	url := "http://" + net.JoinHostPort(spec.IP, strconv.Itoa(int(spec.Port))) + agentlink.SummonsPath
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err == nil {
-		req.Header.Set("Content-Type", typeJSON)
+		req.Header.Set("Content-Type", serve.TypeJSON)
 		var r *http.Response
 		if r, err = c.Do(req); err == nil {
 			err = r.Body.Close() // the agent's coming is the answer

@@ -3,13 +3,10 @@ package master
 import (
 	"net/http"
 
-	"google.golang.org/protobuf/proto"
-
-	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/master/reads"
 	"github.com/pando-os/pando/internal/serve"
 	"github.com/pando-os/pando/mesos"
-	"github.com/pando-os/pando/mesos/resource"
 )
 
 // serveTask gives one task as the v1 message Task: unlike the endpoints of before, with reasons and messages. It is our own.
@@ -33,15 +30,14 @@ func (m *Master) serveTask(w http.ResponseWriter, r *http.Request) {
 		serve.Fail(w, http.StatusNotFound, "No task has this framework_id and task_id.")
 		return
 	}
-	p, err := wireTask(task)
-	if err == nil {
-		var b []byte
-		if b, err = mesos.AppendJSON(nil, p); err == nil {
-			serve.JSON(w, r, b)
-			return
-		}
+	p := reads.V1Task(task)
+	p.User = &task.Spec.User
+	b, err := mesos.AppendJSON(nil, p)
+	if err != nil {
+		serve.Fail(w, http.StatusInternalServerError, "The task cannot be encoded: "+err.Error())
+		return
 	}
-	serve.Fail(w, http.StatusInternalServerError, "The task cannot be encoded: "+err.Error())
+	serve.JSON(w, r, b)
 }
 
 // mayRead says whether the asking user may see what belongs to a framework, living or completed.
@@ -60,32 +56,4 @@ func mayRead(r *http.Request, view *cluster.View, framework string) bool {
 		})
 	}
 	return f != nil && who.May(f.Spec.User)
-}
-
-// wireTask makes the v1 message of a task.
-func wireTask(t *cluster.Task) (*mesosv1.Task, error) {
-	var info mesosv1.TaskInfo
-	if err := proto.Unmarshal(t.Spec.Info, &info); err != nil {
-		return nil, err
-	}
-	p := &mesosv1.Task{
-		Name: &t.Spec.Name, TaskId: &mesosv1.TaskID{Value: &t.Spec.ID}, FrameworkId: &mesosv1.FrameworkID{Value: &t.Framework},
-		AgentId: &mesosv1.AgentID{Value: &t.Agent}, State: &t.State, Resources: t.Spec.Resources.ToProto(t.Role, resource.PostRefinement),
-		Labels: info.GetLabels(), Discovery: info.GetDiscovery(), Container: info.GetContainer(), HealthCheck: info.GetHealthCheck(),
-		KillPolicy: info.GetKillPolicy(), User: &t.Spec.User, Limits: info.GetLimits(),
-	}
-	if t.Spec.ExecutorID != "" {
-		p.ExecutorId = &mesosv1.ExecutorID{Value: &t.Spec.ExecutorID}
-	}
-	if t.UpdateUUID != "" {
-		p.StatusUpdateState, p.StatusUpdateUuid = &t.UpdateState, []byte(t.UpdateUUID)
-	}
-	for _, s := range t.Statuses {
-		st := &mesosv1.TaskStatus{}
-		if err := proto.Unmarshal(s.AppendProto(nil), st); err != nil {
-			return nil, err
-		}
-		p.Statuses = append(p.Statuses, st)
-	}
-	return p, nil
 }

@@ -100,7 +100,11 @@ func (m *Meter) Source(f func(emit func(name string, value float64))) {
 }
 
 // Snapshot is every number by its flat name. Values that JSON cannot hold (NaN, infinities) are left out.
-func (m *Meter) Snapshot() map[string]float64 {
+func (m *Meter) Snapshot() map[string]float64 { return m.SnapshotUntil(func() bool { return false }) }
+
+// SnapshotUntil is a Snapshot without the numbers of the sources that were not begun when late says that it is: those take
+// the longer the more there is to count.
+func (m *Meter) SnapshotUntil(late func() bool) map[string]float64 {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	out := make(map[string]float64, len(m.series)*2)
@@ -113,6 +117,9 @@ func (m *Meter) Snapshot() map[string]float64 {
 		s.flat(name, emit)
 	}
 	for _, source := range m.sources {
+		if late() {
+			break
+		}
 		source(emit)
 	}
 	return out

@@ -51,6 +51,19 @@ func TestSnapshotHasTheFlatNamesOfTheOriginal(t *testing.T) {
 	}
 }
 
+func TestWhatIsLateIsLeftOutOfASnapshot(t *testing.T) {
+	m := newMeter(t)
+	m.Gauge("made").Set(1)
+	counted := 0
+	for _, name := range []string{"first", "second"} {
+		m.Source(func(emit func(string, float64)) { counted++; emit(name, 2) })
+	}
+	got := m.SnapshotUntil(func() bool { return counted == 1 })
+	if diff := cmp.Diff(map[string]float64{"made": 1, "first": 2}, got); diff != "" {
+		t.Errorf("snapshot (-want +got):\n%s", diff)
+	}
+}
+
 func TestWholeNumbersKeepTheirPointAndNamesAreEscaped(t *testing.T) {
 	m := newMeter(t)
 	m.Gauge(`roles/a"b` + "\n").Set(2)

@@ -59,7 +59,9 @@ type Config struct {
 	OfferTimeout                     time.Duration
 	LeaseTTL                         time.Duration
 	// EventBacklog is how many bytes of events may wait for a scheduler that does not read them.
-	EventBacklog           int
+	EventBacklog int
+	// Subscribers is how many operators' streams of events there may be at a time; the oldest makes room.
+	Subscribers            int
 	MaxCompletedFrameworks int
 	MaxCompletedTasks      int
 	// MaxFrameworks, MaxFrameworksPerUser and MaxAgents bound who is known at a time; zero: no bound.
@@ -87,7 +89,7 @@ func Defaults() Config {
 		DefaultRole: "*", Reconfiguration: string(agent.PolicyEqual), GCDelay: 7 * 24 * time.Hour, GCHeadroom: 0.1,
 		MinAllocatable:     "cpus:0.01|mem:32",
 		AllocationInterval: b.AllocationInterval, PingTimeout: b.PingInterval, PingMisses: b.PingMisses,
-		ReregisterTimeout: b.ReregisterTimeout, LeaseTTL: 10 * time.Second, EventBacklog: 64 << 20,
+		ReregisterTimeout: b.ReregisterTimeout, LeaseTTL: 10 * time.Second, EventBacklog: 64 << 20, Subscribers: 1000,
 		MaxCompletedFrameworks: b.MaxCompletedFrameworks, MaxCompletedTasks: b.MaxCompletedTasks,
 		MaxFrameworks: b.MaxFrameworks, MaxFrameworksPerUser: b.MaxFrameworksPerUser, MaxAgents: b.MaxAgents,
 		ShutdownGrace: w.ShutdownGrace, RecoveryTimeout: 15 * time.Minute,

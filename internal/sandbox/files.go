@@ -192,6 +192,8 @@ type Info struct {
 	Mode  string  `json:"mode"`
 	UID   string  `json:"uid"` // names where they have one
 	GID   string  `json:"gid"`
+	// Bits are the mode as the system has it, type included.
+	Bits uint32 `json:"-"`
 }
 
 // Browse lists a directory, sorted by path; a file has nothing to list. Links are described by what they lead to, unless
@@ -229,7 +231,7 @@ func (f *Files) describe(p string, st fs.FileInfo) Info {
 	nlink, uid, gid := sysInfo(st)
 	return Info{
 		Path: p, Nlink: nlink, Size: st.Size(), MTime: float64(st.ModTime().UnixNano()) / 1e9, Mode: modeString(st.Mode()),
-		UID: f.names.user(uid), GID: f.names.group(gid),
+		UID: f.names.user(uid), GID: f.names.group(gid), Bits: modeBits(st.Mode()),
 	}
 }
 
@@ -274,6 +276,36 @@ func (f *Files) Open(p string) (*os.File, fs.FileInfo, error) {
 		return nil, nil, &Error{http.StatusBadRequest, "cannot download a directory: " + p}
 	}
 	return file.File, file.info, nil
+}
+
+// modeBits is a mode in the numbers of stat(2), which do not differ between systems.
+func modeBits(m fs.FileMode) uint32 {
+	bits := uint32(m.Perm())
+	for _, t := range []struct {
+		is   fs.FileMode
+		bits uint32
+	}{
+		{fs.ModeSetuid, 0o4000},
+		{fs.ModeSetgid, 0o2000},
+		{fs.ModeSticky, 0o1000},
+		{fs.ModeDir, 0o40000},
+		{fs.ModeSymlink, 0o120000},
+		{fs.ModeNamedPipe, 0o10000},
+		{fs.ModeSocket, 0o140000},
+	} {
+		if m&t.is != 0 {
+			bits |= t.bits
+		}
+	}
+	switch {
+	case m.IsRegular():
+		bits |= 0o100000
+	case m&fs.ModeCharDevice != 0:
+		bits |= 0o20000
+	case m&fs.ModeDevice != 0:
+		bits |= 0o60000
+	}
+	return bits
 }
 
 // modeString writes a mode as ls does; Go's own differs for links and special bits.

@@ -145,15 +145,15 @@ func TestAListingIsSortedAndShowsLinksByWhatTheyLeadTo(t *testing.T) {
 	uid, gid := owner.user(uint32(os.Geteuid())), owner.group(uint32(os.Getegid()))
 	v := run.Virtual() + "/"
 	want := []Info{
-		{Path: v + "absolute", Size: int64(len(work + "/secret")), Mode: "lrwxrwxrwx"},
-		{Path: v + "dir", Mode: "drwxr-xr-x"},
-		{Path: v + "good", Size: 5, Mode: "-rw-r--r--"},
-		{Path: v + "loop", Size: 4, Mode: "lrwxrwxrwx"},
-		{Path: v + "page.html", Size: 3, Mode: "-rw-r--r--"},
-		{Path: v + "pipe", Mode: "prw-r--r--"},
-		{Path: v + "raw", Size: 6, Mode: "-rw-------"},
-		{Path: v + "relative", Size: 30, Mode: "lrwxrwxrwx"},
-		{Path: v + "stdout", Size: 8, Mode: "-rw-r--r--"},
+		{Path: v + "absolute", Size: int64(len(work + "/secret")), Mode: "lrwxrwxrwx", Bits: 0o120777},
+		{Path: v + "dir", Mode: "drwxr-xr-x", Bits: 0o40755},
+		{Path: v + "good", Size: 5, Mode: "-rw-r--r--", Bits: 0o100644},
+		{Path: v + "loop", Size: 4, Mode: "lrwxrwxrwx", Bits: 0o120777},
+		{Path: v + "page.html", Size: 3, Mode: "-rw-r--r--", Bits: 0o100644},
+		{Path: v + "pipe", Mode: "prw-r--r--", Bits: 0o10644},
+		{Path: v + "raw", Size: 6, Mode: "-rw-------", Bits: 0o100600},
+		{Path: v + "relative", Size: 30, Mode: "lrwxrwxrwx", Bits: 0o120777},
+		{Path: v + "stdout", Size: 8, Mode: "-rw-r--r--", Bits: 0o100644},
 	}
 	for i := range want {
 		want[i].UID, want[i].GID = uid, gid

@@ -29,6 +29,7 @@ type answer struct {
 	body          []byte
 	packed        bytes.Buffer
 	users         int // who reads it, and Shared itself while it is of the latest snapshot; Shared's mu guards it
+	err           error
 }
 
 // answers are those whose memory waits for the next: a large cluster's state takes many megabytes, and making them anew for
@@ -41,14 +42,35 @@ func (s *Shared) JSON(w http.ResponseWriter, r *http.Request, of any, key string
 	a := s.answer(of, key)
 	defer s.leave(a)
 	a.once.Do(func() { a.body = build(a.body) })
-	if r.URL.RawQuery != "" && r.URL.Query().Get("jsonp") != "" || !packs(r, a.body) {
+	if r.URL.RawQuery != "" && r.URL.Query().Get("jsonp") != "" {
 		JSON(w, r, a.body)
 		return
 	}
+	a.write(w, r, "application/json")
+}
+
+// Write answers with the document of that type that key names, as JSON does. When build fails everybody who asked for it gets
+// the error as a 500.
+func (s *Shared) Write(w http.ResponseWriter, r *http.Request, of any, key, contentType string, build func([]byte) ([]byte, error)) {
+	a := s.answer(of, key)
+	defer s.leave(a)
+	a.once.Do(func() { a.body, a.err = build(a.body) })
+	if a.err != nil {
+		Fail(w, http.StatusInternalServerError, "The answer cannot be encoded: "+a.err.Error())
+		return
+	}
+	a.write(w, r, contentType)
+}
+
+func (a *answer) write(w http.ResponseWriter, r *http.Request, contentType string) {
+	w.Header().Set("Content-Type", contentType)
+	if !packs(r, a.body) {
+		_, _ = w.Write(a.body) // a client that is gone needs no answer
+		return
+	}
 	a.packing.Do(func() { pack(&a.packed, a.body) })
-	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Encoding", "gzip")
-	_, _ = w.Write(a.packed.Bytes()) // a client that is gone needs no answer
+	_, _ = w.Write(a.packed.Bytes()) // as above
 }
 
 func (s *Shared) answer(of any, key string) *answer {
@@ -83,7 +105,7 @@ func (a *answer) leave() {
 	if a.users--; a.users > 0 {
 		return
 	}
-	a.once, a.packing, a.body = sync.Once{}, sync.Once{}, a.body[:0]
+	a.once, a.packing, a.body, a.err = sync.Once{}, sync.Once{}, a.body[:0], nil
 	a.packed.Reset()
 	answers.Put(a)
 }

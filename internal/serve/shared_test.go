@@ -2,6 +2,7 @@ package serve
 
 import (
 	"compress/gzip"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -82,6 +83,24 @@ func TestEqualReadersOfASnapshotShareTheWork(t *testing.T) {
 	}
 }
 
+func TestADocumentThatCannotBeMadeIsToldToEverybody(t *testing.T) {
+	var s Shared
+	h := func(w http.ResponseWriter, r *http.Request) {
+		s.Write(w, r, t, "a", TypeProtobuf, func(dst []byte) ([]byte, error) { return append(dst, "half"...), errors.New("no more of it") })
+	}
+	for range 2 {
+		if r := ask(h, http.MethodGet, "/"); r.StatusCode != http.StatusInternalServerError || !strings.Contains(text(t, r.Body), "no more of it") {
+			t.Errorf("it is answered %s", r.Status)
+		}
+	}
+	r := ask(func(w http.ResponseWriter, r *http.Request) {
+		s.Write(w, r, t, "b", TypeProtobuf, func(dst []byte) ([]byte, error) { return append(dst, "whole"...), nil })
+	}, http.MethodGet, "/")
+	if r.Header.Get("Content-Type") != TypeProtobuf || text(t, r.Body) != "whole" {
+		t.Errorf("another is answered %s %s", r.Status, r.Header.Get("Content-Type"))
+	}
+}
+
 func TestTheLogIsLouderForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		level := &slog.LevelVar{}
@@ -114,6 +133,20 @@ func TestTheLogIsLouderForAWhile(t *testing.T) {
 		}
 		expect("louder again", "/?level=1&duration=1h", 200, slog.LevelDebug)
 		expect("back at once", "/?level=0&duration=1s", 200, slog.LevelWarn)
+		call := func(level uint32, d time.Duration) *http.Response {
+			return ask(func(w http.ResponseWriter, r *http.Request) { v.ServeCall(w, r, level, d) }, http.MethodPost, "/")
+		}
+		if r := call(7, time.Minute); r.StatusCode != http.StatusOK || level.Level() != slog.LevelDebug || v.Raised() != 1 {
+			t.Errorf("louder by a call: %s, level %s", r.Status, level.Level())
+		}
+		if r := call(1, 0); r.StatusCode != http.StatusBadRequest {
+			t.Errorf("louder for no time: %s", r.Status)
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if v.Raised() != 0 || level.Level() != slog.LevelWarn {
+			t.Errorf("after the call's time the level is %s", level.Level())
+		}
 	})
 	if r := ask((&Verbosity{Duration: time.ParseDuration}).ServeHTTP, http.MethodGet, "/?level=1&duration=1m"); r.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("a change by GET: %s", r.Status)

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/pando-os/pando/internal/fault"
 )
 
 // Verbosity answers /logging/toggle: without parameters with how much more than usual is logged now, 0 for nothing; with
@@ -42,31 +44,50 @@ func (v *Verbosity) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Fail(w, http.StatusBadRequest, "duration must be a time such as 10mins; it is "+strconv.Quote(clip(duration))+".")
 		return
 	}
+	v.change(w, r, n, d)
+}
+
+// ServeCall answers SET_LOGGING_LEVEL of the operator APIs. It is authorised as ServeHTTP is.
+func (v *Verbosity) ServeCall(w http.ResponseWriter, r *http.Request, level uint32, d time.Duration) {
+	if d <= 0 {
+		Fail(w, http.StatusBadRequest, "set_logging_level.duration must be more than 0 nanoseconds; after it the usual is logged again.")
+		return
+	}
+	v.change(w, r, int(min(level, 1)), d) // from 1 on all are alike
+}
+
+func (v *Verbosity) change(w http.ResponseWriter, r *http.Request, n int, d time.Duration) {
 	if !Who(r).Root {
-		Fail(w, http.StatusForbidden, "Only root may change what is logged.")
+		Fail(w, http.StatusForbidden, "Only root may change what is logged; --trust-loopback lifts that.")
 		return
 	}
-	if v.Level == nil {
-		Fail(w, http.StatusConflict, "The level of this log cannot be changed while it runs.")
+	if err := v.raise(n, d); err != nil {
+		FailWith(w, err)
 		return
 	}
-	v.set(n, d)
 	w.WriteHeader(http.StatusOK)
 }
 
 func (v *Verbosity) show(w http.ResponseWriter) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	n := "0\n"
-	if v.back != nil && v.Level.Level() != v.usual {
-		n = "1\n"
-	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = io.WriteString(w, n) // a client that is gone needs no words
+	_, _ = io.WriteString(w, strconv.Itoa(v.Raised())+"\n") // a client that is gone needs no words
 }
 
-// set raises the level for d, or goes back to the usual one.
-func (v *Verbosity) set(n int, d time.Duration) {
+// Raised is how much more than usual is logged now: 0 or 1.
+func (v *Verbosity) Raised() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.back != nil && v.Level.Level() != v.usual {
+		return 1
+	}
+	return 0
+}
+
+// raise logs n more than usual for d; with 0 it goes back to the usual at once. It fails where nothing can be changed.
+func (v *Verbosity) raise(n int, d time.Duration) error {
+	if v.Level == nil {
+		return fault.New(fault.Conflict, "the level of this log cannot be changed while it runs")
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.back != nil {
@@ -75,7 +96,7 @@ func (v *Verbosity) set(n int, d time.Duration) {
 		v.Level.Set(v.usual)
 	}
 	if n == 0 {
-		return
+		return nil
 	}
 	v.usual = v.Level.Level()
 	v.Level.Set(min(v.usual, slog.LevelDebug))
@@ -89,4 +110,5 @@ func (v *Verbosity) set(n int, d time.Duration) {
 		}
 	})
 	v.back = t
+	return nil
 }

@@ -99,7 +99,7 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 	b.alloc.AddAgent(face)
 	b.alloc.SetAgentActive(spec.ID, true)
 	b.setOffered(state)
-	out.Tell = append(out.Tell, Fact{Kind: kind, Agent: spec.ID, Text: spec.Hostname, N: len(in.Tasks)})
+	out.Tell = append(out.Tell, Fact{Kind: kind, Agent: spec.ID, Text: spec.Hostname, N: len(in.Tasks), AgentIs: news(old, agent, fresh)})
 
 	for _, key := range sortedTasks(state.twins) {
 		b.dropTwin(state, key) // what is left of them is reported
@@ -121,6 +121,15 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 	}
 	b.schedulePing(state)
 	b.soon(b.cfg.Gather)
+}
+
+// news is an agent that registered, when it is listed anew or is not what it was. That it is connected again is none to those
+// who never heard that it was not.
+func news(old, agent *Agent, fresh bool) *Agent {
+	if fresh || !slices.Equal(old.Spec.Info, agent.Spec.Info) {
+		return agent
+	}
+	return nil
 }
 
 // supplant removes an agent that has the address which a new one registers from: its machine was set up anew, or it never
@@ -154,7 +163,8 @@ func (b *Book) adoptFrameworks(in *AgentRegister, out *Out) (gone []string) {
 			out.Tell = append(out.Tell, Fact{Kind: FactFrameworkRefused, Framework: spec.ID, Agent: in.Spec.ID, Reason: FrameworksTooMany, Text: words})
 			continue
 		}
-		b.recoverFramework(spec, b.now.Wall)
+		f := b.recoverFramework(spec, b.now.Wall)
+		out.Tell = append(out.Tell, Fact{Kind: FactFrameworkRecovered, Framework: spec.ID, Agent: in.Spec.ID, Text: spec.Name, FrameworkIs: f})
 		out.Save = append(out.Save, Record{Framework: &FrameworkRecord{Spec: spec, Registered: b.now.Wall}})
 	}
 	return gone
@@ -192,14 +202,17 @@ func (b *Book) adoptTasks(in *AgentRegister, id string, state *agentState, fresh
 			b.complete(t) // the agent forgot it because its last update was acknowledged
 		default:
 			n := *t
+			f := b.frameworks.get(key.Framework)
 			if t.Unreachable {
 				n.Unreachable, n.State, n.Released = false, t.Before, false
+				out.Tell = append(out.Tell, Fact{
+					Kind: FactTaskReturned, Agent: id, Framework: key.Framework, Task: key.Task, State: n.State, FrameworkIs: f, TaskIs: &n,
+				})
 			}
 			b.tasks.set(&n)
 			if fresh {
 				b.alloc.Hold(id, t.Framework, t.Role, t.Spec.Resources)
 			}
-			f := b.frameworks.get(key.Framework)
 			unknown = append(unknown, UnknownTask{key, f != nil && f.Spec.Caps.PartitionAware, t.launch})
 		}
 	}
@@ -242,13 +255,23 @@ func (b *Book) adoptTask(r *TaskReport, id string, state *agentState, key Framew
 	case !held && !t.Released:
 		b.alloc.Hold(id, t.Framework, t.Role, t.Spec.Resources)
 	}
-	if old == nil {
-		out.Tell = append(out.Tell, Fact{Kind: FactTaskAdopted, Agent: id, Framework: t.Framework, Task: t.Spec.ID, State: t.State, Resources: t.Spec.Resources})
-	} else if old.Unreachable && !t.Released {
-		s := b.statusOf(t, mesosv1.TaskStatus_REASON_AGENT_REREGISTERED, "The agent came back.")
-		b.tell(t.Framework, s, out)
-		out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: id, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Status: s})
+	told := Fact{
+		Kind: FactTaskReported, Agent: id, Framework: t.Framework, Task: t.Spec.ID, State: t.State, Resources: t.Spec.Resources,
+		FrameworkIs: b.frameworks.get(t.Framework), TaskIs: t,
 	}
+	switch {
+	case old == nil:
+		told.Kind = FactTaskAdopted
+	case old.Unreachable:
+		told.Kind = FactTaskReturned
+		if !t.Released {
+			told.Status = b.statusOf(t, mesosv1.TaskStatus_REASON_AGENT_REREGISTERED, "The agent came back.")
+			b.tell(t.Framework, told.Status, out)
+		}
+	case t.State == old.State && t.UpdateUUID == old.UpdateUUID:
+		return
+	}
+	out.Tell = append(out.Tell, told)
 }
 
 // owedKill finds the kill of a task that was given up with its agent, and now comes back with it.
@@ -336,12 +359,15 @@ func (b *Book) removeAgent(a *Agent, why string, out *Out) {
 			t = &n
 			b.tasks.set(t)
 			b.tell(t.Framework, s, out)
-			out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: a.Spec.ID, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Status: s})
+			out.Tell = append(out.Tell, Fact{
+				Kind: FactTaskState, Agent: a.Spec.ID, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Status: s,
+				FrameworkIs: b.frameworks.get(t.Framework), TaskIs: t,
+			})
 		}
 		b.complete(t)
 	}
 	b.wasHere(a)
-	out.Tell = append(out.Tell, Fact{Kind: FactAgentRemoved, Agent: a.Spec.ID, Text: why})
+	out.Tell = append(out.Tell, Fact{Kind: FactAgentRemoved, Agent: a.Spec.ID, Text: why, AgentIs: a})
 	b.tellFailure(a.Spec.ID, out)
 }
 
@@ -396,9 +422,11 @@ func (b *Book) markUnreachable(a *Agent, why string, out *Out) {
 		u.Statuses = pushStatus(u.Statuses, s)
 		b.tasks.set(&u)
 		b.tell(t.Framework, s, out)
-		out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: a.Spec.ID, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Status: s})
+		out.Tell = append(out.Tell, Fact{
+			Kind: FactTaskState, Agent: a.Spec.ID, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Status: s, FrameworkIs: f, TaskIs: &u,
+		})
 	}
-	out.Tell = append(out.Tell, Fact{Kind: FactAgentUnreachable, Agent: a.Spec.ID, Text: why})
+	out.Tell = append(out.Tell, Fact{Kind: FactAgentUnreachable, Agent: a.Spec.ID, Text: why, AgentIs: a})
 	b.tellFailure(a.Spec.ID, out)
 }
 

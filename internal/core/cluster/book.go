@@ -250,10 +250,8 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 		b.message(in, out)
 	case *Teardown:
 		b.teardown(in, out)
-	case *MarkAgentGone:
-		b.markAgentGone(in, out)
 	default:
-		b.stepExecutor(in, out)
+		b.operate(in, out)
 	}
 	b.wake(out)
 }

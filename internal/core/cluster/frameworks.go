@@ -81,7 +81,7 @@ func (b *Book) subscribe(in *Subscribe, out *Out) {
 		}
 		out.Send = append(out.Send, Msg{Conn: conn, Body: Resend{spec.ID}})
 	}
-	out.Tell = append(out.Tell, Fact{Kind: kind, Framework: spec.ID, Text: spec.Name})
+	out.Tell = append(out.Tell, Fact{Kind: kind, Framework: spec.ID, Text: spec.Name, FrameworkIs: f})
 	b.soon(0)
 }
 
@@ -108,12 +108,14 @@ func seat(f *Framework) allocator.Framework {
 }
 
 // recoverFramework makes the placeholder of a framework that has not come back since the election.
-func (b *Book) recoverFramework(spec *FrameworkSpec, registered int64) {
-	b.frameworks.set(&Framework{Spec: spec, Recovered: true, Registered: registered})
+func (b *Book) recoverFramework(spec *FrameworkSpec, registered int64) *Framework {
+	n := &Framework{Spec: spec, Recovered: true, Registered: registered}
+	b.frameworks.set(n)
 	b.extras[spec.ID] = &frameworkState{offers: map[string]*Offer{}}
 	f := seat(&Framework{Spec: spec})
 	b.alloc.AddFramework(f, false)
 	b.setFailover(spec.ID, b.now.Mono+max(spec.FailoverTimeout, b.cfg.ReregisterTimeout))
+	return n
 }
 
 // wasRemoved says whether a framework with this id ended and may not come back.
@@ -160,7 +162,7 @@ func (b *Book) streamClosed(in *StreamClosed, out *Out) {
 	b.frameworks.set(&n)
 	b.dropOffers(id)
 	b.alloc.SetFrameworkActive(id, false)
-	out.Tell = append(out.Tell, Fact{Kind: FactFrameworkDisconnected, Framework: id})
+	out.Tell = append(out.Tell, Fact{Kind: FactFrameworkDisconnected, Framework: id, FrameworkIs: &n})
 	if f.Spec.FailoverTimeout <= 0 {
 		b.removeFramework(&n, "it disconnected and has no failover timeout", out)
 		return
@@ -210,7 +212,9 @@ func (b *Book) removeFramework(f *Framework, why string, out *Out) {
 			n := *t
 			n.State, n.Released = taskKilled, true
 			n.Statuses = pushStatus(n.Statuses, b.status(t.Spec.ID, t.Agent, taskKilled, reasonFrameworkRemoved, "The framework was removed: "+why+"."))
-			out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: t.Agent, Framework: id, Task: t.Spec.ID, State: taskKilled})
+			out.Tell = append(out.Tell, Fact{
+				Kind: FactTaskState, Agent: t.Agent, Framework: id, Task: t.Spec.ID, State: taskKilled, FrameworkIs: f, TaskIs: &n,
+			})
 			t = &n
 		}
 		b.complete(t)
@@ -228,7 +232,7 @@ func (b *Book) removeFramework(f *Framework, why string, out *Out) {
 		delete(b.extras, old.Spec.ID)
 		out.Save = append(out.Save, Record{Forget: old.Spec.ID})
 	}
-	out.Tell = append(out.Tell, Fact{Kind: FactFrameworkRemoved, Framework: id, Text: why})
+	out.Tell = append(out.Tell, Fact{Kind: FactFrameworkRemoved, Framework: id, Text: why, FrameworkIs: &n})
 	b.soon(b.cfg.Gather)
 }
 
@@ -309,7 +313,7 @@ func (b *Book) updateFramework(in *UpdateFramework, out *Out) {
 		for _, conn := range b.connsOf(in.Spec.ID) {
 			out.Send = append(out.Send, Msg{Conn: conn, Body: FrameworkChanged{in.Spec}})
 		}
-		out.Tell = append(out.Tell, Fact{Kind: FactFrameworkUpdated, Framework: in.Spec.ID, Text: in.Spec.Name})
+		out.Tell = append(out.Tell, Fact{Kind: FactFrameworkUpdated, Framework: in.Spec.ID, Text: in.Spec.Name, FrameworkIs: &n})
 	}
 	answer(Done, "")
 	b.soon(0)

@@ -279,7 +279,9 @@ func (b *Book) launch(f *Framework, agent *Agent, role string, t *TaskSpec, left
 		out.Tell = append(out.Tell, Fact{Kind: FactExecutorStarted, Framework: f.Spec.ID, Agent: agent.Spec.ID, Executor: t.Executor.ID, Resources: t.Executor.Resources})
 	}
 	out.Send = append(out.Send, Msg{Conn: state.conn, Body: Run{f.Spec, t, role, task.launch, starts}})
-	out.Tell = append(out.Tell, Fact{Kind: FactTaskLaunched, Framework: f.Spec.ID, Agent: agent.Spec.ID, Task: t.ID, Resources: t.Resources})
+	out.Tell = append(out.Tell, Fact{
+		Kind: FactTaskLaunched, Framework: f.Spec.ID, Agent: agent.Spec.ID, Task: t.ID, Resources: t.Resources, FrameworkIs: f, TaskIs: task,
+	})
 	return left.Minus(needs)
 }
 

@@ -12,6 +12,21 @@ type MarkAgentGone struct {
 	Agent string
 }
 
+// Observe asks for a FactObserved: whoever wants to follow the book learns by it which facts are behind him.
+type Observe struct{ ID uint64 }
+
+// operate takes an operator's input.
+func (b *Book) operate(in In, out *Out) {
+	switch in := in.(type) {
+	case *MarkAgentGone:
+		b.markAgentGone(in, out)
+	case *Observe:
+		out.Tell = append(out.Tell, Fact{Kind: FactObserved, N: int(in.ID)})
+	default:
+		b.stepExecutor(in, out)
+	}
+}
+
 // goneWords are for an agent that lives although it was marked gone.
 const goneWords = "this agent was marked gone; remove its work directory to let it join anew"
 
@@ -41,7 +56,7 @@ func (b *Book) markAgentGone(in *MarkAgentGone, out *Out) {
 			b.taskGone(t, out)
 		}
 	}
-	out.Tell = append(out.Tell, Fact{Kind: FactAgentRemoved, Agent: in.Agent, Text: "an operator marked it gone"})
+	out.Tell = append(out.Tell, Fact{Kind: FactAgentRemoved, Agent: in.Agent, Text: "an operator marked it gone", AgentIs: a})
 	b.tellFailure(in.Agent, out)
 	answer(Done, "")
 }
@@ -55,7 +70,8 @@ func (b *Book) taskGone(t *Task, out *Out) {
 	}
 	n := *t
 	reason := mesosv1.TaskStatus_REASON_AGENT_REMOVED_BY_OPERATOR
-	n.State = b.aware(b.frameworks.get(t.Framework), mesosv1.TaskState_TASK_GONE_BY_OPERATOR)
+	f := b.frameworks.get(t.Framework)
+	n.State = b.aware(f, mesosv1.TaskState_TASK_GONE_BY_OPERATOR)
 	if n.State == mesosv1.TaskState_TASK_LOST {
 		if t.Unreachable {
 			return // it was told so
@@ -67,7 +83,7 @@ func (b *Book) taskGone(t *Task, out *Out) {
 	n.Released, n.KillGrace, n.Statuses = true, nil, pushStatus(t.Statuses, s)
 	b.tasks.set(&n)
 	b.tell(t.Framework, s, out)
-	out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: t.Agent, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Status: s})
+	out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: t.Agent, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Status: s, FrameworkIs: f, TaskIs: &n})
 	if n.State != mesosv1.TaskState_TASK_LOST {
 		n.Unreachable = false
 		b.complete(&n)

@@ -164,7 +164,8 @@ const (
 // FactKind says what a Fact is about.
 type FactKind uint8
 
-// Facts that the book tells.
+// Facts that the book tells. A task returned when its agent, which was unreachable, registered anew; it was reported when its
+// agent registered anew and knew more of it than the book. FactObserved answers Observe.
 const (
 	FactAgentRegistered FactKind = iota
 	FactAgentReregistered
@@ -193,6 +194,10 @@ const (
 	FactUpdateDropped
 	FactExecutorStarted
 	FactExecutorEnded
+	FactFrameworkRecovered
+	FactTaskReturned
+	FactTaskReported
+	FactObserved
 )
 
 // factNames are for logs and metrics, by kind.
@@ -202,6 +207,7 @@ var factNames = [...]string{
 	"framework_updated", "offers_sent", "offers_accepted", "offers_declined", "offer_rescinded", "task_launched",
 	"task_refused", "task_state", "task_acknowledged", "task_kill", "task_adopted", "call_dropped", "allocated", "update_dropped",
 	"executor_started", "executor_ended",
+	"framework_recovered", "task_returned", "task_reported", "observed",
 }
 
 // String is the fact's name in logs and metrics.
@@ -278,4 +284,9 @@ type Fact struct {
 	Resources              resource.List
 	Text                   string
 	N                      int
+	// AgentIs, FrameworkIs and TaskIs are what it is about, as they are after it, where a reader of the book would see a
+	// change: of a task's fact the framework is its own, and of an agent that is removed it is the agent as it was before.
+	AgentIs     *Agent
+	FrameworkIs *Framework
+	TaskIs      *Task
 }

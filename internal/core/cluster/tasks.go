@@ -71,7 +71,7 @@ func (b *Book) agentUpdate(in *AgentUpdate, out *Out) {
 		}
 		b.tasks.set(&n)
 		if s.UUID != t.UpdateUUID || n.State != t.State {
-			out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: state.id, Framework: in.Framework, Task: s.TaskID, State: n.State, Status: s})
+			out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: state.id, Framework: in.Framework, Task: s.TaskID, State: n.State, Status: s, FrameworkIs: f, TaskIs: &n})
 		}
 	} else if Terminal(in.Latest) {
 		b.dropTwin(state, FrameworkTask{in.Framework, s.TaskID})
@@ -94,7 +94,10 @@ func (b *Book) agentState(in *AgentState, out *Out) {
 		n.Released, n.KillGrace = true, nil
 	}
 	b.tasks.set(&n)
-	out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: state.id, Framework: in.Framework, Task: in.Task, State: in.State})
+	out.Tell = append(out.Tell, Fact{
+		Kind: FactTaskState, Agent: state.id, Framework: in.Framework, Task: in.Task, State: in.State,
+		FrameworkIs: b.frameworks.get(in.Framework), TaskIs: &n,
+	})
 }
 
 // past says whether a launch of this number was over before the task was launched on the same agent. Its id was free by

@@ -66,6 +66,7 @@ func (t *town) wait(d time.Duration) {
 func (t *town) agent(conn int) {
 	t.tb.Helper()
 	spec := &cluster.AgentSpec{
+		Info:     must(proto.Marshal(&mesosv1.AgentInfo{Hostname: new("localhost"), Port: new(int32(5050 + conn))})),
 		Hostname: "localhost", IP: "127.0.0.1", Port: int32(5050 + conn), Version: "1.11.0",
 		Total:      must(resource.Parse("cpus:4;mem:4096;disk:10000;ports:[31000-32000]", "*")),
 		Attributes: must(mesos.ParseAttributes("rack:r1;zone:z1;level:10")),

@@ -158,10 +158,15 @@ func appendAgentInfo(dst []byte, s *cluster.AgentSpec) []byte {
 	return dst
 }
 
+// agentPID is an agent's address as libprocess wrote it.
+func agentPID(s *cluster.AgentSpec) string {
+	return "slave(1)@" + s.IP + ":" + strconv.Itoa(int(s.Port))
+}
+
 func appendAgent(dst []byte, a *cluster.Agent, sums *agentSums, as shape) []byte {
 	s := a.Spec
 	dst = appendAgentInfo(dst, s)
-	dst = v0.Text(append(dst, `,"pid":`...), "slave(1)@"+s.IP+":"+strconv.Itoa(int(s.Port)))
+	dst = v0.Text(append(dst, `,"pid":`...), agentPID(s))
 	dst = v0.Seconds(append(dst, `,"registered_time":`...), a.Registered)
 	if a.Reregistered != 0 {
 		dst = v0.Seconds(append(dst, `,"reregistered_time":`...), a.Reregistered)

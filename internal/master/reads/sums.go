@@ -109,11 +109,12 @@ type agentSums struct {
 }
 
 type frameworkSums struct {
-	used, offered sum
-	counts        counts
-	agents        []string
-	on            map[string]struct{}
-	offers        []*cluster.Offer
+	used, offered     sum
+	usedBy, offeredTo byRole // as an agent's
+	counts            counts
+	agents            []string
+	on                map[string]struct{}
+	offers            []*cluster.Offer
 }
 
 // index holds what is added up over all tasks and offers.
@@ -164,6 +165,7 @@ func (r *Reader) index(roles bool) *index {
 				fs.used.add(t.Spec.Resources)
 				if roles {
 					as.usedBy.add(t.Role, t.Spec.Resources)
+					fs.usedBy.add(t.Role, t.Spec.Resources)
 				}
 			}
 			return true
@@ -187,6 +189,7 @@ func (r *Reader) index(roles bool) *index {
 		fs.offers = append(fs.offers, o)
 		if roles {
 			as.offeredTo.add(o.Role, o.Resources)
+			fs.offeredTo.add(o.Role, o.Resources)
 		}
 	}
 	return x
