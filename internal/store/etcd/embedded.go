@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -78,14 +79,58 @@ func start(ctx context.Context, o Options) (*embed.Etcd, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !hasSnapshot(o.Dir) {
+		if err := takeSnapshot(ctx, *config); err != nil {
+			return nil, err
+		}
+	}
+	server, err := boot(ctx, config, true)
+	if err == nil {
+		level.SetLevel(zapcore.WarnLevel)
+	}
+	return server, err
+}
+
+// snapshots is where a data directory has the snapshots of the log.
+const snapshots = "member/snap/*.snap"
+
+func hasSnapshot(dir string) bool {
+	found, _ := filepath.Glob(filepath.Join(dir, filepath.FromSlash(snapshots))) // the pattern is right
+	return len(found) > 0
+}
+
+// takeSnapshot runs etcd until there is a snapshot of its log, which on a fresh directory takes some milliseconds. A start
+// from a snapshot finds the cluster's members in it. Without one they are in the first entries of the log that it replays: an
+// election that is asked for meanwhile looks through entries that the server has let go already, and etcd panics.
+func takeSnapshot(ctx context.Context, config embed.Config) error {
+	_, err := os.Stat(filepath.Join(config.Dir, "member"))
+	fresh := errors.Is(err, os.ErrNotExist)
+	config.SnapshotCount = 1
+	server, err := boot(ctx, &config, fresh)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	ticks := clock.Real()
+	for !hasSnapshot(config.Dir) {
+		if err := clock.Sleep(ctx, ticks, time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// boot starts etcd and waits until it serves; elected says that it shall lead at once.
+func boot(ctx context.Context, config *embed.Config, elected bool) (*embed.Etcd, error) {
 	server, err := startEtcd(config)
 	if err != nil {
 		return nil, err
 	}
-	go elect(server.Server)
+	if elected {
+		go elect(server.Server)
+	}
 	select {
 	case <-server.Server.ReadyNotify():
-		level.SetLevel(zapcore.WarnLevel)
 		return server, nil
 	case err := <-server.Err():
 		server.Close()
@@ -170,8 +215,9 @@ func configure(o Options, log *zap.Logger) (*embed.Config, error) {
 	c.MaxTxnOps = uint(embeddedLimits.Ops)
 	c.MaxRequestBytes = uint(embeddedLimits.Bytes + embeddedLimits.Bytes/4) // room for what frames the keys and values
 	c.QuotaBackendBytes = quota
-	// Entries of the log stay in memory until a snapshot; there is no follower that would need old ones.
-	c.SnapshotCount, c.SnapshotCatchUpEntries = 1000, 1
+	// A start replays up to SnapshotCount entries. They must stay in memory meanwhile: the election that elect asks for looks
+	// through those that raft does not know to be applied, and panics where one of them is gone.
+	c.SnapshotCount, c.SnapshotCatchUpEntries = 1000, 2000
 	// Old revisions serve watchers that lag; nobody lags for minutes.
 	c.AutoCompactionMode, c.AutoCompactionRetention = embed.CompactorModePeriodic, (5 * time.Minute).String()
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log)

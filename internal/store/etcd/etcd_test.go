@@ -180,6 +180,54 @@ func leadAndDie(dir string) {
 	select {}
 }
 
+// A start replays what was committed since the last snapshot. It must neither fail nor lose anything, however the election
+// that is asked for at once meets the replay: what is replayed has to stay in the log meanwhile.
+func TestAStoreWithALongLogStartsAfterEveryKill(t *testing.T) {
+	const commits, starts = 900, 25
+	if dir := os.Getenv("PANDO_TEST_WRITE_AND_DIE"); dir != "" {
+		writeAndDie(dir, commits)
+	}
+	t.Parallel()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for i := range starts {
+		cmd := exec.CommandContext(t.Context(), exe, "-test.run=^TestAStoreWithALongLogStartsAfterEveryKill$")
+		cmd.Env = append(os.Environ(), "PANDO_TEST_WRITE_AND_DIE="+dir)
+		out, err := cmd.CombinedOutput()
+		if exit, killed := errors.AsType[*exec.ExitError](err); !killed || exit.Exited() {
+			t.Fatalf("start %d: the child was not killed, but ended: %v\n%s", i, err, out)
+		}
+	}
+	s := open(t, dir)
+	for _, i := range []int{0, commits / 2, commits - 1} {
+		if p, err := s.Get(t.Context(), fmt.Sprint(i)); err != nil || len(p.Value) == 0 {
+			t.Errorf("key %d: %v, %v", i, p, err)
+		}
+	}
+}
+
+// writeAndDie commits what is not there yet.
+func writeAndDie(dir string, commits int) {
+	ctx := context.Background()
+	s, err := Open(ctx, Options{Dir: dir})
+	value := make([]byte, 4000)
+	for i := 0; err == nil && i < commits; i++ {
+		if _, err = s.Get(ctx, fmt.Sprint(i)); fault.Is(err, fault.NotFound) {
+			_, err = s.Commit(ctx, store.Txn{Then: []store.Op{store.Put(fmt.Sprint(i), value)}})
+		}
+	}
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	self, _ := os.FindProcess(os.Getpid())
+	_ = self.Kill()
+	select {}
+}
+
 func TestAClientURLServesOtherProcesses(t *testing.T) {
 	address := freeAddress(t)
 	s, err := Open(t.Context(), Options{Dir: t.TempDir(), ClientURL: "http://" + address})
