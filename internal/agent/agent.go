@@ -129,7 +129,8 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 	a.book = workload.New(cfg.Book, records, a.started, rand.New(rand.NewChaCha8(seed)))
 	a.view.Store(a.book.View())
 	a.loop = loop.New[workload.In, workload.Record, workload.Msg, workload.Work, workload.Fact](
-		a.book, a, deps.Clock, func() any { return a.book.View() }, loop.Config{})
+		a.book, a, deps.Clock, func() any { return a.book.View() }, loop.Config{},
+	)
 	a.counts = newCounters(a)
 	a.verbosity.Level, a.verbosity.Duration = deps.Level, mesos.ParseDuration
 	a.build, a.flags = serve.Build(cfg.Version), a.settings()

@@ -117,7 +117,8 @@ func executorResources(t *workload.Task) resource.List {
 		return t.Resources
 	}
 	return t.Resources.Plus(resource.New(
-		resource.Resource{Name: "cpus", Scalar: extraCPUs}, resource.Resource{Name: "mem", Scalar: extraMem}))
+		resource.Resource{Name: "cpus", Scalar: extraCPUs}, resource.Resource{Name: "mem", Scalar: extraMem},
+	))
 }
 
 // allocated sums up what the containers here hold.

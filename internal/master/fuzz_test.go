@@ -43,7 +43,8 @@ func leading(tb testing.TB) (*Master, *term) {
 	t := &term{m: m, id: "m", events: m.newEvents()}
 	t.view.Store(book.View())
 	t.loop = loop.New[cluster.In, cluster.Record, cluster.Msg, cluster.Work, cluster.Fact](
-		timedBook{book, m.deps.Clock, m.counts.runs}, unsaved{t}, m.deps.Clock, func() any { return book.View() }, loop.Config{})
+		timedBook{book, m.deps.Clock, m.counts.runs}, unsaved{t}, m.deps.Clock, func() any { return book.View() }, loop.Config{},
+	)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

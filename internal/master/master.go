@@ -44,7 +44,7 @@ type Master struct {
 	term   atomic.Pointer[term]   // while leading
 	leader atomic.Pointer[Leader] // as far as is known
 
-	shared    serve.Shared     // answers that equal readers share
+	shared    serve.Shared // answers that equal readers share
 	verbosity serve.Verbosity
 	nothing   *cluster.View // of a master that does not lead
 	fetched   atomic.Int64  // nanoseconds that the last loading of the book took
@@ -164,7 +164,8 @@ func (m *Master) lead(ctx context.Context) error {
 	}
 	t.view.Store(book.View())
 	t.loop = loop.New[cluster.In, cluster.Record, cluster.Msg, cluster.Work, cluster.Fact](
-		timedBook{book, m.deps.Clock, m.counts.runs}, t, m.deps.Clock, func() any { return book.View() }, loop.Config{})
+		timedBook{book, m.deps.Clock, m.counts.runs}, t, m.deps.Clock, func() any { return book.View() }, loop.Config{},
+	)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {

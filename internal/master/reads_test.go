@@ -60,7 +60,8 @@ func leadHeld(t *testing.T, m *Master) (*term, *heldBook) {
 	tm := &term{m: m, id: "m", events: m.newEvents()}
 	tm.view.Store(book.View())
 	tm.loop = loop.New[cluster.In, cluster.Record, cluster.Msg, cluster.Work, cluster.Fact](
-		book, unsaved{tm}, m.deps.Clock, func() any { return book.View() }, loop.Config{})
+		book, unsaved{tm}, m.deps.Clock, func() any { return book.View() }, loop.Config{},
+	)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

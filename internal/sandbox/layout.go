@@ -35,7 +35,8 @@ func ValidID(kind, id string) error {
 
 func (r Run) check() error {
 	return errors.Join(
-		ValidID("agent id", r.Agent), ValidID("framework id", r.Framework), ValidID("executor id", r.Executor), ValidID("container id", r.Container))
+		ValidID("agent id", r.Agent), ValidID("framework id", r.Framework), ValidID("executor id", r.Executor), ValidID("container id", r.Container),
+	)
 }
 
 // Path is where the run's sandbox is below the agent's work directory. The ids must be valid.
