@@ -45,14 +45,14 @@ func newMaster(ctx context.Context, dir string, env []string, args ...string) (*
 }
 
 func (m *master) start(ctx context.Context) error {
-	m.cmd = exec.Command("bin/pando", m.args...) //nolint:noctx // stop ends it
+	m.cmd = exec.Command("bin/pando", m.args...)
 	m.cmd.Env = append(os.Environ(), m.env...)
 	m.cmd.Stderr = os.Stderr
 	if err := m.cmd.Start(); err != nil {
 		return fmt.Errorf("%w; build it with tools/build", err)
 	}
 	return within(ctx, 20*time.Second, "the master to listen", func() bool {
-		c, err := net.Dial("tcp", m.addr) //nolint:noctx // a loopback answers at once
+		c, err := net.Dial("tcp", m.addr)
 		return err == nil && c.Close() == nil
 	})
 }
@@ -62,7 +62,7 @@ func (m *master) cpu() time.Duration { return host.CPUTime(m.pid()) }
 func (m *master) kib() float64       { return float64(host.Resident(m.pid())) / 1024 }
 func (m *master) signal(s os.Signal) { _ = m.cmd.Process.Signal(s) } // one that ended shows in what follows
 func (m *master) get(path string) (string, error) {
-	resp, err := http.Get("http://" + m.addr + path) //nolint:noctx // a bench that hangs is stopped by who runs it
+	resp, err := http.Get("http://" + m.addr + path)
 	if err != nil {
 		return "", err
 	}
@@ -103,7 +103,7 @@ func (m *master) stop() {
 }
 
 func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it answers at once
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
@@ -126,8 +126,8 @@ func within(ctx context.Context, d time.Duration, what string, so func() bool) e
 	return nil
 }
 
-// agents starts a fleet, and waits until it is registered. close ends it.
-func agents(ctx context.Context, n int, run fleet.Span, masters ...string) (f *fleet.Fleet, close func(), err error) {
+// agents starts a fleet, and waits until it is registered. leave ends it.
+func agents(ctx context.Context, n int, run fleet.Span, masters ...string) (f *fleet.Fleet, leave func(), err error) {
 	has, err := resource.Parse("cpus:8;mem:16384;disk:100000;ports:[31000-32000]", "*")
 	if err != nil {
 		return nil, nil, err
@@ -214,7 +214,7 @@ func etcd(ctx context.Context, dir string) (addr string, stop func(), err error)
 	if err != nil {
 		return "", nil, err
 	}
-	c := exec.Command("etcd", "--log-level", "error", "--data-dir", filepath.Join(dir, "etcd"), "--listen-client-urls", "http://"+addr, "--advertise-client-urls", "http://"+addr, //nolint:noctx // stop ends it
+	c := exec.Command("etcd", "--log-level", "error", "--data-dir", filepath.Join(dir, "etcd"), "--listen-client-urls", "http://"+addr, "--advertise-client-urls", "http://"+addr,
 		"--listen-peer-urls", "http://"+peers, "--initial-advertise-peer-urls", "http://"+peers, "--initial-cluster", "default=http://"+peers)
 	if err := c.Start(); err != nil {
 		return "", nil, fmt.Errorf("%w; Debian has it as etcd-server", err)
@@ -224,7 +224,7 @@ func etcd(ctx context.Context, dir string) (addr string, stop func(), err error)
 		_ = c.Wait()         // it was killed
 	}
 	err = within(ctx, 20*time.Second, "etcd to listen", func() bool {
-		conn, err := net.Dial("tcp", addr) //nolint:noctx // a loopback answers at once
+		conn, err := net.Dial("tcp", addr)
 		return err == nil && conn.Close() == nil
 	})
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 
 // emptyServer is the floor under a master's time for a call: net/http with a handler that reads the body and answers 202.
 func emptyServer() error {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it answers at once
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func requests(calls fleet.Calls, contentType string, connections int) func() []b
 
 // sendAll writes requests so many together, and reads their answers.
 func sendAll(addr string, next func() []byte, together int) error {
-	conn, err := net.Dial("tcp", addr) //nolint:noctx // a loopback answers at once
+	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		return err
 	}

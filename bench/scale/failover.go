@@ -145,7 +145,7 @@ func leaderOf(masters []*master) *master {
 	c := &http.Client{Timeout: time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	defer c.CloseIdleConnections()
 	for _, m := range masters {
-		resp, err := c.Get("http://" + m.addr + "/state-summary") //nolint:noctx // the client has a timeout
+		resp, err := c.Get("http://" + m.addr + "/state-summary")
 		if err != nil {
 			continue
 		}

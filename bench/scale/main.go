@@ -21,8 +21,6 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
 	what := map[string]func(context.Context, []string) error{
 		"curve": curve, "flat": flat, "memory": memory, "readers": readers, "comeback": comeback, "failover": failover,
 		"empty": func(context.Context, []string) error { return emptyServer() }, // what curve starts
@@ -36,10 +34,12 @@ func main() {
 		fmt.Fprintln(os.Stderr, "say what to measure: curve, flat, memory, readers, comeback or failover; -h after it names its flags")
 		os.Exit(2)
 	}
-	if err := f(ctx, os.Args[2:]); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	err := f(ctx, os.Args[2:])
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		stop()
-		os.Exit(1) //nolint:gocritic // stop was called
+		os.Exit(1)
 	}
 }
 

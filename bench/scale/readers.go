@@ -85,8 +85,8 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // reading is what the readers of one turn tell: how long each read took, in milliseconds, and the bytes of the last.
 type reading struct {
-	Took  []float64
-	Bytes int
+	Took  []float64 `json:"took_ms"`
+	Bytes int       `json:"bytes"`
 }
 
 // read lets clients read /state until the context ends. They are a process of their own: they would slow the scheduler
@@ -155,7 +155,7 @@ func readState(ctx context.Context, args []string) error {
 }
 
 func readOnce(client *http.Client, addr string) (int, error) {
-	resp, err := client.Get("http://" + addr + "/state") //nolint:noctx // one that began is read to its end
+	resp, err := client.Get("http://" + addr + "/state")
 	if err != nil {
 		return 0, err
 	}

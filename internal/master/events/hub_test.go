@@ -255,21 +255,19 @@ func TestAChunkIsOneRecordWhateverItsLength(t *testing.T) {
 func TestAPlaceThatIsLeftIsTakenByWhoWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := newTurnstile()
-		var leave []func()
-		entered := 0
-		for range 2 * ownSnapshots {
+		in := make(chan func(), 2*ownSnapshots) // how those who came in leave
+		for range cap(in) {
 			go func() {
 				l, err := turns.enter("a", nil)
 				if err != nil {
 					t.Error(err)
 				}
-				entered++
-				leave = append(leave, l)
+				in <- l
 			}()
 			synctest.Wait()
 		}
-		if entered != ownSnapshots {
-			t.Errorf("%d are in", entered)
+		if len(in) != ownSnapshots {
+			t.Errorf("%d are in", len(in))
 		}
 		gone := make(chan struct{})
 		close(gone)
@@ -277,15 +275,14 @@ func TestAPlaceThatIsLeftIsTakenByWhoWaits(t *testing.T) {
 			t.Error("one who is gone waits for a place")
 		}
 		for range ownSnapshots {
-			leave[0]()
-			leave = leave[1:]
+			(<-in)()
 			synctest.Wait()
 		}
-		if entered != 2*ownSnapshots {
-			t.Errorf("%d came in", entered)
+		if len(in) != ownSnapshots {
+			t.Errorf("%d came in after them", len(in))
 		}
-		for _, l := range leave {
-			l()
+		for len(in) > 0 {
+			(<-in)()
 		}
 		if len(turns.own) != 0 || len(turns.all) != 0 {
 			t.Errorf("%d peers are remembered, %d places taken", len(turns.own), len(turns.all))
