@@ -44,9 +44,9 @@ type rawBytes string
 
 // serveSubscription opens a stream and lets the book decide what is said on it.
 func (a *Agent) serveSubscription(w http.ResponseWriter, r *http.Request, call *executor.Call_Subscribe, ref workload.ExecutorRef) {
-	json, ok := takesJSON(r)
+	json, ok := serve.Accepts(r)
 	if !ok {
-		serve.Fail(w, http.StatusNotAcceptable, "Accept must allow "+typeJSON+" or "+typeProtobuf+".")
+		serve.NotAcceptable(w)
 		return
 	}
 	in := &workload.ExecutorSubscribe{Stream: a.streamIDs.Add(1), ExecutorRef: ref}
@@ -74,11 +74,7 @@ func (a *Agent) serveSubscription(w http.ResponseWriter, r *http.Request, call *
 	s.out = loop.NewOutbox(conn, s.encode, loop.OutboxLimits{Bytes: executorBacklog}, func(why string) {
 		a.deps.Log.Warn("executor's stream cut off", "framework", ref.Framework, "executor", ref.Executor, "why", why)
 	})
-	contentType := typeProtobuf
-	if json {
-		contentType = typeJSON
-	}
-	head := "HTTP/1.1 200 OK\r\nContent-Type: " + contentType + "\r\nTransfer-Encoding: chunked\r\nConnection: close\r\nDate: " +
+	head := "HTTP/1.1 200 OK\r\nContent-Type: " + serve.ContentType(json) + "\r\nTransfer-Encoding: chunked\r\nConnection: close\r\nDate: " +
 		a.deps.Clock.Now().Time().UTC().Format(http.TimeFormat) + "\r\n\r\n"
 	s.out.Send(rawBytes(head), len(head))
 	a.mu.Lock()

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -17,8 +16,6 @@ import (
 )
 
 const (
-	typeJSON     = "application/json"
-	typeProtobuf = "application/x-protobuf"
 	// maxSaid bounds an executor's message and its status: each travels to the master in one frame beside others.
 	maxSaid = 8 << 20
 	// maxCall bounds the body of a call.
@@ -105,29 +102,17 @@ func (a *Agent) executor(ref workload.ExecutorRef) (x *workload.ExecutorView, f 
 
 // readCall reads the body of an executor's call, or answers with what is wrong with it.
 func readCall(w http.ResponseWriter, r *http.Request) (*executor.Call, bool) {
-	json := false
-	switch r.Header.Get("Content-Type") {
-	case typeJSON:
-		json = true
-	case typeProtobuf:
-	case "":
-		serve.Fail(w, http.StatusBadRequest, "Content-Type is missing; set it to "+typeJSON+" or "+typeProtobuf+".")
-		return nil, false
-	default:
-		serve.Fail(w, http.StatusUnsupportedMediaType, "Content-Type must be exactly "+typeJSON+" or "+typeProtobuf+", without parameters.")
-		return nil, false
-	}
 	if r.ContentLength > maxCall {
 		serve.Fail(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("The body has %d bytes, and no more than %d may be; put large things into the sandbox and send their names.", r.ContentLength, maxCall))
 		return nil, false
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxCall)
-	body, err := serve.Body(r)
-	if err != nil {
-		serve.FailWith(w, err)
+	body, json, ok := serve.CallBody(w, r)
+	if !ok {
 		return nil, false
 	}
 	call := &executor.Call{}
+	var err error
 	if json {
 		err = mesos.UnmarshalJSON(body, call)
 	} else if err = agentlink.CheckElements(body, call.ProtoReflect().Descriptor()); err == nil {
@@ -240,23 +225,4 @@ func statusOf(s *mesosv1.TaskStatus) (*mesos.Status, error) {
 	}
 	out, err := mesos.ParseStatus(b)
 	return &out, err
-}
-
-// takesJSON says whether the client takes JSON (true) or protobuf as the answer's type.
-func takesJSON(r *http.Request) (json, ok bool) {
-	values := r.Header.Values("Accept")
-	if len(values) == 0 {
-		return true, true
-	}
-	protobuf := false
-	for part := range strings.SplitSeq(strings.Join(values, ","), ",") {
-		media, _, _ := strings.Cut(part, ";")
-		switch strings.TrimSpace(media) {
-		case typeJSON, "*/*", "application/*", "":
-			return true, true
-		case typeProtobuf:
-			protobuf = true
-		}
-	}
-	return false, protobuf
 }

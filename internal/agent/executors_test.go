@@ -26,6 +26,7 @@ import (
 	"github.com/pando-os/pando/internal/clock"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/meter"
+	"github.com/pando-os/pando/internal/serve"
 	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
 )
@@ -133,9 +134,9 @@ func (h *house) post(body io.Reader, header map[string]string) *http.Response {
 func (h *house) call(c *executor.Call, json bool) *http.Response {
 	h.Helper()
 	if json {
-		return h.post(bytes.NewReader(must(mesos.AppendJSON(nil, c))), map[string]string{"Content-Type": typeJSON, "Accept": typeJSON})
+		return h.post(bytes.NewReader(must(mesos.AppendJSON(nil, c))), map[string]string{"Content-Type": serve.TypeJSON, "Accept": serve.TypeJSON})
 	}
-	return h.post(bytes.NewReader(must(proto.Marshal(c))), map[string]string{"Content-Type": typeProtobuf, "Accept": typeProtobuf})
+	return h.post(bytes.NewReader(must(proto.Marshal(c))), map[string]string{"Content-Type": serve.TypeProtobuf, "Accept": serve.TypeProtobuf})
 }
 
 // accepted makes a call that must be answered 202.
@@ -158,9 +159,9 @@ func (h *house) subscribe(json bool) *subscription {
 	c := call(executor.Call_SUBSCRIBE)
 	c.Subscribe = &executor.Call_Subscribe{}
 	w := h.call(c, json)
-	want := typeProtobuf
+	want := serve.TypeProtobuf
 	if json {
-		want = typeJSON
+		want = serve.TypeJSON
 	}
 	if w.StatusCode != http.StatusOK || w.Header.Get("Content-Type") != want {
 		h.Fatalf("SUBSCRIBE is answered %d %s", w.StatusCode, w.Header.Get("Content-Type"))
@@ -267,7 +268,7 @@ func TestWhatExecutorsMayNotSay(t *testing.T) {
 		change(c)
 		return string(must(mesos.AppendJSON(nil, c)))
 	}
-	in := map[string]string{"Content-Type": typeJSON}
+	in := map[string]string{"Content-Type": serve.TypeJSON}
 	for _, c := range []struct {
 		name, body string
 		header     map[string]string
@@ -300,7 +301,7 @@ func TestWhatExecutorsMayNotSay(t *testing.T) {
 		},
 		{"a SUBSCRIBE that takes nothing", of(func(c *executor.Call) {
 			c.Type, c.Subscribe = executor.Call_SUBSCRIBE.Enum(), &executor.Call_Subscribe{}
-		}), map[string]string{"Content-Type": typeJSON, "Accept": "text/html"}, 406, "Accept"},
+		}), map[string]string{"Content-Type": serve.TypeJSON, "Accept": "text/html"}, 406, "Accept"},
 		{"a message that is large", of(func(c *executor.Call) {
 			c.Type, c.Message = executor.Call_MESSAGE.Enum(), &executor.Call_Message{Data: make([]byte, maxSaid+1)}
 		}), in, 413, "message.data"},

@@ -13,6 +13,7 @@ import (
 	"github.com/pando-os/pando/gen/mesosv1/executor"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/meter"
+	"github.com/pando-os/pando/internal/serve"
 	"github.com/pando-os/pando/mesos"
 )
 
@@ -74,9 +75,9 @@ func FuzzExecutorCall(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte, json bool) {
 		r := httptest.NewRequest(http.MethodPost, "/api/v1/executor", bytes.NewReader(body))
-		r.Header.Set("Content-Type", typeProtobuf)
+		r.Header.Set("Content-Type", serve.TypeProtobuf)
 		if json {
-			r.Header.Set("Content-Type", typeJSON)
+			r.Header.Set("Content-Type", serve.TypeJSON)
 		}
 		w := httptest.NewRecorder()
 		call, ok := readCall(w, r)
