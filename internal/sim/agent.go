@@ -35,6 +35,7 @@ type agent struct {
 	live context
 	// launches that are under way, of this process
 	launches  map[string]*launch
+	streams   map[uint64]*stream // of executors, of this process
 	link      *conn
 	epoch     uint64  // of the link
 	ask       *master // who is asked for the leader next
@@ -68,12 +69,13 @@ func (a *agent) start() {
 	a.dismissed, a.leaving, a.goodbye = false, false, nil
 	cfg := workload.Defaults()
 	cfg.Boot, cfg.IP = a.bootID(), a.ip
+	cfg.RegistrationTimeout = patience / 2 // or a checker could not tell it from one that is never over
 	rng := rand.New(rand.NewPCG(w.rng.Uint64(), w.rng.Uint64()))
 	a.p = newProcess[workload.In, workload.Record, workload.Msg, workload.Work, workload.Fact](w, "agent", fmt.Sprintf("%s.%d", a.name, a.run), nil, a, w.now)
 	a.book = workload.New(cfg, slices.Clone(a.journal), a.p.clock(), rng)
 	a.p.machine = a.book
 	ended := false
-	a.live, a.launches = context{&ended}, map[string]*launch{}
+	a.live, a.launches, a.streams = context{&ended}, map[string]*launch{}, map[uint64]*stream{}
 	w.note("%s starts (boot %d, %d records, %d containers)", a.p.name, a.boot, len(a.journal), len(a.containers))
 	in := &workload.Recovered{}
 	for _, id := range slices.Sorted(maps.Keys(a.containers)) {
@@ -176,8 +178,8 @@ func (a *agent) take(c *conn, message any) {
 		a.w.check.specs[string(m.Framework.Info)] = m.Framework
 		in := &workload.Run{Framework: agentFramework(m.Framework), Task: &workload.Task{
 			Framework: m.Framework.ID, ID: m.Task.ID, Name: m.Task.Name, Role: m.Role, User: m.Task.User, Resources: m.Task.Resources,
-			Info: m.Task.Info, Grace: 3 * time.Second, Launch: m.Launch,
-		}}
+			Info: m.Task.Info, Grace: 3 * time.Second, Launch: m.Launch, Executor: executorOf(m.Framework.ID, m.Role, m.Task.User, m.Task.Executor),
+		}, StartsExecutor: m.StartsExecutor}
 		if a.w.check.instance(m.Task.Info).script.refused {
 			in.Task.Refused = "this agent cannot do that"
 		}
@@ -193,8 +195,10 @@ func (a *agent) take(c *conn, message any) {
 		a.order(&workload.FrameworkChanged{Framework: agentFramework(m.Framework)})
 	case cluster.Resend:
 		a.order(&workload.Resend{Framework: m.Framework})
-	case cluster.SchedulerMessage: // an executor that answers
-		c.send(near, &cluster.AgentMessage{Framework: m.Framework, Executor: m.Executor, Data: m.Data})
+	case cluster.EndExecutor:
+		a.order(&workload.ShutdownExecutor{ExecutorRef: workload.ExecutorRef{Framework: m.Framework, Executor: m.Executor}})
+	case cluster.SchedulerMessage:
+		a.order(&workload.SchedulerMessage{ExecutorRef: workload.ExecutorRef{Framework: m.Framework, Executor: m.Executor}, Data: m.Data})
 	case cluster.Ping:
 		c.send(near, &cluster.AgentPong{})
 	case cluster.Shutdown:
@@ -273,6 +277,8 @@ func (a *agent) send(messages []workload.Msg) {
 	for i := range messages {
 		m := &messages[i]
 		switch {
+		case m.Executor != nil:
+			a.deliver(m.Executor)
 		case a.link == nil || a.link.id != m.Link:
 		case m.Refuse != "":
 			a.w.note("%s refuses its master: %s", a.p.name, m.Refuse)
@@ -287,6 +293,10 @@ func (a *agent) send(messages []workload.Msg) {
 		case m.Update != nil:
 			a.w.check.updateSent(a, m.Update)
 			a.link.send(near, &cluster.AgentUpdate{Framework: m.Update.Framework, Status: m.Update.Status, Latest: m.Update.Latest, Launch: m.Update.Launch})
+		case m.ExecutorEnd != nil:
+			a.link.send(near, &cluster.AgentExecutorEnd{Framework: m.ExecutorEnd.Framework, Executor: m.ExecutorEnd.Executor, Status: m.ExecutorEnd.Status})
+		case m.Message != nil:
+			a.link.send(near, &cluster.AgentMessage{Framework: m.Message.Framework, Executor: m.Message.Executor, Data: m.Message.Data})
 		case m.State != nil:
 			a.link.send(near, &cluster.AgentState{Framework: m.State.Framework, Task: m.State.Task, State: m.State.State, Launch: m.State.Launch})
 		}
@@ -300,10 +310,16 @@ func (a *agent) registration(r *workload.Register) *cluster.AgentRegister {
 	for _, f := range r.Frameworks {
 		in.Frameworks = append(in.Frameworks, a.w.check.specs[string(f.Info)])
 	}
+	for _, x := range r.Executors {
+		in.Executors = append(in.Executors, cluster.ExecutorReport{Framework: x.Spec.Framework, Role: x.Spec.Role, Spec: reportOf(x.Spec)})
+	}
 	for _, v := range r.Tasks {
 		t := cluster.TaskReport{
 			Framework: v.Task.Framework, Role: v.Task.Role, State: v.State, Statuses: v.Statuses, UpdateState: v.UpdateState, UpdateUUID: v.UpdateUUID, Launch: v.Task.Launch,
 			Spec: &cluster.TaskSpec{ID: v.Task.ID, Name: v.Task.Name, AgentID: r.Agent, Resources: v.Task.Resources, Role: v.Task.Role, Info: v.Task.Info},
+		}
+		if x := v.Task.Executor; x != nil {
+			t.Spec.ExecutorID = x.ID
 		}
 		in.Tasks = append(in.Tasks, t)
 	}
@@ -350,6 +366,12 @@ func (a *agent) crashed() {
 		a.link.cut()
 		a.link = nil
 	}
+	for _, id := range slices.Sorted(maps.Keys(a.streams)) {
+		x := a.streams[id].x
+		x.drop()
+		x.connectLater()
+	}
+	a.streams = nil
 	if a.w.chance(0.2) {
 		a.boot++
 		a.w.cover.Fault(reboots)

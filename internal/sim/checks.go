@@ -190,6 +190,8 @@ func (c *checks) durable(a *agent, records []workload.Record) {
 				i.updates = append(i.updates, uuid)
 			}
 			c.saved[uuid] = true
+		case r.ExecutorAccepted != nil:
+			c.admitted[r.ExecutorAccepted.Container] = true
 		case r.Accepted != nil:
 			c.admitted[r.Accepted.Container] = true
 			// A crash may have come between this record and those after it: the book forgets them, and so do we.
@@ -229,21 +231,47 @@ func (c *checks) spawned(a *agent, x *container) {
 	case i.terminal != "":
 		c.w.fail(rule.OneEnd, "%s was started after its framework was told of its end", i.key)
 	}
+	c.room(a)
+	for _, y := range a.running() {
+		if y != x && y.inst != nil && y.inst.owner == i.owner && y.inst.id == i.id {
+			c.w.fail(rule.OneEnd, "%s was started while %s ran", i.key, y.inst.key)
+		}
+	}
+	i.live = x
+}
+
+// executorSpawned looks at an executor that has just started.
+func (c *checks) executorSpawned(a *agent, x *container) {
+	if !c.admitted[x.id] {
+		c.w.fail(rule.Checkpointed, "%s started %s, which is not in its journal", a.p.name, x.name())
+	}
+	c.room(a)
+	for _, y := range a.running() {
+		if y != x && y.executor != nil && y.executor.ref == x.executor.ref {
+			c.w.fail(rule.OneEnd, "%s was started while one of that name ran", x.name())
+		}
+	}
+}
+
+// room sees that what runs on a machine fits there.
+func (c *checks) room(a *agent) {
 	var sum resource.List
 	var names []string
-	for _, id := range slices.Sorted(maps.Keys(a.containers)) {
-		if y := a.containers[id]; y.running() && !c.removed[y.inst.owner] { // a removed framework's resources are free before its tasks have ended, as in the original
-			sum = sum.Plus(y.inst.spec.Resources)
-			names = append(names, y.inst.key)
-			if y != x && y.inst.owner == i.owner && y.inst.id == i.id {
-				c.w.fail(rule.OneEnd, "%s was started while %s ran", i.key, y.inst.key)
-			}
+	for _, y := range a.running() {
+		owner, needs := "", resource.List(nil)
+		if y.executor != nil {
+			owner, needs = y.executor.ref.Framework, y.executor.spec.Resources
+		} else {
+			owner, needs = y.inst.owner, y.inst.spec.Resources
+		}
+		if !c.removed[owner] { // a removed framework's resources are free before its tasks have ended, as in the original
+			sum = sum.Plus(needs)
+			names = append(names, y.name())
 		}
 	}
 	if !a.Total.Contains(sum) {
 		c.w.fail(rule.OneOwner, "the containers of %s use %s, and it has %s: %v", a.name, sum, a.Total, names)
 	}
-	i.live = x
 }
 
 // delivered looks at a status that reaches its framework, and says which task it is about.
@@ -340,11 +368,14 @@ func (c *checks) auditAgent(a *agent, see func(checker, format string, args ...a
 	for _, t := range view.Tasks {
 		booked[t.Container] = true
 	}
+	for _, x := range view.Executors {
+		booked[x.Container] = true
+	}
 	for _, id := range slices.Sorted(maps.Keys(a.containers)) {
 		if x := a.containers[id]; x.running() && !booked[id] {
-			see(rule.Known, "container %s of %s runs on %s, whose agent does not know it (run %d)", id, x.inst.key, a.name, a.run)
+			see(rule.Known, "container %s of %s runs on %s, whose agent does not know it (run %d)", id, x.name(), a.name, a.run)
 		} else if x.running() && a.leaving {
-			see(rule.KillDone, "%s leaves, and %s runs there (run %d)", a.name, x.inst.key, a.run)
+			see(rule.KillDone, "%s leaves, and %s runs there (run %d)", a.name, x.name(), a.run)
 		}
 	}
 	m := c.w.leader
@@ -371,6 +402,7 @@ func (c *checks) auditAgent(a *agent, see func(checker, format string, args ...a
 			see(rule.KillDone, "%s runs on %s (run %d), and its framework was removed", t.Task.ID, a.name, a.run)
 		}
 	}
+	c.auditExecutors(a, view, book, see)
 	book.Tasks(func(t *cluster.Task) bool {
 		if t.Agent == view.Agent && !t.Released && !slices.ContainsFunc(view.Tasks, func(v *workload.TaskView) bool {
 			return v.Task.ID == t.Spec.ID && v.Task.Framework == t.Framework
@@ -379,6 +411,33 @@ func (c *checks) auditAgent(a *agent, see func(checker, format string, args ...a
 		}
 		return true
 	})
+}
+
+// auditExecutors sees that the books agree about the executors of an agent.
+func (c *checks) auditExecutors(a *agent, view *workload.View, book *cluster.View, see func(checker, format string, args ...any)) {
+	booked := map[workload.ExecutorRef]bool{}
+	book.Frameworks(func(f *cluster.Framework) bool {
+		book.ExecutorsOf(f.Spec.ID, func(x *cluster.Executor) bool {
+			if x.Agent == view.Agent {
+				booked[workload.ExecutorRef{Framework: x.Framework, Executor: x.Spec.ID}] = true
+			}
+			return true
+		})
+		return true
+	})
+	for _, x := range view.Executors {
+		ref := workload.ExecutorRef{Framework: x.Spec.Framework, Executor: x.Spec.ID}
+		if book.Framework(ref.Framework) != nil && !booked[ref] {
+			see(rule.Known, "executor %s of %s on %s (run %d) is unknown to its master", ref.Executor, ref.Framework, a.name, a.run)
+		}
+		delete(booked, ref)
+		if x.State == workload.ExecutorRegistering && x.PID != 0 {
+			see(rule.KillDone, "executor %s of %s on %s (run %d) has not subscribed, and nobody ends it", ref.Executor, ref.Framework, a.name, a.run)
+		}
+	}
+	for ref := range booked { // order: sorted by who reads it
+		see(rule.Known, "executor %s of %s is unknown to %s (run %d), where its master has it", ref.Executor, ref.Framework, a.name, a.run)
+	}
 }
 
 // auditAway sees that a framework which does not come back is removed in time.
@@ -433,7 +492,7 @@ func (c *checks) unmet() string {
 			return fmt.Sprintf("%s still has framework %s", a.name, view.Frameworks[0].ID)
 		}
 		for _, id := range slices.Sorted(maps.Keys(a.containers)) {
-			return fmt.Sprintf("%s still has container %s of %s, running: %t", a.name, id, a.containers[id].inst.key, a.containers[id].running())
+			return fmt.Sprintf("%s still has container %s of %s, running: %t", a.name, id, a.containers[id].name(), a.containers[id].running())
 		}
 	}
 	for _, f := range w.fws {
@@ -462,6 +521,18 @@ func (c *checks) unmet() string {
 		return ids[0] + ", a liar, is not gone"
 	}
 	what := ""
+	book.Frameworks(func(f *cluster.Framework) bool {
+		book.ExecutorsOf(f.Spec.ID, func(x *cluster.Executor) bool {
+			if c.exists(x.Agent) {
+				what = fmt.Sprintf("%s still has executor %s of %s", m.name, x.Spec.ID, x.Framework)
+			}
+			return what == ""
+		})
+		return what == ""
+	})
+	if what != "" {
+		return what
+	}
 	book.Tasks(func(t *cluster.Task) bool {
 		if t.Unreachable && !c.exists(t.Agent) { // it stands there as long as its framework
 			return true

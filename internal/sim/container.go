@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/pando-os/pando/internal/core/workload"
@@ -19,19 +21,36 @@ type script struct {
 // launch is one that is under way; it ends with the agent's process.
 type launch struct{ canceled bool }
 
-// container is a process that runs, or the record of its end.
+// container is a process that runs, or the record of its end: a task's, or an executor's, or a task's within an executor's.
 type container struct {
-	agent  *agent
-	id     string
-	inst   *instance
-	pid    uint32
-	exit   *workload.Exit
-	gone   bool // with its machine
-	killed bool
-	killAt time.Duration
+	agent    *agent
+	id       string
+	inst     *instance // nil for an executor's
+	executor *executor
+	within   *container
+	pid      uint32
+	exit     *workload.Exit
+	gone     bool // with its machine
+	killed   bool
+	killAt   time.Duration
 }
 
-func (c *container) running() bool { return c.exit == nil && !c.gone }
+func (c *container) running() bool {
+	return c.exit == nil && !c.gone && (c.within == nil || c.within.running())
+}
+
+// name says what it is of.
+func (c *container) name() string {
+	if c.executor != nil {
+		return "executor " + c.executor.ref.Framework + "/" + c.executor.ref.Executor
+	}
+	return c.inst.key
+}
+
+// stubborn containers do not heed SIGTERM.
+func (c *container) stubborn() bool {
+	return c.executor != nil && c.executor.stubborn || c.inst != nil && c.inst.script.stubborn
+}
 
 func (c *container) found() workload.Found {
 	return workload.Found{Container: c.id, PID: c.pid, Ticks: uint64(c.pid) * 7, Exit: c.exit}
@@ -43,6 +62,11 @@ func (a *agent) launch(w *workload.LaunchWork) {
 	l := &launch{}
 	a.launches[w.Container] = l
 	inst := a.w.check.instance(w.Task.Info)
+	failure, start := inst.script.failure, func() *container { return a.spawn(w.Container, inst) }
+	if w.Executor != nil {
+		u := a.w.newUpbringing()
+		failure, start = u.failure, func() *container { return a.spawnExecutor(w.Container, w.Executor, u) }
+	}
 	tell := func(in workload.Launched) {
 		delete(a.launches, w.Container)
 		in.Container = w.Container
@@ -57,11 +81,11 @@ func (a *agent) launch(w *workload.LaunchWork) {
 			tell(workload.Launched{Failure: workload.LaunchCanceled})
 			return
 		}
-		if f := inst.script.failure; f != workload.LaunchOK {
-			tell(workload.Launched{Failure: f, Words: "it was to fail"})
+		if failure != workload.LaunchOK {
+			tell(workload.Launched{Failure: failure, Words: "it was to fail"})
 			return
 		}
-		c := a.spawn(w.Container, inst)
+		c := start()
 		a.after(a.w.between(0, 30*time.Millisecond), func() {
 			if l.canceled && a.w.chance(0.5) { // both may come first
 				c.end(workload.Exit{Status: 9, Known: true})
@@ -122,7 +146,10 @@ func (c *container) end(e workload.Exit) {
 		e = workload.Exit{} // its shim died, and it with it
 	}
 	c.exit = &e
-	a.w.note("%s: container %s of %s ended, status %#x", a.name, c.id[:8], c.inst.key, e.Status)
+	a.w.note("%s: container %s of %s ended, status %#x", a.name, c.id[:8], c.name(), e.Status)
+	if c.executor != nil {
+		c.executor.gone()
+	}
 	if a.p.dead {
 		return
 	}
@@ -146,7 +173,7 @@ func (a *agent) kill(id string, grace time.Duration) {
 	}
 	first := !c.killed
 	c.killed, c.killAt = true, at
-	if first && !c.inst.script.stubborn {
+	if first && !c.stubborn() {
 		a.w.after(min(grace, a.w.between(0, time.Second)), func() { c.end(workload.Exit{Status: 15, Known: true}) })
 	}
 	a.w.at(at, func() { c.end(workload.Exit{Status: 9, Known: true}) })
@@ -157,4 +184,24 @@ func (a *agent) forget(id string) {
 	if c := a.containers[id]; c != nil && !c.running() {
 		delete(a.containers, id)
 	}
+}
+
+// running lists what runs on a machine in a fixed order: containers, and the tasks within those of executors.
+func (a *agent) running() (all []*container) {
+	for _, id := range slices.Sorted(maps.Keys(a.containers)) {
+		c := a.containers[id]
+		if !c.running() {
+			continue
+		}
+		all = append(all, c)
+		if c.executor == nil {
+			continue
+		}
+		for _, h := range c.executor.hosts() {
+			if h.box.running() {
+				all = append(all, h.box)
+			}
+		}
+	}
+	return all
 }

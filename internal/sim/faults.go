@@ -112,7 +112,7 @@ var consequences = []string{
 	lies, acceptedTwice, floods, streamsInARow, wrongAcknowledgements,
 }
 
-var faults = slices.Concat(departing, operations, crowds, []fault{
+var faults = slices.Concat(departing, operations, crowds, executorFaults, []fault{
 	{"an agent will crash at a boundary", 24, func(w *World) bool {
 		a := w.pickAgent()
 		a.p.armed = w.boundary()

@@ -55,6 +55,7 @@ type framework struct {
 	next       int
 	want       int // tasks to launch
 	floods     int
+	executors  int  // that it has of its own, at most
 	sharing    bool // it fills every offer, see shares.go
 	offers     map[string]*cluster.Offer
 }
@@ -109,6 +110,9 @@ func (w *World) newFramework(n int) *framework {
 		f.lines = make([]*line, maxLines)
 	}
 	f.want = w.rng.IntN(10)
+	if w.chance(0.5) {
+		f.executors = 1 + w.rng.IntN(2)
+	}
 	w.fws = append(w.fws, f)
 	w.after(w.between(0, 2*time.Second), f.tick)
 	return f
@@ -150,10 +154,14 @@ func (f *framework) tick() {
 	case w.chance(0.02) && !f.spec.Legacy:
 		f.change()
 	case w.chance(0.04):
-		if w.chance(0.5) {
+		executor := fmt.Sprintf("e%d", w.rng.IntN(2))
+		switch w.rng.IntN(3) {
+		case 0:
 			f.call(&cluster.ReconcileOperations{Operations: []cluster.OperationRef{{Operation: "op", Agent: w.anyAgent()}}})
-		} else {
-			f.call(&cluster.Message{Agent: w.anyAgent(), Executor: "e", Data: []byte("how are you")})
+		case 1:
+			f.call(&cluster.ShutdownExecutor{Agent: w.anyAgent(), Executor: executor})
+		default:
+			f.call(&cluster.Message{Agent: w.anyAgent(), Executor: executor, Data: []byte("how are you")})
 		}
 	}
 	f.killSome()
@@ -419,7 +427,13 @@ func (f *framework) use(o *cluster.Offer) {
 		}
 		left = left.Minus(size)
 		f.want--
-		tasks = append(tasks, f.newTask(o, size).spec)
+		t := f.newTask(o, size).spec
+		if f.executors > 0 && w.chance(0.7) && left.Contains(executorSize) {
+			t.Executor = f.describe(w.rng.IntN(f.executors))
+			t.ExecutorID = t.Executor.ID
+			left = left.Minus(executorSize) // it may be there already
+		}
+		tasks = append(tasks, t)
 	}
 	refuse := f.refusal()
 	if len(tasks) == 0 {
