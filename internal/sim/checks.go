@@ -258,12 +258,7 @@ func (c *checks) room(a *agent) {
 	var sum resource.List
 	var names []string
 	for _, y := range a.running() {
-		owner, needs := "", resource.List(nil)
-		if y.executor != nil {
-			owner, needs = y.executor.ref.Framework, y.executor.spec.Resources
-		} else {
-			owner, needs = y.inst.owner, y.inst.spec.Resources
-		}
+		owner, needs := y.holds()
 		if !c.removed[owner] { // a removed framework's resources are free before its tasks have ended, as in the original
 			sum = sum.Plus(needs)
 			names = append(names, y.name())

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/mesos/resource"
 )
 
 // script is what a task is going to do.
@@ -45,6 +46,14 @@ func (c *container) name() string {
 		return "executor " + c.executor.ref.Framework + "/" + c.executor.ref.Executor
 	}
 	return c.inst.key
+}
+
+// holds says what it has of its machine, and whose framework's it is.
+func (c *container) holds() (owner string, what resource.List) {
+	if c.executor != nil {
+		return c.executor.ref.Framework, c.executor.spec.Resources
+	}
+	return c.inst.owner, c.inst.spec.Resources
 }
 
 // stubborn containers do not heed SIGTERM.
