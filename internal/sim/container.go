@@ -79,11 +79,11 @@ func (a *agent) launch(w *workload.LaunchWork) {
 	tell := func(in workload.Launched) {
 		delete(a.launches, w.Container)
 		in.Container = w.Container
-		a.p.post(&in)
+		a.p.Post(&in)
 	}
-	fetch := a.w.between(time.Millisecond, 50*time.Millisecond)
-	if a.w.chance(0.1) {
-		fetch = a.w.between(50*time.Millisecond, 20*time.Second)
+	fetch := a.w.Between(time.Millisecond, 50*time.Millisecond)
+	if a.w.Chance(0.1) {
+		fetch = a.w.Between(50*time.Millisecond, 20*time.Second)
 	}
 	a.after(fetch, func() {
 		if l.canceled {
@@ -95,8 +95,8 @@ func (a *agent) launch(w *workload.LaunchWork) {
 			return
 		}
 		c := start()
-		a.after(a.w.between(0, 30*time.Millisecond), func() {
-			if l.canceled && a.w.chance(0.5) { // both may come first
+		a.after(a.w.Between(0, 30*time.Millisecond), func() {
+			if l.canceled && a.w.Chance(0.5) { // both may come first
 				c.end(workload.Exit{Status: 9, Known: true})
 				a.forget(c.id)
 				tell(workload.Launched{Failure: workload.LaunchCanceled})
@@ -115,32 +115,32 @@ func (a *agent) cancel(id string) {
 }
 
 func (a *agent) spawn(id string, inst *instance) *container {
-	c := &container{agent: a, id: id, inst: inst, pid: uint32(a.w.id())}
+	c := &container{agent: a, id: id, inst: inst, pid: uint32(a.w.ID())}
 	a.containers[id] = c
-	a.w.note("%s: container %s of %s runs, pid %d", a.name, id[:8], inst.key, c.pid)
+	a.w.Note("%s: container %s of %s runs, pid %d", a.name, id[:8], inst.key, c.pid)
 	a.w.check.spawned(a, c)
-	if a.w.chance(0.2) {
+	if a.w.Chance(0.2) {
 		a.checkHealth(c)
 	}
 	s := inst.script
-	a.w.after(s.life, func() { c.end(workload.Exit{Status: s.status, Known: true, OOM: s.oom, Limit: 64 << 20}) })
+	a.w.After(s.life, func() { c.end(workload.Exit{Status: s.status, Known: true, OOM: s.oom, Limit: 64 << 20}) })
 	return c
 }
 
 // checkHealth tells the agent that runs how a container is, as long as it runs. Some are not well.
 func (a *agent) checkHealth(c *container) {
-	a.w.after(a.w.between(time.Second, 20*time.Second), func() {
+	a.w.After(a.w.Between(time.Second, 20*time.Second), func() {
 		if !c.running() {
 			return
 		}
 		a.checkHealth(c)
-		if !a.p.dead {
-			sick := a.w.chance(0.03)
+		if !a.p.Dead {
+			sick := a.w.Chance(0.03)
 			h := &workload.Health{Container: c.id, Healthy: 1, EverHealthy: true, Kill: sick}
 			if sick {
 				h.Healthy, h.Failures = 0, 3
 			}
-			a.p.post(h)
+			a.p.Post(h)
 		}
 	})
 }
@@ -151,20 +151,20 @@ func (c *container) end(e workload.Exit) {
 		return
 	}
 	a := c.agent
-	if a.w.chance(0.02) {
+	if a.w.Chance(0.02) {
 		e = workload.Exit{} // its shim died, and it with it
 	}
 	c.exit = &e
-	a.w.note("%s: container %s of %s ended, status %#x", a.name, c.id[:8], c.name(), e.Status)
+	a.w.Note("%s: container %s of %s ended, status %#x", a.name, c.id[:8], c.name(), e.Status)
 	if c.executor != nil {
 		c.executor.gone()
 	}
-	if a.p.dead {
+	if a.p.Dead {
 		return
 	}
 	for times := 1; times > 0; {
-		a.after(a.w.between(0, 20*time.Millisecond), func() { a.p.post(&workload.Exited{Container: c.id, Exit: e}) })
-		if !a.w.chance(0.05) {
+		a.after(a.w.Between(0, 20*time.Millisecond), func() { a.p.Post(&workload.Exited{Container: c.id, Exit: e}) })
+		if !a.w.Chance(0.05) {
 			times--
 		}
 	}
@@ -176,16 +176,16 @@ func (a *agent) kill(id string, grace time.Duration) {
 	if c == nil || !c.running() {
 		return
 	}
-	at := a.w.now + grace
+	at := a.w.Now() + grace
 	if c.killed && at >= c.killAt {
 		return
 	}
 	first := !c.killed
 	c.killed, c.killAt = true, at
 	if first && !c.stubborn() {
-		a.w.after(min(grace, a.w.between(0, time.Second)), func() { c.end(workload.Exit{Status: 15, Known: true}) })
+		a.w.After(min(grace, a.w.Between(0, time.Second)), func() { c.end(workload.Exit{Status: 15, Known: true}) })
 	}
-	a.w.at(at, func() { c.end(workload.Exit{Status: 9, Known: true}) })
+	a.w.At(at, func() { c.end(workload.Exit{Status: 9, Known: true}) })
 }
 
 // forget removes the record of an end.

@@ -81,18 +81,18 @@ func reportOf(e *workload.Executor) *cluster.ExecutorSpec {
 
 func (w *World) newUpbringing() upbringing {
 	u := upbringing{
-		slow: w.between(0, 2*time.Second), life: 1000 * time.Hour, patience: w.between(time.Second, 2*time.Minute),
-		stubborn: w.chance(0.2), gossip: w.chance(0.2),
+		slow: w.Between(0, 2*time.Second), life: 1000 * time.Hour, patience: w.Between(time.Second, 2*time.Minute),
+		stubborn: w.Chance(0.2), gossip: w.Chance(0.2),
 	}
-	switch p := w.rng.Float64(); {
-	case w.calm:
+	switch p := w.Rand.Float64(); {
+	case w.Calm:
 		u.patience = time.Second
 	case p < 0.06:
-		u.failure = workload.LaunchFailure(1 + w.rng.IntN(3))
+		u.failure = workload.LaunchFailure(1 + w.Rand.IntN(3))
 	case p < 0.12:
 		u.mute = true
 	case p < 0.35:
-		u.life = w.between(0, 2*time.Minute)
+		u.life = w.Between(0, 2*time.Minute)
 	}
 	return u
 }
@@ -100,15 +100,15 @@ func (w *World) newUpbringing() upbringing {
 // spawnExecutor starts its process.
 func (a *agent) spawnExecutor(id string, spec *workload.Executor, u upbringing) *container {
 	w := a.w
-	x := &executor{a: a, ref: workload.ExecutorRef{Framework: spec.Framework, Executor: spec.ID}, upbringing: u, spec: spec, tasks: map[string]*hosted{}, busy: w.now}
-	c := &container{agent: a, id: id, executor: x, pid: uint32(w.id())}
+	x := &executor{a: a, ref: workload.ExecutorRef{Framework: spec.Framework, Executor: spec.ID}, upbringing: u, spec: spec, tasks: map[string]*hosted{}, busy: w.Now()}
+	c := &container{agent: a, id: id, executor: x, pid: uint32(w.ID())}
 	x.box = c
 	a.containers[id] = c
-	w.note("%s: container %s of %s runs, pid %d", a.name, id[:8], c.name(), c.pid)
+	w.Note("%s: container %s of %s runs, pid %d", a.name, id[:8], c.name(), c.pid)
 	w.check.executorSpawned(a, c)
-	w.after(u.life, func() { c.end(workload.Exit{Status: 0x100, Known: true}) })
+	w.After(u.life, func() { c.end(workload.Exit{Status: 0x100, Known: true}) })
 	if !u.mute {
-		w.after(u.slow, x.connect)
+		w.After(u.slow, x.connect)
 	}
 	x.watch()
 	return c
@@ -116,15 +116,15 @@ func (a *agent) spawnExecutor(id string, spec *workload.Executor, u upbringing) 
 
 // watch ends an executor that has had nothing to do for long.
 func (x *executor) watch() {
-	x.a.w.after(time.Second, func() {
+	x.a.w.After(time.Second, func() {
 		switch w := x.a.w; {
 		case !x.box.running():
 			return
 		case x.mute:
 		case slices.ContainsFunc(x.hosts(), func(h *hosted) bool { return h.box.running() }):
-			x.busy = w.now
-		case w.now-x.busy > x.patience && len(x.owed) == 0, w.now-x.busy > 2*time.Minute:
-			w.note("%s has nothing to do", x.box.name())
+			x.busy = w.Now()
+		case w.Now()-x.busy > x.patience && len(x.owed) == 0, w.Now()-x.busy > 2*time.Minute:
+			w.Note("%s has nothing to do", x.box.name())
 			x.box.end(workload.Exit{Known: true})
 			return
 		}
@@ -146,12 +146,12 @@ func (x *executor) connect() {
 	switch {
 	case !x.box.running() || x.stream != nil && x.stream.open:
 		return
-	case a.p.dead:
+	case a.p.Dead:
 		x.connectLater()
 		return
 	}
 	x.drop()
-	s := &stream{id: a.w.id(), x: x, open: true}
+	s := &stream{id: a.w.ID(), x: x, open: true}
 	a.streams[s.id], x.stream = s, s
 	in := &workload.ExecutorSubscribe{Stream: s.id, ExecutorRef: x.ref, Updates: slices.Clone(x.owed)}
 	for _, id := range slices.Sorted(maps.Keys(x.tasks)) {
@@ -159,26 +159,26 @@ func (x *executor) connect() {
 			in.Tasks = append(in.Tasks, id)
 		}
 	}
-	a.w.note("%s subscribes with %d tasks and %d updates", x.box.name(), len(in.Tasks), len(in.Updates))
+	a.w.Note("%s subscribes with %d tasks and %d updates", x.box.name(), len(in.Tasks), len(in.Updates))
 	x.ask(in)
 }
 
 func (x *executor) connectLater() {
-	wait := x.a.w.between(10*time.Millisecond, time.Second)
-	if !x.a.w.calm && x.a.w.chance(0.05) {
-		wait = x.a.w.between(time.Second, 20*time.Second) // it may come too late
+	wait := x.a.w.Between(10*time.Millisecond, time.Second)
+	if !x.a.w.Calm && x.a.w.Chance(0.05) {
+		wait = x.a.w.Between(time.Second, 20*time.Second) // it may come too late
 	}
-	x.a.w.after(wait, x.connect)
+	x.a.w.After(wait, x.connect)
 }
 
 // ask brings a call to the process of the agent that runs, in the order in which they were made; with that process it is lost.
 func (x *executor) ask(in workload.In) {
 	a := x.a
-	if a.p.dead {
+	if a.p.Dead {
 		return
 	}
-	x.due = max(x.due, a.w.now+a.w.between(0, 3*time.Millisecond))
-	a.after(x.due-a.w.now, func() { a.p.post(in) })
+	x.due = max(x.due, a.w.Now()+a.w.Between(0, 3*time.Millisecond))
+	a.after(x.due-a.w.Now(), func() { a.p.Post(in) })
 }
 
 // drop forgets its stream: what was under way on it is lost.
@@ -198,7 +198,7 @@ func (s *stream) broken() {
 		return
 	}
 	s.x.stream = nil
-	a.after(a.w.between(0, 50*time.Millisecond), func() { a.p.post(&workload.ExecutorClosed{Stream: s.id}) })
+	a.after(a.w.Between(0, 50*time.Millisecond), func() { a.p.Post(&workload.ExecutorClosed{Stream: s.id}) })
 	s.x.connectLater()
 }
 
@@ -208,8 +208,8 @@ func (a *agent) deliver(e *workload.ToExecutor) {
 	if s == nil {
 		return
 	}
-	s.due = max(s.due, a.w.now+a.w.between(0, 10*time.Millisecond))
-	a.w.at(s.due, func() {
+	s.due = max(s.due, a.w.Now()+a.w.Between(0, 10*time.Millisecond))
+	a.w.At(s.due, func() {
 		if s.open && s.x.box.running() {
 			s.x.hear(s, e.Event)
 		}
@@ -224,11 +224,11 @@ func (x *executor) hear(s *stream, event any) {
 	case workload.KillEvent:
 		if h := x.tasks[e.Task]; h != nil && h.box.running() && !h.kill {
 			h.kill = true
-			wait := w.between(0, time.Second)
+			wait := w.Between(0, time.Second)
 			if h.box.inst.script.stubborn {
 				wait = max(e.Grace, wait)
 			}
-			w.after(wait, func() { x.finish(h, mesosv1.TaskState_TASK_KILLED) })
+			w.After(wait, func() { x.finish(h, mesosv1.TaskState_TASK_KILLED) })
 		}
 	case workload.AcknowledgedEvent:
 		x.acknowledged(e)
@@ -252,13 +252,13 @@ func (x *executor) host(t *workload.Task) {
 	inst := w.check.instance(t.Info)
 	h := &hosted{box: &container{agent: x.a, id: x.box.id, inst: inst, within: x.box}}
 	x.tasks[t.ID] = h
-	x.busy = w.now
-	w.note("%s runs %s", x.box.name(), inst.key)
+	x.busy = w.Now()
+	w.Note("%s runs %s", x.box.name(), inst.key)
 	w.check.spawned(x.a, h.box)
-	if w.chance(0.5) {
+	if w.Chance(0.5) {
 		x.tell(h, mesosv1.TaskState_TASK_STARTING)
 	}
-	w.after(w.between(0, 100*time.Millisecond), func() {
+	w.After(w.Between(0, 100*time.Millisecond), func() {
 		if !h.box.running() {
 			return
 		}
@@ -267,7 +267,7 @@ func (x *executor) host(t *workload.Task) {
 		if inst.script.status != 0 {
 			end = mesosv1.TaskState_TASK_FAILED
 		}
-		w.after(inst.script.life, func() { x.finish(h, end) })
+		w.After(inst.script.life, func() { x.finish(h, end) })
 	})
 }
 
@@ -277,23 +277,23 @@ func (x *executor) finish(h *hosted, state mesosv1.TaskState) {
 		return
 	}
 	h.box.exit = &workload.Exit{Known: true}
-	x.a.w.note("%s: %s is over, %s", x.box.name(), h.box.inst.key, state)
+	x.a.w.Note("%s: %s is over, %s", x.box.name(), h.box.inst.key, state)
 	x.tell(h, state)
 }
 
 // tell is an update. It is owed until it was acknowledged.
 func (x *executor) tell(h *hosted, state mesosv1.TaskState) {
 	w := x.a.w
-	s := &mesos.Status{TaskID: h.box.inst.id, State: state, Source: mesosv1.TaskStatus_SOURCE_EXECUTOR, UUID: fmt.Sprintf("x%015d", w.id()), Healthy: -1}
+	s := &mesos.Status{TaskID: h.box.inst.id, State: state, Source: mesosv1.TaskStatus_SOURCE_EXECUTOR, UUID: fmt.Sprintf("x%015d", w.ID()), Healthy: -1}
 	x.owed = append(x.owed, s)
 	if x.stream == nil {
 		return
 	}
 	x.ask(&workload.ExecutorUpdate{ExecutorRef: x.ref, Status: s})
-	if x.gossip && !w.calm {
+	if x.gossip && !w.Calm {
 		x.ask(&workload.ExecutorUpdate{ExecutorRef: x.ref, Status: s})
 		other := *s
-		other.TaskID, other.UUID = "a task of its dreams", fmt.Sprintf("x%015d", w.id())
+		other.TaskID, other.UUID = "a task of its dreams", fmt.Sprintf("x%015d", w.ID())
 		x.ask(&workload.ExecutorUpdate{ExecutorRef: x.ref, Status: &other})
 	}
 }
@@ -324,7 +324,7 @@ func (x *executor) shutdown() {
 	for _, h := range x.hosts() {
 		x.finish(h, mesosv1.TaskState_TASK_KILLED)
 	}
-	x.a.w.after(x.a.w.between(0, 3*time.Second), func() { x.box.end(workload.Exit{Known: true}) })
+	x.a.w.After(x.a.w.Between(0, 3*time.Second), func() { x.box.end(workload.Exit{Known: true}) })
 }
 
 // gone follows the end of its process: the agent that runs sees its connection end, before or after it hears of the process.
@@ -339,7 +339,7 @@ var executorFaults = []fault{
 	{"an executor's connection is cut", 8, func(w *World) bool {
 		a := w.pickAgent()
 		for _, id := range slices.Sorted(maps.Keys(a.streams)) {
-			w.note("the connection of %s is cut", a.streams[id].x.box.name())
+			w.Note("the connection of %s is cut", a.streams[id].x.box.name())
 			a.streams[id].broken()
 			return true
 		}

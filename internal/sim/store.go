@@ -35,8 +35,8 @@ func newStore(w *World) *store {
 
 // leader gives the holder of the leader's key and its revision; 0 when nobody has it.
 func (s *store) leader() (*master, uint64) {
-	if s.holder.revision != 0 && s.holder.until <= s.w.now {
-		s.w.note("store: the lease of %s ran out", s.holder.m.name)
+	if s.holder.revision != 0 && s.holder.until <= s.w.Now() {
+		s.w.Note("store: the lease of %s ran out", s.holder.m.name)
 		s.holder.revision = 0
 	}
 	return s.holder.m, s.holder.revision
@@ -48,8 +48,8 @@ func (s *store) swap(m *master, seen uint64, ttl time.Duration) (epoch uint64, o
 		return 0, false
 	}
 	s.revision++
-	s.holder.m, s.holder.revision, s.holder.until = m, s.revision, s.w.now+ttl
-	s.w.note("store: the leader's key is %s's, epoch %d", m.name, s.revision)
+	s.holder.m, s.holder.revision, s.holder.until = m, s.revision, s.w.Now()+ttl
+	s.w.Note("store: the leader's key is %s's, epoch %d", m.name, s.revision)
 	return s.revision, true
 }
 
@@ -58,7 +58,7 @@ func (s *store) renew(epoch uint64, ttl time.Duration) bool {
 	if _, now := s.leader(); now != epoch {
 		return false
 	}
-	s.holder.until = s.w.now + ttl
+	s.holder.until = s.w.Now() + ttl
 	return true
 }
 
@@ -105,13 +105,13 @@ func (s *store) load() []cluster.Record {
 
 // latency draws how long one way to the store and back takes, each.
 func (s *store) latency() time.Duration {
-	if s.w.now < s.slow {
-		return s.w.between(time.Second, 8*time.Second)
+	if s.w.Now() < s.slow {
+		return s.w.Between(time.Second, 8*time.Second)
 	}
-	if s.w.chance(0.02) {
-		return s.w.between(10*time.Millisecond, time.Second)
+	if s.w.Chance(0.02) {
+		return s.w.Between(10*time.Millisecond, time.Second)
 	}
-	return s.w.between(100*time.Microsecond, 10*time.Millisecond)
+	return s.w.Between(100*time.Microsecond, 10*time.Millisecond)
 }
 
 // ask lets a master ask the store something: do runs at the store, then answered at the master, each after a while.
@@ -124,22 +124,22 @@ func (s *store) ask(m *master, do func(), answered func(ok bool)) {
 			answered(ok)
 		}
 	}
-	w.after(saveTimeout, func() {
+	w.After(saveTimeout, func() {
 		if !over {
-			w.cover.Fault(noAnswer)
+			w.Cover.Fault(noAnswer)
 		}
 		end(false)
 	})
-	w.at(max(w.now+s.latency(), w.passes(m.name, storeName)), func() {
-		if w.now < s.deaf {
-			w.cover.Fault(refused)
-			w.at(max(w.now+s.latency(), w.passes(storeName, m.name)), func() { end(false) })
+	w.At(max(w.Now()+s.latency(), w.Passes(m.name, storeName)), func() {
+		if w.Now() < s.deaf {
+			w.Cover.Fault(refused)
+			w.At(max(w.Now()+s.latency(), w.Passes(storeName, m.name)), func() { end(false) })
 			return
 		}
 		do()
-		if w.now < s.mute {
+		if w.Now() < s.mute {
 			return
 		}
-		w.at(max(w.now+s.latency(), w.passes(storeName, m.name)), func() { end(true) })
+		w.At(max(w.Now()+s.latency(), w.Passes(storeName, m.name)), func() { end(true) })
 	})
 }

@@ -1,4 +1,4 @@
-package sim
+package stage
 
 import (
 	"time"
@@ -15,70 +15,77 @@ const (
 	AfterSave                  // it is durable, nothing is sent
 	AfterSend                  // all is sent, nothing is begun
 	AfterDo                    // the work is begun, nothing is told
-	boundaries
+	// Boundaries is how many there are, and stands for none of them.
+	Boundaries
 )
 
-var boundaryNames = [boundaries]string{"before save", "save|send", "send|do", "do|tell"}
+var boundaryNames = [Boundaries]string{"before save", "save|send", "send|do", "do|tell"}
 
 // String names the boundary in tables.
 func (b Boundary) String() string { return boundaryNames[b] }
 
-// mark is where in an Out the effects of one input begin.
-type mark struct{ send, tell int }
+// Mark is where in an Out the effects of one input begin.
+type Mark struct{ Send, Tell int }
 
-// hands are what a process lends to its machine.
-type hands[In, R, M, K, F any] interface {
-	// took sees what one input led to, at the process's own time.
-	took(now time.Duration, in In, out *machine.Out[R, M, K, F], from mark)
-	// stepped sees what a turn asks for before any of it happens.
-	stepped(out *machine.Out[R, M, K, F])
-	// save makes records durable and calls done; with false when they were refused or nobody can tell, which ends the process.
-	save(records []R, done func(ok bool))
-	// torn takes a save that was under way when the process crashed.
-	torn(records []R)
-	send(messages []M)
-	do(work []K)
-	tell(facts []F)
-	// crashed says that the process is gone.
-	crashed()
+// Hands are what a process lends to its machine.
+type Hands[In, R, M, K, F any] interface {
+	// Took sees what one input led to, at the process's own time.
+	Took(now time.Duration, in In, out *machine.Out[R, M, K, F], from Mark)
+	// Stepped sees what a turn asks for before any of it happens.
+	Stepped(out *machine.Out[R, M, K, F])
+	// Save makes records durable and calls done; with false when they were refused or nobody can tell, which ends the process.
+	Save(records []R, done func(ok bool))
+	// Torn takes a save that was under way when the process crashed.
+	Torn(records []R)
+	// Send, Do and Tell perform the other three parts of an Out.
+	Send(messages []M)
+	Do(work []K)
+	Tell(facts []F)
+	// Crashed says that the process is gone.
+	Crashed()
 }
 
-// process is the simulated loop around a machine: the same order of effects as internal/loop, with the same group commit,
+// Process is the simulated loop around a machine: the same order of effects as internal/loop, with the same group commit,
 // and places to crash in between.
-type process[In, R, M, K, F any] struct {
-	w       *World
-	kind    string
-	name    string
-	machine machine.Machine[In, R, M, K, F]
-	hands   hands[In, R, M, K, F]
+type Process[In, R, M, K, F any] struct {
+	// Name is who it is in traces; Machine what it drives. Both are set before the first input comes.
+	Name    string
+	Machine machine.Machine[In, R, M, K, F]
+	// Skew is by how much its wall clock is wrong.
+	Skew time.Duration
+	// Dead and Frozen say that nothing of it happens any more, or for a while.
+	Dead, Frozen bool
+	// Armed is the boundary at which it crashes next.
+	Armed Boundary
 
+	w       *Stage
+	kind    string
+	hands   Hands[In, R, M, K, F]
 	born    time.Duration
-	skew    time.Duration // of its wall clock
 	box     []In
 	waiting []*turn[R, M, K, F] // not durable yet, in order
 	saving  int                 // how many of them are in the save under way
-	dead    bool
-	frozen  bool
-	turning bool // a turn is scheduled
+	turning bool                // a turn is scheduled
 	wake    uint64
-	armed   Boundary // where it crashes next; boundaries: nowhere
 }
 
 type turn[R, M, K, F any] struct {
 	out machine.Out[R, M, K, F]
 }
 
-func newProcess[In, R, M, K, F any](w *World, kind, name string, m machine.Machine[In, R, M, K, F], h hands[In, R, M, K, F], born time.Duration) *process[In, R, M, K, F] {
-	return &process[In, R, M, K, F]{w: w, kind: kind, name: name, machine: m, hands: h, born: born, skew: w.between(-time.Minute, time.Minute), armed: boundaries}
+// NewProcess makes one; kind is how its crashes are counted, and born from when its monotonic clock counts.
+func NewProcess[In, R, M, K, F any](w *Stage, kind, name string, m machine.Machine[In, R, M, K, F], h Hands[In, R, M, K, F], born time.Duration) *Process[In, R, M, K, F] {
+	return &Process[In, R, M, K, F]{w: w, kind: kind, Name: name, Machine: m, hands: h, born: born, Skew: w.Between(-time.Minute, time.Minute), Armed: Boundaries}
 }
 
-func (p *process[In, R, M, K, F]) clock() machine.Now {
-	return machine.Now{Mono: p.w.now - p.born + time.Second, Wall: p.w.wall() + int64(p.skew)}
+// Clock is what its clocks show now.
+func (p *Process[In, R, M, K, F]) Clock() machine.Now {
+	return machine.Now{Mono: p.w.Now() - p.born + time.Second, Wall: p.w.Wall() + int64(p.Skew)}
 }
 
-// post puts an input into the mailbox.
-func (p *process[In, R, M, K, F]) post(in In) {
-	if p.dead {
+// Post puts an input into the mailbox.
+func (p *Process[In, R, M, K, F]) Post(in In) {
+	if p.Dead {
 		return
 	}
 	p.box = append(p.box, in)
@@ -86,46 +93,46 @@ func (p *process[In, R, M, K, F]) post(in In) {
 }
 
 // arm schedules the next turn: soon when there is something in the box, else when the machine wants to be woken.
-func (p *process[In, R, M, K, F]) arm() {
-	if p.dead || p.frozen || p.turning {
+func (p *Process[In, R, M, K, F]) arm() {
+	if p.Dead || p.Frozen || p.turning {
 		return
 	}
 	p.wake++
-	wait := p.w.between(0, 500*time.Microsecond)
+	wait := p.w.Between(0, 500*time.Microsecond)
 	if len(p.box) == 0 {
-		due := p.machine.Deadline()
+		due := p.Machine.Deadline()
 		if due == machine.Never {
 			return
 		}
-		wait = max(0, due-p.clock().Mono)
+		wait = max(0, due-p.Clock().Mono)
 	} else {
 		p.turning = true
 	}
 	round := p.wake
-	p.w.after(wait, func() {
-		if !p.dead && !p.frozen && (p.turning || p.wake == round) {
+	p.w.After(wait, func() {
+		if !p.Dead && !p.Frozen && (p.turning || p.wake == round) {
 			p.turn()
 		}
 	})
 }
 
-func (p *process[In, R, M, K, F]) turn() {
+func (p *Process[In, R, M, K, F]) turn() {
 	p.turning = false
 	t := &turn[R, M, K, F]{}
-	now := p.clock()
+	now := p.Clock()
 	if len(p.box) == 0 {
 		var none In
-		p.machine.Step(now, none, &t.out)
-		p.hands.took(now.Mono, none, &t.out, mark{})
+		p.Machine.Step(now, none, &t.out)
+		p.hands.Took(now.Mono, none, &t.out, Mark{})
 	}
-	for n := 1 + p.w.rng.IntN(8); n > 0 && len(p.box) > 0; n-- {
+	for n := 1 + p.w.Rand.IntN(8); n > 0 && len(p.box) > 0; n-- {
 		in := p.box[0]
 		p.box = p.box[1:]
-		from := mark{len(t.out.Send), len(t.out.Tell)}
-		p.machine.Step(now, in, &t.out)
-		p.hands.took(now.Mono, in, &t.out, from)
+		from := Mark{len(t.out.Send), len(t.out.Tell)}
+		p.Machine.Step(now, in, &t.out)
+		p.hands.Took(now.Mono, in, &t.out, from)
 	}
-	p.hands.stepped(&t.out)
+	p.hands.Stepped(&t.out)
 	if len(t.out.Save) == 0 && len(p.waiting) == 0 {
 		p.release(t)
 	} else {
@@ -136,8 +143,8 @@ func (p *process[In, R, M, K, F]) turn() {
 }
 
 // save commits what has gathered, unless a save is under way.
-func (p *process[In, R, M, K, F]) save() {
-	if p.saving > 0 || len(p.waiting) == 0 || p.dead {
+func (p *Process[In, R, M, K, F]) save() {
+	if p.saving > 0 || len(p.waiting) == 0 || p.Dead {
 		return
 	}
 	p.saving = len(p.waiting)
@@ -147,12 +154,12 @@ func (p *process[In, R, M, K, F]) save() {
 		return
 	}
 	if p.reached(BeforeSave) {
-		p.w.after(p.w.between(0, 10*time.Millisecond), p.crash)
+		p.w.After(p.w.Between(0, 10*time.Millisecond), p.Crash)
 	}
-	p.hands.save(records, p.saved)
+	p.hands.Save(records, p.saved)
 }
 
-func (p *process[In, R, M, K, F]) records() []R {
+func (p *Process[In, R, M, K, F]) records() []R {
 	var records []R
 	for _, t := range p.waiting[:p.saving] {
 		records = append(records, t.out.Save...)
@@ -161,69 +168,81 @@ func (p *process[In, R, M, K, F]) records() []R {
 }
 
 // saved goes on after a save: with what was to happen once it is durable, or not at all.
-func (p *process[In, R, M, K, F]) saved(ok bool) {
-	if p.dead {
+func (p *Process[In, R, M, K, F]) saved(ok bool) {
+	if p.Dead {
 		return
 	}
-	if p.frozen {
-		p.w.after(time.Second, func() { p.saved(ok) })
+	if p.Frozen {
+		p.w.After(time.Second, func() { p.saved(ok) })
 		return
 	}
 	if !ok {
-		p.w.note("%s ends: its save was refused, or nobody can tell", p.name)
+		p.w.Note("%s ends: its save was refused, or nobody can tell", p.Name)
 		p.saving = 0
-		p.crash()
+		p.Crash()
 		return
 	}
 	group := p.waiting[:p.saving]
 	p.waiting, p.saving = p.waiting[p.saving:], 0
 	for _, t := range group {
-		if !p.dead {
+		if !p.Dead {
 			p.release(t)
 		}
 	}
 	p.save()
 }
 
-func (p *process[In, R, M, K, F]) release(t *turn[R, M, K, F]) {
+func (p *Process[In, R, M, K, F]) release(t *turn[R, M, K, F]) {
 	if len(t.out.Save) > 0 && p.reached(AfterSave) {
-		p.crash()
+		p.Crash()
 		return
 	}
-	p.hands.send(t.out.Send)
+	p.hands.Send(t.out.Send)
 	if len(t.out.Send) > 0 && p.reached(AfterSend) {
-		p.crash()
+		p.Crash()
 		return
 	}
-	p.hands.do(t.out.Do)
+	p.hands.Do(t.out.Do)
 	if len(t.out.Send)+len(t.out.Do) > 0 && p.reached(AfterDo) {
-		p.crash()
+		p.Crash()
 		return
 	}
-	p.hands.tell(t.out.Tell)
+	p.hands.Tell(t.out.Tell)
 }
 
 // reached says whether the process is to crash here.
-func (p *process[In, R, M, K, F]) reached(b Boundary) bool {
-	if p.armed != b || p.dead || p.w.calm {
+func (p *Process[In, R, M, K, F]) reached(b Boundary) bool {
+	if p.Armed != b || p.Dead || p.w.Calm {
 		return false
 	}
-	p.armed = boundaries
-	p.w.cover.Crash(p.kind, int(b))
-	p.w.note("%s crashes at %s", p.name, b)
+	p.Armed = Boundaries
+	p.w.Cover.Crash(p.kind, int(b))
+	p.w.Note("%s crashes at %s", p.Name, b)
 	return true
 }
 
-// crash ends the process. A save under way may have come to the disk, in part or whole.
-func (p *process[In, R, M, K, F]) crash() {
-	if p.dead {
+// Saving says whether something that it decided is not durable yet.
+func (p *Process[In, R, M, K, F]) Saving() bool { return len(p.waiting) > 0 }
+
+// Start has it wake when its machine wants to be woken, before any input comes.
+func (p *Process[In, R, M, K, F]) Start() { p.arm() }
+
+// Thaw ends a time in which it was frozen.
+func (p *Process[In, R, M, K, F]) Thaw() {
+	p.Frozen, p.turning = false, false
+	p.arm()
+}
+
+// Crash ends the process. A save under way may have come to the disk, in part or whole.
+func (p *Process[In, R, M, K, F]) Crash() {
+	if p.Dead {
 		return
 	}
-	p.dead = true
-	p.w.note("%s is dead", p.name)
+	p.Dead = true
+	p.w.Note("%s is dead", p.Name)
 	if p.saving > 0 {
-		p.hands.torn(p.records())
+		p.hands.Torn(p.records())
 	}
 	p.box, p.waiting = nil, nil
-	p.hands.crashed()
+	p.hands.Crashed()
 }
