@@ -27,6 +27,7 @@ type agent struct {
 	ip      string
 	boot    int
 
+	had        []resource.List // before it was configured anew
 	journal    []workload.Record
 	containers map[string]*container
 
@@ -371,6 +372,9 @@ func (a *agent) Crashed() {
 		x := a.streams[id].x
 		x.drop()
 		x.connectLater()
+		if a.w.Chance(0.2) { // it gives its agent up
+			a.w.After(a.w.Between(0, 10*time.Second), func() { x.box.end(workload.Exit{Status: 0x200, Known: true}) })
+		}
 	}
 	a.streams = nil
 	if a.w.Chance(0.2) {

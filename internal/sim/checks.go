@@ -265,7 +265,11 @@ func (c *checks) room(a *agent) {
 			names = append(names, y.name())
 		}
 	}
-	if !a.Total.Contains(sum) {
+	if len(names) < 2 {
+		a.had = nil
+	}
+	// What was taken on when it had more may start now, in an executor that outlived the agent.
+	if !a.Total.Contains(sum) && !slices.ContainsFunc(a.had, func(l resource.List) bool { return l.Contains(sum) }) {
 		c.w.Fail(rule.OneOwner, "the containers of %s use %s, and it has %s: %v", a.name, sum, a.Total, names)
 	}
 }
@@ -427,6 +431,9 @@ func (c *checks) auditExecutors(a *agent, view *workload.View, book *cluster.Vie
 			see(rule.Known, "executor %s of %s on %s (run %d) is unknown to its master", ref.Executor, ref.Framework, a.name, a.run)
 		}
 		delete(booked, ref)
+		if y := a.containers[x.Container]; y != nil && y.running() && y.executor.stream != nil && len(y.executor.owed) > 0 {
+			see(rule.InOrder, "executor %s of %s on %s (run %d) tells %x, and nobody acknowledges it", ref.Executor, ref.Framework, a.name, a.run, y.executor.owed[0].UUID)
+		}
 		if x.State == workload.ExecutorRegistering && x.PID != 0 {
 			see(rule.KillDone, "executor %s of %s on %s (run %d) has not subscribed, and nobody ends it", ref.Executor, ref.Framework, a.name, a.run)
 		}

@@ -171,14 +171,26 @@ func (x *executor) connectLater() {
 	x.a.w.After(wait, x.connect)
 }
 
-// ask brings a call to the process of the agent that runs, in the order in which they were made; with that process it is lost.
-func (x *executor) ask(in workload.In) {
-	a := x.a
+// ask brings calls to the process of the agent that runs, in the order in which they were made. With that process it is lost,
+// and perhaps with the connection that ends meanwhile.
+func (x *executor) ask(calls ...workload.In) {
+	a, s := x.a, x.stream
 	if a.p.Dead {
 		return
 	}
-	x.due = max(x.due, a.w.Now()+a.w.Between(0, 3*time.Millisecond))
-	a.after(x.due-a.w.Now(), func() { a.p.Post(in) })
+	wait := a.w.Between(0, 3*time.Millisecond)
+	if a.w.Chance(0.1) {
+		wait = a.w.Between(3*time.Millisecond, 300*time.Millisecond)
+	}
+	x.due = max(x.due, a.w.Now()+wait)
+	a.after(x.due-a.w.Now(), func() {
+		if s != nil && !s.open && a.w.Chance(0.5) {
+			return
+		}
+		for _, in := range calls {
+			a.p.Post(in)
+		}
+	})
 }
 
 // drop forgets its stream: what was under way on it is lost.
@@ -289,13 +301,14 @@ func (x *executor) tell(h *hosted, state mesosv1.TaskState) {
 	if x.stream == nil {
 		return
 	}
-	x.ask(&workload.ExecutorUpdate{ExecutorRef: x.ref, Status: s})
-	if x.gossip && !w.Calm {
-		x.ask(&workload.ExecutorUpdate{ExecutorRef: x.ref, Status: s})
-		other := *s
-		other.TaskID, other.UUID = "a task of its dreams", fmt.Sprintf("x%015d", w.ID())
-		x.ask(&workload.ExecutorUpdate{ExecutorRef: x.ref, Status: &other})
+	in := &workload.ExecutorUpdate{ExecutorRef: x.ref, Status: s}
+	if !x.gossip || w.Calm {
+		x.ask(in)
+		return
 	}
+	other := *s
+	other.TaskID, other.UUID = "a task of its dreams", fmt.Sprintf("x%015d", w.ID())
+	x.ask(in, in, &workload.ExecutorUpdate{ExecutorRef: x.ref, Status: &other})
 }
 
 func (x *executor) acknowledged(e workload.AcknowledgedEvent) {
@@ -336,7 +349,7 @@ func (x *executor) gone() {
 
 // The ways of executors to go wrong, beside those of their processes.
 var executorFaults = []fault{
-	{"an executor's connection is cut", 8, func(w *World) bool {
+	{"an executor's connection is cut", 16, func(w *World) bool {
 		a := w.pickAgent()
 		for _, id := range slices.Sorted(maps.Keys(a.streams)) {
 			w.Note("the connection of %s is cut", a.streams[id].x.box.name())

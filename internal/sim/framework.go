@@ -225,7 +225,8 @@ func (f *framework) killSome() {
 		if i.owner != f.id || i.terminal != "" {
 			continue
 		}
-		if !i.kill && (w.Calm && i.script.life > time.Minute || w.Chance(0.01) || i.script.life > time.Hour && w.Chance(0.02)) {
+		if !i.kill && (w.Calm && i.script.life > time.Minute || w.Chance(0.01) || i.script.life > time.Hour && w.Chance(0.02) ||
+			i.heardOf == 0 && w.Now()-i.at > time.Second && w.Chance(0.1)) { // it does not start
 			i.kill = true
 		}
 		if i.kill && (i.killed == 0 || w.Now()-i.killed > 10*time.Minute || w.Calm && w.Now()-i.killed > 3*time.Minute) {

@@ -53,6 +53,7 @@ func (a *agent) empty() {
 
 // reconfigure changes the setting, to more or to other things, and how much of that is allowed.
 func (a *agent) reconfigure() {
+	a.had = append(a.had, a.Total)
 	w := a.w
 	a.policy = setting.Policy(w.Rand.IntN(3))
 	switch w.Rand.IntN(4) {
