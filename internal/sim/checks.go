@@ -136,7 +136,7 @@ func (c *checks) frameworkRemoved(m *term, f *cluster.Fact) {
 	if m != c.w.leader {
 		return // its save will be refused
 	}
-	if _, now := c.w.store.leader(); now != m.epoch {
+	if _, now := c.w.store.Leader(); now != m.epoch {
 		return // likewise
 	}
 	since, ok := c.away[f.Framework]

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/internal/sim/registry"
 	"github.com/pando-os/pando/internal/sim/setting"
 	"github.com/pando-os/pando/internal/sim/stage"
 )
@@ -101,15 +102,13 @@ type fault struct {
 
 // Counted beside the faults are these, to which they lead.
 const (
-	noAnswer = "an answer of the store that never comes"
-	refused  = "a request that the store refuses"
 	diskFull = "a save that finds the disk full"
 	reboots  = "a machine that reboots"
 	repeated = "calls that are sent again, since their connection ended"
 )
 
 var consequences = []string{
-	noAnswer, refused, diskFull, reboots, repeated, dismissals, departures, comesWithMore, comesWithLess, comesAsOther, joinsAnew, mustNotStart,
+	registry.NoAnswer, registry.Refused, diskFull, reboots, repeated, dismissals, departures, comesWithMore, comesWithLess, comesAsOther, joinsAnew, mustNotStart,
 	lies, acceptedTwice, floods, streamsInARow, wrongAcknowledgements,
 }
 
@@ -177,32 +176,31 @@ var faults = slices.Concat(departing, operations, crowds, executorFaults, []faul
 		return true
 	}},
 	{"a lease is lost", 2, func(w *World) bool {
-		if _, revision := w.store.leader(); revision == 0 || !w.masterFails() {
+		if _, revision := w.store.Leader(); revision == 0 || !w.masterFails() {
 			return false
 		}
-		w.Note("store: the leader's lease is lost")
-		w.store.holder.revision = 0
+		w.store.Lose()
 		return true
 	}},
 	{"the store is slow", 2, func(w *World) bool {
-		w.store.slow = w.Now() + w.Between(time.Second, 20*time.Second)
-		w.Note("store: slow until %s", w.store.slow)
+		w.store.Slow = w.Now() + w.Between(time.Second, 20*time.Second)
+		w.Note("store: slow until %s", w.store.Slow)
 		return true
 	}},
 	{"the store refuses", 1, func(w *World) bool {
 		if !w.masterFails() {
 			return false
 		}
-		w.store.deaf = w.Now() + w.Between(time.Second, 15*time.Second)
-		w.Note("store: refuses until %s", w.store.deaf)
+		w.store.Deaf = w.Now() + w.Between(time.Second, 15*time.Second)
+		w.Note("store: refuses until %s", w.store.Deaf)
 		return true
 	}},
 	{"the store does not answer what it does", 2, func(w *World) bool {
 		if !w.masterFails() {
 			return false
 		}
-		w.store.mute = w.Now() + w.Between(100*time.Millisecond, 5*time.Second)
-		w.Note("store: without answers until %s", w.store.mute)
+		w.store.Mute = w.Now() + w.Between(100*time.Millisecond, 5*time.Second)
+		w.Note("store: without answers until %s", w.store.Mute)
 		return true
 	}},
 	{"a connection is cut", 12, func(w *World) bool { return w.withConn((*stage.Conn).Cut) }},
@@ -237,7 +235,7 @@ var faults = slices.Concat(departing, operations, crowds, executorFaults, []faul
 		if !w.masterFails() {
 			return false
 		}
-		w.part(w.pickMaster().name, storeName, w.Chance(0.5))
+		w.part(w.pickMaster().name, registry.Name, w.Chance(0.5))
 		return true
 	}},
 	{"an agent and a master are parted", 4, func(w *World) bool {
@@ -329,7 +327,7 @@ func (w *World) part(a, b string, both bool) {
 func (w *World) calmDown() {
 	w.Hush()
 	w.Note("faults stop")
-	w.store.slow, w.store.deaf, w.store.mute = 0, 0, 0
+	w.store.Slow, w.store.Deaf, w.store.Mute = 0, 0, 0
 	for _, a := range w.agents {
 		a.full = 0
 	}

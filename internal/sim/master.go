@@ -3,9 +3,11 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/sim/registry"
 	"github.com/pando-os/pando/internal/sim/stage"
 )
 
@@ -91,23 +93,27 @@ func (m *master) look() {
 		return // thaw comes back to it
 	}
 	defer m.again(w.Between(leaseTTL/40, leaseTTL/8))
-	heard := w.Reaches(m.name, storeName) && w.Now() >= w.store.deaf
+	heard := w.Reaches(m.name, registry.Name) && w.Now() >= w.store.Deaf
 	switch {
-	case m.epoch != 0 && heard && w.store.renew(m.epoch, leaseTTL):
+	case m.epoch != 0 && heard && w.store.Renew(m.epoch, leaseTTL):
 		m.renewed = w.Now()
 	case m.epoch != 0 && (heard || w.Now()-m.renewed > leaseTTL):
 		m.stepDown("its lease is lost")
 	case m.epoch == 0 && heard:
-		holder, revision := w.store.leader()
+		name, revision := w.store.Leader()
 		m.knows = nil
 		if revision != 0 {
-			m.knows = holder
+			m.knows = w.masterNamed(name)
 		}
 		// Nobody leads, or who leads refuses connections: its process is gone, and its lease need not be waited for.
-		if !m.busy && (revision == 0 || !holder.up && w.Reaches(m.name, holder.name)) {
+		if !m.busy && (revision == 0 || !m.knows.up && w.Reaches(m.name, name)) {
 			m.campaign(revision)
 		}
 	}
+}
+
+func (w *World) masterNamed(name string) *master {
+	return w.masters[slices.IndexFunc(w.masters, func(m *master) bool { return m.name == name })]
 }
 
 // campaign puts the leader's key by compare-and-swap; once that is answered it loads the book and leads.
@@ -117,7 +123,7 @@ func (m *master) campaign(seen uint64) {
 	var epoch uint64
 	var won bool
 	sent := w.Now()
-	w.store.ask(m, func() { epoch, won = w.store.swap(m, seen, leaseTTL) }, func(ok bool) {
+	w.store.Ask(m.name, func() { epoch, won = w.store.Swap(m.name, seen, leaseTTL) }, func(ok bool) {
 		switch {
 		case !m.up || m.run != run:
 		case !won:
@@ -136,7 +142,7 @@ func (m *master) campaign(seen uint64) {
 func (m *master) load(epoch uint64) {
 	run := m.run
 	var records []cluster.Record
-	m.w.store.ask(m, func() { records = m.w.store.load() }, func(ok bool) {
+	m.w.store.Ask(m.name, func() { records = m.w.store.Load() }, func(ok bool) {
 		switch {
 		case !m.up || m.run != run:
 		case m.epoch != epoch: // it was lost meanwhile
@@ -190,8 +196,8 @@ func (m *master) stepDown(why string) {
 
 // resign gives the leader's key back, if the store can be reached.
 func (m *master) resign(epoch uint64) {
-	if epoch != 0 && m.w.Reaches(m.name, storeName) {
-		m.w.After(m.w.store.latency(), func() { m.w.store.revoke(epoch) })
+	if epoch != 0 && m.w.Reaches(m.name, registry.Name) {
+		m.w.After(m.w.store.Latency(), func() { m.w.store.Revoke(epoch) })
 	}
 }
 

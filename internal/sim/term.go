@@ -98,11 +98,11 @@ func (t *term) Stepped(out *cluster.Out) {
 func (t *term) Save(records []cluster.Record, done func(ok bool)) {
 	committed := false
 	t.w.Note("%s saves %d records", t.name, len(records))
-	t.w.store.ask(t.m, func() {
+	t.w.store.Ask(t.m.name, func() {
 		if t.p.Dead && t.w.Chance(0.5) {
 			return // it was not sent yet when the master crashed
 		}
-		committed = t.w.store.commit(t.epoch, records)
+		committed = t.w.store.Commit(t.epoch, records)
 	}, func(ok bool) {
 		if ok && committed {
 			done(true)

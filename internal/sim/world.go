@@ -10,6 +10,7 @@ package sim
 import (
 	"runtime/debug"
 
+	"github.com/pando-os/pando/internal/sim/registry"
 	"github.com/pando-os/pando/internal/sim/rule"
 	"github.com/pando-os/pando/internal/sim/stage"
 )
@@ -19,7 +20,7 @@ type World struct {
 	*stage.Stage
 	Params Params
 
-	store   *store
+	store   *registry.Registry
 	masters []*master
 	leader  *term // of the highest epoch; it may be over
 	agents  []*agent
@@ -39,7 +40,8 @@ type Failure = stage.Failure
 // found anything.
 func Run(p Params) (w *World, f *Failure) {
 	w = &World{Stage: stage.New(p.Seed, p.Trace), Params: p}
-	w.store, w.check = newStore(w), newChecks(w)
+	w.check = newChecks(w)
+	w.store = registry.New(w.Stage, saveTimeout, w.check.committed)
 	defer func() {
 		if r := recover(); r != nil {
 			w.Fail(rule.NoPanic, "%v\n%s", r, debug.Stack())
