@@ -169,6 +169,13 @@ func (a *agent) take(c *stage.Conn, message any) {
 	case welcome:
 		a.link, a.epoch, a.wait = c, m.epoch, 50*time.Millisecond
 		a.p.Post(&workload.Linked{Link: c.ID, Epoch: m.epoch})
+		if all := a.running(); len(all) > 0 && !a.w.Calm && a.w.Chance(0.2) { // something ends while the agent registers
+			x := all[a.w.Rand.IntN(len(all))]
+			if x.within != nil {
+				x = x.within
+			}
+			a.after(a.w.Between(0, 50*time.Millisecond), func() { x.end(workload.Exit{Status: 0x300, Known: true}) })
+		}
 	case cluster.Registered:
 		a.w.check.registered(a, m.Agent)
 		in := &workload.Registered{Agent: m.Agent, Info: a.Info()}

@@ -129,6 +129,15 @@ var departing = []fault{
 		a.p.Post(&workload.Leave{})
 		return !a.p.Dead
 	}},
+	{"an agent that is told to leave dies before it has left", 3, func(w *World) bool {
+		a := w.pickAgent()
+		if a.p.Dead {
+			return false
+		}
+		a.p.Post(&workload.Leave{})
+		a.after(w.Between(0, 2*time.Second), func() { a.p.Crash() })
+		return true
+	}},
 	{"an agent says goodbye and keeps its tasks", 2, func(w *World) bool {
 		a := w.pickAgent()
 		if a.p.Dead || a.link == nil {
