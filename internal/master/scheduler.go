@@ -114,7 +114,7 @@ func (t *term) serveSubscribe(w http.ResponseWriter, r *http.Request, call *sche
 		user = in.Spec.User
 	}
 	endBody(r)
-	s, rw, err := t.openStream(w, uuid.NewString(), json, user, who)
+	s, err := t.openStream(w, uuid.NewString(), json, user, who)
 	if err != nil {
 		serve.Fail(w, http.StatusInternalServerError, err.Error())
 		return
@@ -127,15 +127,15 @@ func (t *term) serveSubscribe(w http.ResponseWriter, r *http.Request, call *sche
 	t.mu.Lock()
 	if t.ended {
 		t.mu.Unlock()
-		s.out.Close()
+		s.Close()
 		return
 	}
 	t.streams[s.id] = s
 	t.mu.Unlock()
 	if err := t.loop.Put(r.Context(), in); err != nil {
-		s.out.Close()
+		s.Close()
 	}
-	s.watch(rw)
+	s.watch()
 }
 
 // subscription makes the book's input of a SUBSCRIBE, or says why it is refused.
