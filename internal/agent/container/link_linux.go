@@ -28,6 +28,7 @@ type link struct {
 	idleSince time.Time
 	up        bool
 	quitting  bool
+	version   uint32 // of the protocol, as it welcomed us
 
 	mu      sync.Mutex
 	conn    *net.UnixConn
@@ -95,14 +96,17 @@ func (l *link) dial(ctx context.Context) ([]wire.State, error) {
 	if err == nil {
 		m, err = wire.ReadFrame(conn)
 	}
-	if err == nil && (m.Type != wire.Welcome || m.Version != wire.Version) {
-		err = fmt.Errorf("it speaks version %d of the launcher protocol, this agent %d", m.Version, wire.Version)
+	if err == nil && (m.Type != wire.Welcome || !wire.Speaks(m.Version)) {
+		err = fmt.Errorf("it speaks version %d of the launcher protocol, this agent %d and older ones", m.Version, wire.Version)
 	}
 	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("greet the shim %s: %w", l.name, err)
 	}
 	_ = conn.SetDeadline(time.Time{}) // of a connection that is broken the reader tells
+	l.n.mu.Lock()
+	l.version = m.Version
+	l.n.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {

@@ -47,6 +47,7 @@ type box struct {
 	late    bool // killed for MaxCompletion
 	killAt  time.Time
 	timers  []*time.Timer
+	ended   *uint32 // the status it has ended with, while it waits for those below it
 }
 
 // pids are unique over all machines of the process.
@@ -139,12 +140,21 @@ func (f *Fake) Launch(ctx context.Context, s container.Spec) (container.Started,
 	if m.boxes[s.ID] != nil {
 		return container.Started{}, &container.Error{Kind: container.KindInvalid, Message: "container " + s.ID + " exists already"}
 	}
-	b := &box{spec: s, does: m.program(s)}
+	b := &box{spec: s}
+	b.started.Wall = time.Now().UnixNano()
+	if err := m.checkBelow(&s); err != nil {
+		return container.Started{}, err
+	}
+	if b.hollow() {
+		b.does = Behaviour{After: -1}
+	} else {
+		b.does = m.program(s)
+		pid := pids.Add(1)
+		b.started.PID, b.started.StartTicks = pid, uint64(pid)
+	}
 	if b.does.Refuse != nil {
 		return container.Started{}, b.does.Refuse
 	}
-	pid := pids.Add(1)
-	b.started = container.Started{PID: pid, StartTicks: uint64(pid), Wall: time.Now().UnixNano()}
 	m.boxes[s.ID] = b
 	if b.does.After >= 0 {
 		b.after(b.does.After, func() { m.end(b, b.does.Status) })
@@ -165,7 +175,11 @@ func (b *box) after(d time.Duration, do func()) { b.timers = append(b.timers, ti
 func (m *Machine) end(b *box, status uint32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if b.exit != nil {
+	m.endLocked(b, status)
+}
+
+func (m *Machine) endLocked(b *box, status uint32) {
+	if b.exit != nil || m.waitsBelow(b, status) {
 		return
 	}
 	for _, t := range b.timers {
@@ -182,18 +196,33 @@ func (m *Machine) end(b *box, status uint32) {
 		default:
 		}
 	}
+	if up := m.boxes[b.spec.Parent]; up != nil && up.exit == nil && up.ended != nil {
+		m.endLocked(up, *up.ended)
+	}
 }
 
 // kill does what the shim does: SIGTERM once, SIGKILL at the earliest time anybody asked for.
 func (m *Machine) kill(b *box, grace time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.killLocked(b, grace)
+}
+
+func (m *Machine) killLocked(b *box, grace time.Duration) {
+	for _, c := range m.below(b) {
+		c.killed = true
+		m.killLocked(c, grace)
+	}
 	at := time.Now().Add(grace)
 	first := b.killAt.IsZero()
 	if b.exit != nil || !first && !at.Before(b.killAt) {
 		return
 	}
 	b.killAt = at
+	if b.hollow() {
+		b.after(0, func() { m.end(b, 0) })
+		return
+	}
 	if first && grace > 0 && !b.does.IgnoresTERM {
 		b.after(0, func() { m.end(b, uint32(syscall.SIGTERM)) })
 		return
@@ -226,7 +255,7 @@ func (f *Fake) Recover(context.Context) ([]container.State, error) {
 	f.queue = nil
 	var out []container.State
 	for id, b := range f.m.boxes {
-		s := container.State{ID: id, Started: b.started}
+		s := container.State{ID: id, Parent: b.spec.Parent, Started: b.started}
 		if b.exit != nil {
 			e := *b.exit
 			s.Exit = &e
@@ -265,6 +294,9 @@ func (f *Fake) Resize(id string, l container.Limits) error {
 	if err != nil {
 		return err
 	}
+	if b.spec.Parent != "" && b.spec.ShareCgroup {
+		return &container.Error{Kind: container.KindInvalid, Message: "container " + id + " has the limits of " + b.spec.Parent}
+	}
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
 	b.spec.CPUs, b.spec.CPULimit, b.spec.Mem, b.spec.MemLimit = l.CPUs, l.CPULimit, max(l.Mem, b.spec.Mem), l.MemLimit
@@ -279,6 +311,9 @@ func (f *Fake) Stats(id string) (container.Stats, error) {
 	}
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
+	for b.spec.ShareCgroup && f.m.boxes[b.spec.Parent] != nil {
+		b = f.m.boxes[b.spec.Parent]
+	}
 	return container.Stats{
 		Timestamp:     float64(time.Now().UnixNano()) / 1e9,
 		CPUsSoftLimit: float64(b.spec.CPUs) / 1000,
@@ -291,6 +326,9 @@ func (f *Fake) Run(ctx context.Context, id string, c container.Command) (int, er
 	b, err := f.running(id)
 	if err != nil {
 		return 0, err
+	}
+	if b.hollow() {
+		return 0, &container.Error{Kind: container.KindInvalid, Message: "container " + id + " has no command of its own"}
 	}
 	s := b.spec
 	s.Path, s.Args, s.Env = c.Path, c.Args, append(slices.Clone(s.Env), c.Env...)

@@ -24,10 +24,13 @@ const (
 )
 
 // box is one container. It ends when four things have happened: its birth is known, its main process is reaped, its cgroup
-// is empty and removed, and its output is complete. Only then does anybody learn that it ended.
+// is empty and removed, and its output is complete. Only then does anybody learn that it ended. Before that, those below it
+// end (below_linux.go).
 type box struct {
 	spec    *wire.Spec
 	state   wire.State
+	parent  *box
+	below   map[*box]bool
 	sandbox int // descriptor
 	pipes   [2]*os.File
 	conn    *conn // who launched it, for the answer
@@ -59,14 +62,23 @@ func (s *shim) launch(c *conn, m *wire.Message) {
 	case s.boxes[spec.ID] != nil || s.quit:
 		refuse(c, m.Seq, &failure{wire.KindInvalid, "container " + spec.ID + " exists already, or the shim is leaving"})
 		return
-	case len(spec.Args) == 0:
-		refuse(c, m.Seq, &failure{wire.KindInvalid, "a container needs at least one argument, its name"})
+	}
+	b := &box{spec: spec, conn: c, seq: m.Seq, sandbox: -1, below: map[*box]bool{}}
+	b.state = wire.State{
+		ID: spec.ID, Cgroups: spec.Cgroup.Dirs(), MemLimit: spec.Cgroup.MemLimit,
+		Parent: spec.Parent, Shared: spec.Shared, Hollow: len(spec.Args) == 0,
+	}
+	if f := s.adopt(b); f != nil {
+		refuse(c, m.Seq, f)
 		return
 	}
-	b := &box{spec: spec, conn: c, seq: m.Seq, sandbox: -1}
-	b.state = wire.State{ID: spec.ID, Cgroups: spec.Cgroup.Dirs(), MemLimit: spec.Cgroup.MemLimit}
+	if b.state.Hollow {
+		s.hold(b)
+		return
+	}
 	ch, f := s.start(b)
 	if f != nil {
+		b.disown()
 		refuse(c, m.Seq, f)
 		return
 	}
@@ -166,10 +178,11 @@ func (s *shim) start(b *box) (ch *child, f *failure) {
 
 // kill asks a container to end: SIGTERM to all of it now, SIGKILL to all of it after grace. A later call only shortens.
 func (s *shim) kill(b *box, grace time.Duration) {
+	s.killBelow(b, grace)
 	at := time.Now().Add(grace)
 	if b.killAt.IsZero() {
 		b.killAt = at
-		if grace > 0 && !b.reaped {
+		if grace > 0 && !b.reaped && !b.state.Hollow {
 			b.signal(unix.SIGTERM)
 			b.signal(unix.SIGCONT) // a stopped process would sit the grace out
 		}
@@ -200,7 +213,7 @@ func (b *box) slay() {
 	if len(b.state.Cgroups) > 0 {
 		cgroup.Kill(b.state.Cgroups)
 	}
-	if !b.reaped {
+	if !b.reaped && !b.state.Hollow {
 		b.signal(unix.SIGKILL)
 	}
 }
@@ -215,6 +228,7 @@ func (b *box) beforeReap() {
 // advance takes a container as far towards its end as it can go now, and says when to try again.
 func (s *shim) advance(b *box) {
 	now := time.Now()
+	b.letGo(now)
 	if !b.reaped {
 		s.starvation(b, now)
 		if !b.due.IsZero() && !now.Before(b.due) {
@@ -236,7 +250,7 @@ func (s *shim) advance(b *box) {
 		}
 		return
 	}
-	if !b.told {
+	if !b.told || s.waitsBelow(b, now) {
 		return
 	}
 	if !b.swept && !b.sweep(now) {
@@ -257,6 +271,9 @@ func (s *shim) advance(b *box) {
 // watchOOM has a container ended as a whole when the kernel kills one process of it for memory: what is left of a task
 // after that is not to be trusted, and users of the original know it so. On cgroup v2 the kernel does it (memory.oom.group).
 func (s *shim) watchOOM(b *box) {
+	if b.spec.Shared { // the one above watches for all
+		return
+	}
 	fd := cgroup.NotifyOOM(b.spec.Cgroup.OOMFile)
 	if fd < 0 {
 		return
@@ -281,10 +298,11 @@ func (s *shim) watchOOM(b *box) {
 func (s *shim) starvation(b *box, now time.Time) {
 	switch {
 	case b.starved.IsZero():
-	case cgroup.OOMKills(b.spec.Cgroup.OOMFile) > 0:
+	case b.oomKills() > 0:
 		b.starved = time.Time{}
 		b.state.OOM = true
 		b.killAt = now
+		s.starveBelow(b)
 	case now.Sub(b.starved) > time.Second: // it found the memory elsewhere
 		b.starved = time.Time{}
 	default:
@@ -313,6 +331,13 @@ func (s *shim) end(b *box) {
 		b.oom.Close()
 	}
 	delete(s.boxes, b.spec.ID)
+	above := b.parent
+	b.disown()
+	if b.state.OOM && b.spec.Shared && above != nil && above.killAt.IsZero() && !above.reaped {
+		above.state.OOM, above.killAt = true, time.Now() // it was the other's limit, and what it had is not to be trusted
+		above.wakeBy(above.killAt)
+		s.starveBelow(above)
+	}
 	if !b.born {
 		_ = unix.Unlink(b.spec.ID + runSuffix) // an exit beside it counts first
 		if s.conns[b.conn] {

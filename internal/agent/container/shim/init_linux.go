@@ -47,7 +47,7 @@ func Init() int {
 // very program come after everything that allocates.
 func become(s *wire.Spec, up *os.File) *failure {
 	parent := os.Getppid()
-	if err := cgroup.Join(s.Cgroup.Dirs()); err != nil {
+	if err := cgroup.Join(append(s.Cgroup.Dirs(), s.Cgroup.Join...)); err != nil {
 		return fail(wire.KindCgroup, "join cgroup", err)
 	}
 	if b, err := os.ReadFile(oomScore); err == nil && len(b) > 0 && b[0] == '-' { // the shim's, see Main

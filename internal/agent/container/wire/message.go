@@ -7,8 +7,21 @@ import (
 	"github.com/pando-os/pando/internal/host/cgroup"
 )
 
-// Version is the protocol spoken here. The agent names the versions it speaks in its Hello; the shim answers with its own.
-const Version = 1
+// Version is the protocol spoken here. The agent names the newest it speaks in its Hello; the shim answers with that, or with
+// its own when that is older. Frames are the same in all: what version 2 added comes behind what version 1 reads, and what is
+// not there is zero. Version 2 knows containers below others.
+const (
+	Version = 2
+	oldest  = 1
+	// Below is the first version that knows containers below others.
+	Below = 2
+)
+
+// Speaks says whether a shim that welcomes us with a version can be worked with.
+func Speaks(version uint32) bool { return version >= oldest && version <= Version }
+
+// recordVersion begins a record file.
+const recordVersion = 1
 
 // Type tells messages apart.
 type Type uint8
@@ -79,6 +92,10 @@ type Spec struct {
 
 	LogBytes int64 // size at which stdout and stderr are rotated; 0: never
 	LogFiles int64 // how many rotated files of each are kept
+
+	// Since version 2. Without Args the container has no process.
+	Parent string // the container it is below, of the same shim
+	Shared bool   // it has its parent's limits; Cgroup.Groups only holds its processes together
 }
 
 // State is what a shim knows of one container; also the content of its record files.
@@ -98,6 +115,11 @@ type State struct {
 	EndWall  int64
 	Orphaned bool // it was ended because its shim died; written by the agent in the shim's place
 	Unknown  bool // Status is not known
+
+	// Since version 2.
+	Parent string // the container it is or was below
+	Shared bool   // it has its parent's limits
+	Hollow bool   // it has no process of its own
 }
 
 // Message is any of the messages; Type tells which members count.
@@ -137,6 +159,12 @@ func (m *Message) Append(b []byte) []byte {
 	for i := range m.States {
 		m.States[i].put(&p)
 	}
+	if m.Spec != nil {
+		m.Spec.put2(&p)
+	}
+	for i := range m.States {
+		m.States[i].put2(&p)
+	}
 	return p.b
 }
 
@@ -168,6 +196,15 @@ func (m *Message) Decode(b []byte) error {
 			m.States = append(m.States, s)
 		}
 	}
+	if len(t.b) == 0 && !t.bad { // version 1 ends here
+		return nil
+	}
+	if m.Spec != nil {
+		m.Spec.take2(&t)
+	}
+	for i := range m.States {
+		m.States[i].take2(&t)
+	}
 	if t.bad {
 		return ErrCorrupt
 	}
@@ -176,19 +213,23 @@ func (m *Message) Decode(b []byte) error {
 
 // Append encodes a record for a file.
 func (s *State) Append(b []byte) []byte {
-	p := put{append(b, Version)}
+	p := put{append(b, recordVersion)}
 	s.put(&p)
+	s.put2(&p)
 	return p.b
 }
 
 // Decode replaces s by what a record file holds.
 func (s *State) Decode(b []byte) error {
-	if len(b) == 0 || b[0] != Version {
+	if len(b) == 0 || b[0] != recordVersion {
 		return ErrCorrupt
 	}
 	t := take{b: b[1:]}
 	*s = State{}
 	s.take(&t)
+	if len(t.b) > 0 { // version 1 has no more
+		s.take2(&t)
+	}
 	if t.bad {
 		return ErrCorrupt
 	}
@@ -300,4 +341,28 @@ func (s *Spec) take(t *take) {
 	s.KillGrace = t.int()
 	s.LogBytes = t.int()
 	s.LogFiles = t.int()
+}
+
+func (s *State) put2(p *put) {
+	p.string(s.Parent)
+	p.bool(s.Shared)
+	p.bool(s.Hollow)
+}
+
+func (s *State) take2(t *take) {
+	s.Parent = t.string()
+	s.Shared = t.bool()
+	s.Hollow = t.bool()
+}
+
+func (s *Spec) put2(p *put) {
+	p.string(s.Parent)
+	p.bool(s.Shared)
+	p.strings(s.Cgroup.Join)
+}
+
+func (s *Spec) take2(t *take) {
+	s.Parent = t.string()
+	s.Shared = t.bool()
+	s.Cgroup.Join = t.strings()
 }
