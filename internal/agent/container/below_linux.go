@@ -52,14 +52,14 @@ func stateOf(s *wire.Spec) wire.State {
 	}
 }
 
-// reserveBelow finds the shim of a container that another is to be below. n.mu is held.
-func (n *Native) reserveBelow(parent string) (*link, error) {
+// reserveBelow finds the shim of a container that another is to be below, if it speaks that version. n.mu is held.
+func (n *Native) reserveBelow(parent string, version uint32) (*link, error) {
 	up := n.held[parent]
 	switch {
 	case up == nil || up.exited || up.launching:
 		return nil, notBelow(parent)
-	case up.link.version < wire.Below:
-		return nil, &Error{KindShim, "container " + parent + " was started by an older launcher, which can start none below it; start it anew"}
+	case up.link.version < version:
+		return nil, &Error{KindShim, "container " + parent + " was started by an older launcher, which cannot start such a one below it; start it anew"}
 	}
 	return up.link, nil
 }

@@ -57,6 +57,14 @@ type Spec struct {
 	// with processes.
 	ShareCgroup bool
 
+	// Terminal gives it one, which can be attached to; what it shows is written to the file stdout too. It needs Alone or
+	// Parent.
+	Terminal *Terminal
+	// Session makes it one that belongs to whoever is attached to it with AttachSession, within ten seconds of its start: its
+	// output goes there alone, it waits for it to be read, and it is killed when that ends. It needs Parent, whose sandbox,
+	// environment, user, limits and capabilities it has where it names none itself; nothing is written into the sandbox.
+	Session bool
+
 	// LogBytes is the size at which stdout and stderr are rotated, and LogFiles how many rotated files of each are kept; 0
 	// means the default (10 MB, 9), -1 no rotation and no old file.
 	LogBytes, LogFiles int64
@@ -150,6 +158,10 @@ type Runtime interface {
 	// Run executes a command beside a running container and returns its exit code (128 + n for signal n). When ctx ends
 	// first, the command is killed and ctx's error returned. Its output is dropped.
 	Run(ctx context.Context, id string, c Command) (int, error)
+	// Attach connects to what a running container with a terminal, or a session, reads and writes.
+	Attach(ctx context.Context, id string, how Attachment) (*Stream, error)
+	// Signal sends a signal to the main process of a running container.
+	Signal(id string, signal int) error
 	// Close lets go of the containers, which go on.
 	Close() error
 }
@@ -170,6 +182,7 @@ const (
 	KindShim    Kind = "launcher" // the launcher cannot be started, or died
 	KindGone    Kind = "gone"     // no such running container
 	KindKilled  Kind = "killed"   // Kill came before the command was executed
+	KindBusy    Kind = "busy"     // somebody else is attached, or as many as may be
 )
 
 // Error is a refused launch or command.

@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/pando-os/pando/internal/agent/container/wire"
 )
@@ -56,8 +53,11 @@ func newLink(n *Native, name string) *link {
 
 func (l *link) usable() bool { return l.up && !l.quitting }
 
-// room says whether one more container may be in it. n.mu is held.
+// room says whether one more container may be in it. What is to be alone may ask for what only the newest know. n.mu is held.
 func (l *link) room(alone bool) bool {
+	if alone && l.version < wire.Version {
+		return false
+	}
 	if alone || l.alone {
 		return l.used == 0
 	}
@@ -76,18 +76,8 @@ func throughDir(dir string, f func(path string) error) error {
 
 // dial connects and asks what the shim has. A shim that is dead gives errDead.
 func (l *link) dial(ctx context.Context) ([]wire.State, error) {
-	var conn *net.UnixConn
-	err := throughDir(l.dir, func(path string) error {
-		c, err := (&net.Dialer{Timeout: helloTime}).DialContext(ctx, "unix", path)
-		if err == nil {
-			conn = c.(*net.UnixConn)
-		}
-		return err
-	})
+	conn, err := dialShim(ctx, l.dir)
 	if err != nil {
-		if errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
-			return nil, errDead
-		}
 		return nil, err
 	}
 	_ = conn.SetDeadline(time.Now().Add(helloTime)) // of a connection that is broken the greeting tells

@@ -164,7 +164,7 @@ func (n *Native) Launch(ctx context.Context, s Spec) (Started, error) {
 		return Started{}, ctx.Err()
 	}
 	h := &held{launching: true, state: stateOf(spec), pidfd: -1}
-	l, err := n.reserve(s.ID, h, s.Alone)
+	l, err := n.reserve(s.ID, h, &s)
 	if err != nil {
 		return Started{}, err
 	}
@@ -342,7 +342,7 @@ func (n *Native) Run(ctx context.Context, id string, c Command) (int, error) {
 var kinds = map[wire.Kind]Kind{
 	wire.KindInvalid: KindInvalid, wire.KindExec: KindExec, wire.KindCgroup: KindCgroup, wire.KindRlimit: KindRlimit,
 	wire.KindUser: KindUser, wire.KindCaps: KindCaps, wire.KindSandbox: KindSandbox, wire.KindSystem: KindSystem, wire.KindGone: KindGone,
-	wire.KindKilled: KindKilled,
+	wire.KindKilled: KindKilled, wire.KindBusy: KindBusy,
 }
 
 // resolve turns a Spec into what a shim needs.
@@ -360,6 +360,9 @@ func (n *Native) resolve(s *Spec) (*wire.Spec, error) {
 	if !hollow && (s.Path == "" || len(s.Args) == 0) {
 		return nil, &Error{KindInvalid, "no command: set CommandInfo.value, and argument 0 when it is not for the shell"}
 	}
+	if err := s.CheckStreams(); err != nil {
+		return nil, err
+	}
 	w := &wire.Spec{
 		ID: s.ID, Sandbox: s.Sandbox, Path: s.Path, Args: s.Args, Env: s.Env, NoNewPrivs: s.NoNewPrivs,
 		Bounding: mask(s.Bounding), Effective: mask(s.Effective),
@@ -367,6 +370,7 @@ func (n *Native) resolve(s *Spec) (*wire.Spec, error) {
 		LogBytes: orDefault(s.LogBytes, DefaultLogBytes), LogFiles: orDefault(s.LogFiles, DefaultLogFiles),
 		Parent: s.Parent,
 	}
+	resolveStreams(s, w)
 	if s.User != "" {
 		u, err := host.LookupUser(s.User)
 		if err != nil {
@@ -408,7 +412,11 @@ func mask(caps *[]int) *uint64 {
 }
 
 // reserve takes a place in a shim for a container, one that has no other when it is to be alone.
-func (n *Native) reserve(id string, h *held, alone bool) (*link, error) {
+func (n *Native) reserve(id string, h *held, s *Spec) (*link, error) {
+	alone, version := s.Alone, uint32(wire.Below)
+	if s.Attachable() {
+		version = wire.Streams
+	}
 	for {
 		n.mu.Lock()
 		if n.closed {
@@ -420,7 +428,7 @@ func (n *Native) reserve(id string, h *held, alone bool) (*link, error) {
 			return nil, &Error{KindInvalid, "container " + id + " exists already; forget it first, or choose another id"}
 		}
 		if up := h.state.Parent; up != "" {
-			l, err := n.reserveBelow(up)
+			l, err := n.reserveBelow(up, version)
 			if err == nil {
 				l.used++
 				h.link = l

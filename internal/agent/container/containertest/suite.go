@@ -59,6 +59,13 @@ func Suite(t *testing.T, machine func(*testing.T) Rig) {
 		{"a container that shares a cgroup has the statistics and limits of the one above", belowShares},
 		{"a restarted agent finds who is below whom", belowRecovered},
 		{"a kill of a container and those below it outlives the agent", belowKillOutlives},
+		{"what a session writes comes to its owner, and its exit code after it", sessionSpeaks},
+		{"a session is killed when its owner goes", sessionDies},
+		{"a session reads what is written to it until that ends", sessionReads},
+		{"one may write to a container at a time, and another after it", oneWriter},
+		{"a container without terminal or session cannot be attached to", unattachable},
+		{"a terminal outlives its agent and who is attached to it", terminalStays},
+		{"a signal is for the main process", signalled},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := &rig{TB: t, Rig: machine(t), pids: map[string]uint32{}}

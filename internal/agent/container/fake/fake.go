@@ -25,6 +25,9 @@ type Behaviour struct {
 	Status uint32
 	// IgnoresTERM makes it survive SIGTERM.
 	IgnoresTERM bool
+	// Output is what the owner of a session reads of it, and Echo writes what it reads until that ends, and ends with it.
+	Output string
+	Echo   bool
 	// OOM pretends that it ended for its memory limit.
 	OOM bool
 }
@@ -47,7 +50,8 @@ type box struct {
 	late    bool // killed for MaxCompletion
 	killAt  time.Time
 	timers  []*time.Timer
-	ended   *uint32 // the status it has ended with, while it waits for those below it
+	streams *streams // nil: it cannot be attached to
+	ended   *uint32  // the status it has ended with, while it waits for those below it
 }
 
 // pids are unique over all machines of the process.
@@ -142,6 +146,9 @@ func (f *Fake) Launch(ctx context.Context, s container.Spec) (container.Started,
 	}
 	b := &box{spec: s}
 	b.started.Wall = time.Now().UnixNano()
+	if err := s.CheckStreams(); err != nil {
+		return container.Started{}, err
+	}
 	if err := m.checkBelow(&s); err != nil {
 		return container.Started{}, err
 	}
@@ -156,8 +163,10 @@ func (f *Fake) Launch(ctx context.Context, s container.Spec) (container.Started,
 		return container.Started{}, b.does.Refuse
 	}
 	m.boxes[s.ID] = b
-	if b.does.After >= 0 {
-		b.after(b.does.After, func() { m.end(b, b.does.Status) })
+	if s.Attachable() {
+		m.stream(b)
+	} else {
+		m.begin(b)
 	}
 	if s.MaxCompletion > 0 {
 		b.after(s.MaxCompletion, func() {
@@ -186,6 +195,7 @@ func (m *Machine) endLocked(b *box, status uint32) {
 		t.Stop()
 	}
 	b.timers = nil
+	b.detach()
 	b.exit = &container.Exit{
 		ID: b.spec.ID, Known: true, WaitStatus: status, OOM: b.does.OOM, TimedOut: b.late, Killed: b.killed, Wall: time.Now().UnixNano(),
 	}
@@ -356,7 +366,7 @@ func (f *Fake) Run(ctx context.Context, id string, c container.Command) (int, er
 	}
 }
 
-// Shell understands a few commands: true, false, sleep N, and sh -c with "exit N", with "sleep N" last, or with a trap
+// Shell understands a few commands: true, false, sleep N, echo, cat, and sh -c with "exit N", with "sleep N" last, or with a trap
 // that ignores TERM. Anything else does not exist.
 func Shell(s container.Spec) Behaviour {
 	refuse := func(k container.Kind, msg string) Behaviour {
@@ -371,6 +381,10 @@ func Shell(s container.Spec) Behaviour {
 		return Behaviour{}
 	case name == "false":
 		return Behaviour{Status: 1 << 8}
+	case name == "cat":
+		return Behaviour{After: -1, Echo: true}
+	case name == "echo":
+		return Behaviour{Output: strings.Join(s.Args[1:], " ") + "\n"}
 	case name == "sleep" && len(s.Args) > 1:
 		return Behaviour{After: seconds(s.Args[1])}
 	case name == "sh" && len(s.Args) > 2:

@@ -33,7 +33,8 @@ type box struct {
 	below   map[*box]bool
 	sandbox int // descriptor
 	pipes   [2]*os.File
-	conn    *conn // who launched it, for the answer
+	streams *streams // nil: it cannot be attached to
+	conn    *conn    // who launched it, for the answer
 	seq     uint64
 
 	told    bool // the outcome of its birth is known
@@ -72,6 +73,10 @@ func (s *shim) launch(c *conn, m *wire.Message) {
 		refuse(c, m.Seq, f)
 		return
 	}
+	if spec.Inherit && b.parent != nil {
+		spec = inherit(spec, b.parent.spec)
+		b.spec = spec
+	}
 	if b.state.Hollow {
 		s.hold(b)
 		return
@@ -108,6 +113,9 @@ func (s *shim) launch(c *conn, m *wire.Message) {
 			if b.born && s.conns[b.conn] {
 				b.conn.send(&wire.Message{Type: wire.Started, Seq: b.seq, States: []wire.State{b.state}})
 			}
+			if b.born && spec.Stdio.Session() {
+				s.awaitOwner(b)
+			}
 			s.advance(b)
 		}
 	}()
@@ -119,7 +127,7 @@ func (s *shim) start(b *box) (ch *child, f *failure) {
 		return nil, &failure{wire.KindCgroup, err.Error()}
 	}
 	var logs [2]*logFile
-	ends := [2]int{-1, -1}
+	ends := [3]int{-1, -1, -1}
 	defer func() {
 		for _, fd := range ends {
 			if fd >= 0 {
@@ -128,6 +136,9 @@ func (s *shim) start(b *box) (ch *child, f *failure) {
 		}
 		if f == nil {
 			return
+		}
+		if b.streams != nil {
+			b.streams.close()
 		}
 		for i := range logs {
 			if b.pipes[i] != nil {
@@ -140,33 +151,40 @@ func (s *shim) start(b *box) (ch *child, f *failure) {
 		unix.Close(b.sandbox)
 		cgroup.Remove(b.state.Cgroups)
 	}()
-	var err error
-	if b.sandbox, err = unix.Open(b.spec.Sandbox, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
-		return nil, fail(wire.KindSandbox, "open sandbox "+b.spec.Sandbox, err)
+	if !b.spec.Stdio.Session() {
+		if f = b.openLogs(&logs); f != nil {
+			return nil, f
+		}
 	}
-	for i, name := range [2]string{"stdout", "stderr"} {
-		l := &logFile{dir: b.sandbox, name: name, uid: -1, gid: -1, max: b.spec.LogBytes, keep: b.spec.LogFiles, fd: -1}
-		if b.spec.SetUser {
-			l.uid, l.gid = int(b.spec.UID), int(b.spec.GID)
-		}
-		if err := l.open(); err != nil {
-			return nil, fail(wire.KindSandbox, "make "+b.spec.Sandbox+"/"+name, err)
-		}
-		logs[i] = l
-		var p [2]int
-		if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-			return nil, fail(wire.KindSystem, "make a pipe", err)
-		}
-		_ = unix.SetNonblock(p[0], true) // fails for a bad descriptor only
-		b.pipes[i], ends[i] = os.NewFile(uintptr(p[0]), name), p[1]
+	if b.spec.Stdio == wire.StdioLogged {
+		f = b.openPipes(&ends)
+	} else {
+		ends, f = b.openStreams()
 	}
-	if ch, f = fork(s.null, ends[0], ends[1]); f != nil {
+	if f != nil {
 		return nil, f
 	}
-	b.copying = len(logs)
-	for i, l := range logs {
+	stdin := s.null
+	if ends[0] >= 0 {
+		stdin = ends[0]
+	}
+	if ch, f = fork(stdin, ends[1], ends[2]); f != nil {
+		return nil, f
+	}
+	if b.spec.Stdio.Terminal() && logs[1] != nil { // it shows both as one
+		logs[1].close()
+	}
+	for i, p := range b.pipes {
+		if p == nil {
+			continue
+		}
+		b.copying++
 		go func() {
-			copyOut(b.pipes[i], l)
+			if b.streams != nil {
+				b.streams.spread(p, wire.PieceStdout+wire.PieceKind(i), logs[i])
+			} else {
+				copyOut(p, logs[i])
+			}
 			s.events <- func() {
 				b.copying--
 				s.advance(b)
@@ -174,6 +192,60 @@ func (s *shim) start(b *box) (ch *child, f *failure) {
 		}()
 	}
 	return ch, nil
+}
+
+// openLogs makes the files that the output goes to.
+func (b *box) openLogs(logs *[2]*logFile) *failure {
+	var err error
+	if b.sandbox, err = b.openSandbox(); err != nil {
+		return fail(wire.KindSandbox, "open sandbox "+b.spec.Sandbox, err)
+	}
+	for i, name := range [2]string{"stdout", "stderr"} {
+		l := &logFile{dir: b.sandbox, name: name, uid: -1, gid: -1, max: b.spec.LogBytes, keep: b.spec.LogFiles, fd: -1}
+		if b.spec.SetUser {
+			l.uid, l.gid = int(b.spec.UID), int(b.spec.GID)
+		}
+		if err := l.open(); err != nil {
+			return fail(wire.KindSandbox, "make "+b.spec.Sandbox+"/"+name, err)
+		}
+		logs[i] = l
+	}
+	return nil
+}
+
+// openSandbox opens the sandbox. Of one within that of the container above, the part below the other's is the other's user's
+// to change, so no link is followed in it.
+func (b *box) openSandbox() (int, error) {
+	const how = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
+	base, rest := b.spec.Sandbox, ""
+	for up := b.parent; up != nil; up = up.parent {
+		if below, ok := strings.CutPrefix(b.spec.Sandbox, up.spec.Sandbox+"/"); ok {
+			base, rest = up.spec.Sandbox, below
+		}
+	}
+	fd, err := unix.Open(base, how, 0)
+	for part := range strings.SplitSeq(rest, "/") {
+		if err != nil || part == "" {
+			continue
+		}
+		next, e := unix.Openat(fd, part, how|unix.O_NOFOLLOW, 0)
+		unix.Close(fd)
+		fd, err = next, e
+	}
+	return fd, err
+}
+
+// openPipes makes pipes for the output of a container that nobody attaches to, and gives the ends that are its own.
+func (b *box) openPipes(ends *[3]int) *failure {
+	for i, name := range [2]string{"stdout", "stderr"} {
+		var p [2]int
+		if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+			return fail(wire.KindSystem, "make a pipe", err)
+		}
+		_ = unix.SetNonblock(p[0], true) // fails for a bad descriptor only
+		b.pipes[i], ends[i+1] = os.NewFile(uintptr(p[0]), name), p[1]
+	}
+	return nil
 }
 
 // kill asks a container to end: SIGTERM to all of it now, SIGKILL to all of it after grace. A later call only shortens.
@@ -263,6 +335,9 @@ func (s *shim) advance(b *box) {
 				_ = p.SetReadDeadline(b.drainBy) // a closed one is drained
 			}
 		}
+		if b.streams != nil && !b.killAt.IsZero() {
+			b.streams.hurry(drainTime)
+		}
 		return
 	}
 	s.end(b)
@@ -327,6 +402,9 @@ func (b *box) sweep(now time.Time) bool {
 // end records the exit, then tells it.
 func (s *shim) end(b *box) {
 	unix.Close(b.sandbox)
+	if b.streams != nil {
+		b.streams.close()
+	}
 	if b.oom != nil {
 		b.oom.Close()
 	}

@@ -60,6 +60,11 @@ func become(s *wire.Spec, up *os.File) *failure {
 	if err := unix.Chdir(s.Sandbox); err != nil {
 		return fail(wire.KindSandbox, "enter sandbox "+s.Sandbox, err)
 	}
+	if s.Stdio.Terminal() { // this process leads a session of its own, see fork
+		if err := unix.IoctlSetInt(0, unix.TIOCSCTTY, 0); err != nil {
+			return fail(wire.KindSystem, "take the terminal", err)
+		}
+	}
 	if s.SetUser {
 		// A program that opens /dev/stdout anew needs to own the pipe behind it.
 		_ = unix.Fchown(1, int(s.UID), int(s.GID)) // without it the program can still write to what it was given

@@ -182,6 +182,8 @@ func (s *shim) handle(c *conn, m *wire.Message) {
 		if x := c.execs[m.Seq]; x != nil {
 			x.kill()
 		}
+	case wire.Signal:
+		s.signalOne(c, m)
 	case wire.Quit:
 		if len(s.boxes) > 0 {
 			refuse(c, m.Seq, &failure{wire.KindInvalid, "the shim still has containers"})

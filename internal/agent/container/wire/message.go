@@ -8,13 +8,15 @@ import (
 )
 
 // Version is the protocol spoken here. The agent names the newest it speaks in its Hello; the shim answers with that, or with
-// its own when that is older. Frames are the same in all: what version 2 added comes behind what version 1 reads, and what is
-// not there is zero. Version 2 knows containers below others.
+// its own when that is older. Frames are the same in all: what a version added comes behind what older ones read, and what is
+// not there is zero. Version 2 knows containers below others, version 3 those that can be attached to.
 const (
-	Version = 2
+	Version = 3
 	oldest  = 1
 	// Below is the first version that knows containers below others.
 	Below = 2
+	// Streams is the first version that knows containers that can be attached to.
+	Streams = 3
 )
 
 // Speaks says whether a shim that welcomes us with a version can be worked with.
@@ -42,6 +44,10 @@ const (
 	OK                       // Seq
 	Refused                  // Seq, Kind, Text
 	Ready                    // the first process is about to become the command
+
+	// Since version 3.
+	Attach // ID, Status: the first message on a connection of its own; answered by OK, after which it carries pieces, or Refused
+	Signal // Seq, ID, Status: the number; for the main process; answered by OK or Refused
 )
 
 // Kind says which part of a launch failed.
@@ -60,6 +66,7 @@ const (
 	KindSystem       // anything else: out of processes, descriptors, memory
 	KindGone         // no such container
 	KindKilled       // it was killed before it could become its command
+	KindBusy         // somebody else has it
 )
 
 // Rlimit is one resource limit by the kernel's own number.
@@ -96,6 +103,12 @@ type Spec struct {
 	// Since version 2. Without Args the container has no process.
 	Parent string // the container it is below, of the same shim
 	Shared bool   // it has its parent's limits; Cgroup.Groups only holds its processes together
+
+	// Since version 3.
+	Stdio         Stdio
+	Rows, Columns uint16 // of its terminal
+	// Inherit takes whatever is not said here from the parent: user, environment, sandbox, limits, capabilities.
+	Inherit bool
 }
 
 // State is what a shim knows of one container; also the content of its record files.
@@ -165,6 +178,9 @@ func (m *Message) Append(b []byte) []byte {
 	for i := range m.States {
 		m.States[i].put2(&p)
 	}
+	if m.Spec != nil {
+		m.Spec.put3(&p)
+	}
 	return p.b
 }
 
@@ -204,6 +220,9 @@ func (m *Message) Decode(b []byte) error {
 	}
 	for i := range m.States {
 		m.States[i].take2(&t)
+	}
+	if m.Spec != nil && (len(t.b) > 0 || t.bad) { // version 2 ends before it
+		m.Spec.take3(&t)
 	}
 	if t.bad {
 		return ErrCorrupt
@@ -361,8 +380,22 @@ func (s *Spec) put2(p *put) {
 	p.strings(s.Cgroup.Join)
 }
 
+func (s *Spec) put3(p *put) {
+	p.uint(uint64(s.Stdio))
+	p.uint(uint64(s.Rows))
+	p.uint(uint64(s.Columns))
+	p.bool(s.Inherit)
+}
+
 func (s *Spec) take2(t *take) {
 	s.Parent = t.string()
 	s.Shared = t.bool()
 	s.Cgroup.Join = t.strings()
+}
+
+func (s *Spec) take3(t *take) {
+	s.Stdio = Stdio(t.uint())
+	s.Rows = uint16(t.uint())
+	s.Columns = uint16(t.uint())
+	s.Inherit = t.bool()
 }
