@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"os"
 	"time"
 
 	"github.com/pando-os/pando/internal/agent/container/wire"
@@ -34,7 +35,8 @@ func (b *box) disown() {
 	b.parent = nil
 }
 
-// hold starts a container without a command: it is what those below it share, which is its cgroup, and has no process.
+// hold starts a container without a command: it is what those below it share, which is its cgroup. It has no process but
+// this one, and ends with it.
 func (s *shim) hold(b *box) {
 	if err := b.spec.Cgroup.Create(); err != nil {
 		b.disown()
@@ -42,7 +44,8 @@ func (s *shim) hold(b *box) {
 		return
 	}
 	now := time.Now()
-	b.state.Wall = now.UnixNano()
+	b.state.PID, b.state.Wall = uint32(os.Getpid()), now.UnixNano()
+	b.state.Ticks = startTicks(os.Getpid())
 	b.told, b.born = true, true
 	s.boxes[b.spec.ID] = b
 	save(b.spec.ID+runSuffix, &b.state)
