@@ -17,7 +17,8 @@ type Spec struct {
 	// ID is unique on this machine for as long as the container is not forgotten; a plain name without a slash, up to 200
 	// bytes, not beginning with a dot.
 	ID string
-	// Sandbox is the absolute path of the working directory, where stdout and stderr are written too.
+	// Sandbox is the absolute path of the working directory, where stdout and stderr are written too. With a Parent it must be
+	// without symbolic links: it is in a directory of the user's.
 	Sandbox string
 	// Path is what is executed, looked up along PATH of Env when it has no slash. Args includes argument 0. Without both the
 	// container has no process of its own: it holds what those below it share until it is killed. It must be Alone and below

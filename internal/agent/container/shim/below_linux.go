@@ -4,6 +4,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pando-os/pando/internal/agent/container/wire"
 	"github.com/pando-os/pando/internal/host/cgroup"
 )
@@ -98,4 +100,31 @@ func (s *shim) starveBelow(b *box) {
 		s.starveBelow(c)
 		s.kill(c, 0)
 	}
+}
+
+// openSandbox opens a container's sandbox. One below another is in the other's, whose user may put links in its way; none is
+// followed.
+func openSandbox(s *wire.Spec) (int, error) {
+	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
+	if s.Parent == "" {
+		return unix.Open(s.Sandbox, flags, 0)
+	}
+	fd, err := unix.Openat2(unix.AT_FDCWD, s.Sandbox, &unix.OpenHow{Flags: flags, Resolve: unix.RESOLVE_NO_SYMLINKS})
+	if err == unix.ENOSYS { // Linux before 5.6
+		fd, err = unix.Open(s.Sandbox, flags|unix.O_NOFOLLOW, 0)
+	}
+	return fd, err
+}
+
+// enterSandbox makes it the working directory.
+func enterSandbox(s *wire.Spec) error {
+	if s.Parent == "" {
+		return unix.Chdir(s.Sandbox)
+	}
+	fd, err := openSandbox(s)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Fchdir(fd)
 }

@@ -141,7 +141,7 @@ func (s *shim) start(b *box) (ch *child, f *failure) {
 		cgroup.Remove(b.state.Cgroups)
 	}()
 	var err error
-	if b.sandbox, err = unix.Open(b.spec.Sandbox, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+	if b.sandbox, err = openSandbox(b.spec); err != nil {
 		return nil, fail(wire.KindSandbox, "open sandbox "+b.spec.Sandbox, err)
 	}
 	for i, name := range [2]string{"stdout", "stderr"} {
