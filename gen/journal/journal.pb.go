@@ -494,15 +494,18 @@ func (x *FrameworkGone) GetFrameworkId() string {
 
 // The agent has taken a task on; from here on it owes a terminal status.
 type TaskAccepted struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	FrameworkId   string                 `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
-	TaskId        string                 `protobuf:"bytes,2,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
-	TaskInfo      []byte                 `protobuf:"bytes,3,opt,name=task_info,json=taskInfo,proto3" json:"task_info,omitempty"`
-	Role          string                 `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`
-	User          string                 `protobuf:"bytes,5,opt,name=user,proto3" json:"user,omitempty"`
-	ContainerId   string                 `protobuf:"bytes,6,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
-	ExecutorId    string                 `protobuf:"bytes,7,opt,name=executor_id,json=executorId,proto3" json:"executor_id,omitempty"`
-	Launch        uint64                 `protobuf:"fixed64,8,opt,name=launch,proto3" json:"launch,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	FrameworkId string                 `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
+	TaskId      string                 `protobuf:"bytes,2,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	TaskInfo    []byte                 `protobuf:"bytes,3,opt,name=task_info,json=taskInfo,proto3" json:"task_info,omitempty"`
+	Role        string                 `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`
+	User        string                 `protobuf:"bytes,5,opt,name=user,proto3" json:"user,omitempty"`
+	ContainerId string                 `protobuf:"bytes,6,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
+	ExecutorId  string                 `protobuf:"bytes,7,opt,name=executor_id,json=executorId,proto3" json:"executor_id,omitempty"`
+	Launch      uint64                 `protobuf:"fixed64,8,opt,name=launch,proto3" json:"launch,omitempty"`
+	// The launch of the first task of its group, and how many tasks that has; 0 for a task that was launched alone.
+	Group         uint64 `protobuf:"fixed64,9,opt,name=group,proto3" json:"group,omitempty"`
+	GroupSize     uint32 `protobuf:"varint,10,opt,name=group_size,json=groupSize,proto3" json:"group_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -589,6 +592,20 @@ func (x *TaskAccepted) GetExecutorId() string {
 func (x *TaskAccepted) GetLaunch() uint64 {
 	if x != nil {
 		return x.Launch
+	}
+	return 0
+}
+
+func (x *TaskAccepted) GetGroup() uint64 {
+	if x != nil {
+		return x.Group
+	}
+	return 0
+}
+
+func (x *TaskAccepted) GetGroupSize() uint32 {
+	if x != nil {
+		return x.GroupSize
 	}
 	return 0
 }
@@ -1607,7 +1624,7 @@ const file_pando_journal_journal_proto_rawDesc = "" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12%\n" +
 	"\x0eframework_info\x18\x02 \x01(\fR\rframeworkInfo\"2\n" +
 	"\rFrameworkGone\x12!\n" +
-	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\"\xeb\x01\n" +
+	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\"\xa0\x02\n" +
 	"\fTaskAccepted\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12\x1b\n" +
@@ -1617,7 +1634,11 @@ const file_pando_journal_journal_proto_rawDesc = "" +
 	"\fcontainer_id\x18\x06 \x01(\tR\vcontainerId\x12\x1f\n" +
 	"\vexecutor_id\x18\a \x01(\tR\n" +
 	"executorId\x12\x16\n" +
-	"\x06launch\x18\b \x01(\x06R\x06launch\"\xa1\x01\n" +
+	"\x06launch\x18\b \x01(\x06R\x06launch\x12\x14\n" +
+	"\x05group\x18\t \x01(\x06R\x05group\x12\x1d\n" +
+	"\n" +
+	"group_size\x18\n" +
+	" \x01(\rR\tgroupSize\"\xa1\x01\n" +
 	"\rTaskContainer\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12\x10\n" +

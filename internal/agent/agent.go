@@ -221,7 +221,7 @@ func (a *Agent) exits(ctx context.Context) {
 }
 
 func exit(e container.Exit) workload.Exit {
-	return workload.Exit{Status: e.WaitStatus, Known: e.Known, OOM: e.OOM, Limit: e.MemLimit, TimedOut: e.TimedOut}
+	return workload.Exit{Status: e.WaitStatus, Known: e.Known, OOM: e.OOM, Limit: e.MemLimit, TimedOut: e.TimedOut, Orphaned: e.ShimDied}
 }
 
 // Save appends records to the journal with one write and one sync. A compaction among them takes the place of all that

@@ -103,6 +103,10 @@ func (s *executorStream) send(event any) {
 		s.Beat(executorBeat, executorPulse{})
 	case workload.LaunchEvent:
 		size += len(e.Task.Info)
+	case workload.LaunchGroupEvent:
+		for _, t := range e.Tasks {
+			size += len(t.Info)
+		}
 	case workload.MessageEvent:
 		size += len(e.Data)
 	case workload.CloseStream:
@@ -143,15 +147,11 @@ func (a *Agent) executorEvent(it any) *executor.Event {
 			ContainerId: &mesosv1.ContainerID{Value: &e.Executor.Container},
 		}}
 	case workload.LaunchEvent:
-		var task mesosv1.TaskInfo
 		var framework mesosv1.FrameworkInfo
-		read(e.Task.Info, &task)
 		read(e.Framework.Info, &framework)
-		task.Resources = allocated(task.GetResources(), e.Task.Role, &framework)
-		if x := task.GetExecutor(); x != nil {
-			x.Resources = allocated(x.GetResources(), e.Task.Role, &framework)
-		}
-		return &executor.Event{Type: executor.Event_LAUNCH.Enum(), Launch: &executor.Event_Launch{Task: &task}}
+		return &executor.Event{Type: executor.Event_LAUNCH.Enum(), Launch: &executor.Event_Launch{Task: taskFor(e.Task, &framework)}}
+	case workload.LaunchGroupEvent:
+		return launchGroupEvent(e)
 	case workload.KillEvent:
 		k := &executor.Event_Kill{TaskId: &mesosv1.TaskID{Value: &e.Task}}
 		if e.Grace >= 0 {

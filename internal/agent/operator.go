@@ -74,7 +74,7 @@ func (a *Agent) serveOperator(w http.ResponseWriter, r *http.Request) {
 			serve.Write(w, r, b)
 			return
 		}
-		answer = rd.facts(call.GetType())
+		answer = rd.facts(call)
 	}
 	if failed := (*sandbox.Error)(nil); errors.As(err, &failed) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -101,9 +101,9 @@ func kindOf(call genagent.Call_Type) genagent.Response_Type {
 }
 
 // facts answers the calls that need little; nil for those that this version does not know.
-func (r *reader) facts(call genagent.Call_Type) *genagent.Response {
+func (r *reader) facts(call *genagent.Call) *genagent.Response {
 	a := r.agent
-	switch call {
+	switch call.GetType() {
 	case genagent.Call_GET_HEALTH:
 		return &genagent.Response{GetHealth: &genagent.Response_GetHealth{Healthy: new(true)}}
 	case genagent.Call_GET_VERSION:
@@ -126,8 +126,9 @@ func (r *reader) facts(call genagent.Call_Type) *genagent.Response {
 		return &genagent.Response{GetOperations: &genagent.Response_GetOperations{}}
 	case genagent.Call_GET_CONTAINERS:
 		out := &genagent.Response_GetContainers{}
-		r.running(func(*box) bool { return true }, func(b *box, s *container.Stats) {
-			id := &mesosv1.ContainerID{Value: &b.container}
+		all := func(*box) bool { return true }
+		visit := func(b *box, s *container.Stats) {
+			id := workload.ContainerID(b.container)
 			use := &mesosv1.ResourceStatistics{}
 			_ = mesos.UnmarshalJSON(appendStats(nil, s), use) // of our own making
 			out.Containers = append(out.Containers, &genagent.Response_GetContainers_Container{
@@ -135,7 +136,11 @@ func (r *reader) facts(call genagent.Call_Type) *genagent.Response {
 				ExecutorName: &b.name, ContainerId: id, ResourceStatistics: use,
 				ContainerStatus: &mesosv1.ContainerStatus{ContainerId: id, ExecutorPid: &b.pid},
 			})
-		})
+		}
+		r.running(all, visit)
+		if call.GetGetContainers().GetShowNested() {
+			r.nested(all, visit)
+		}
 		return &genagent.Response{GetContainers: out}
 	}
 	return nil
@@ -263,7 +268,7 @@ func (r *reader) listTasks(number protowire.Number) *mesos.Listing {
 		}
 	}
 	waits := func(t *workload.TaskView) bool {
-		if x := t.Task.Executor; x != nil {
+		if x := t.Task.Executor; x != nil && !x.Default {
 			return registering[[2]string{t.Task.Framework, x.ID}]
 		}
 		return t.PID == 0

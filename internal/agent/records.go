@@ -30,7 +30,7 @@ func encodeRecord(r *workload.Record) ([]byte, error) {
 		t := r.Accepted.Task
 		j.Record = &journal.AgentRecord_TaskAccepted{TaskAccepted: &journal.TaskAccepted{
 			FrameworkId: t.Framework, TaskId: t.ID, TaskInfo: t.Info, Role: t.Role, User: t.User, ContainerId: r.Accepted.Container,
-			Launch: t.Launch,
+			Launch: t.Launch, Group: t.Group, GroupSize: uint32(t.GroupSize),
 		}}
 	case r.Container != nil:
 		c := r.Container
@@ -108,7 +108,7 @@ func decodeRecord(b []byte) (workload.Record, error) {
 		if err != nil {
 			return r, err
 		}
-		t.Launch = a.GetLaunch()
+		t.Launch, t.Group, t.GroupSize = a.GetLaunch(), a.GetGroup(), int(a.GetGroupSize())
 		r.Accepted = &workload.Accepted{Task: t, Container: a.GetContainerId()}
 	case *journal.AgentRecord_TaskContainer:
 		c := x.TaskContainer

@@ -14,11 +14,11 @@ func unsupported(t *mesosv1.TaskInfo) string {
 	later := func(what, way string) string {
 		return fmt.Sprintf("%s is not supported by this version of Pando yet; %s.", what, way)
 	}
+	if t.GetExecutor().GetType() == mesosv1.ExecutorInfo_DEFAULT {
+		return unsupportedInGroup(t)
+	}
 	if e := t.GetExecutor(); e != nil { // what the task itself asks for is its executor's affair, but for its disks
 		as := &mesosv1.TaskInfo{Command: e.GetCommand(), Container: e.GetContainer(), Resources: slices.Concat(t.GetResources(), e.GetResources())}
-		if e.GetType() == mesosv1.ExecutorInfo_DEFAULT {
-			return later("the default executor (executor.type)", "launch the task alone")
-		}
 		if why := unsupported(as); why != "" {
 			return "Of the executor: " + why
 		}

@@ -262,11 +262,13 @@ func accept(a *scheduler.Call_Accept, id string, s *stream) *cluster.Accept {
 	in := &cluster.Accept{Stream: s.id, Framework: id, Offers: ids(a.GetOfferIds()), Refuse: refusal(a.GetFilters())}
 	for _, op := range a.GetOperations() {
 		o := cluster.Operation{ID: op.GetId().GetValue(), Type: op.GetType()}
-		for _, task := range op.GetLaunch().GetTaskInfos() {
-			o.Tasks = append(o.Tasks, taskSpec(task, id, s.user, s.owner, false))
-		}
-		for _, task := range op.GetLaunchGroup().GetTaskGroup().GetTasks() {
-			o.Tasks = append(o.Tasks, taskSpec(task, id, s.user, s.owner, true))
+		switch op.GetType() {
+		case mesosv1.Offer_Operation_LAUNCH:
+			for _, task := range op.GetLaunch().GetTaskInfos() {
+				o.Tasks = append(o.Tasks, taskSpec(task, id, s.user, s.owner))
+			}
+		case mesosv1.Offer_Operation_LAUNCH_GROUP:
+			o.Tasks = groupSpecs(op.GetLaunchGroup(), id, s.user, s.owner)
 		}
 		in.Operations = append(in.Operations, o)
 	}

@@ -20,10 +20,15 @@ import (
 // pod starts a container without a command.
 func (c *cage) pod(t *testing.T, n *container.Native, mem int64) container.Spec {
 	t.Helper()
+	s, _ := c.holder(t, n, mem)
+	return s
+}
+
+func (c *cage) holder(t *testing.T, n *container.Native, mem int64) (container.Spec, container.Started) {
+	t.Helper()
 	s := c.spec("")
 	s.Path, s.Args, s.Alone, s.Mem = "", nil, true, mem
-	launch(t, n, s)
-	return s
+	return s, launch(t, n, s)
 }
 
 func (c *cage) below(parent string, share bool, args ...string) container.Spec {
@@ -109,14 +114,14 @@ func TestContainersOfADeadShimEndTheLowestFirst(t *testing.T) {
 	for _, agent := range []string{"alive", "dead"} {
 		t.Run("with the agent "+agent, func(t *testing.T) {
 			c, n := started(t)
-			pod := c.pod(t, n, 96000)
+			pod, holder := c.holder(t, n, 96000)
 			middle := c.below(pod.ID, false, "sleep", "1000")
 			st := launch(t, n, middle)
 			low := c.below(middle.ID, true, "sleep", "1000")
 			launch(t, n, low)
 			parent, err := strconv.Atoi(strings.Fields(read(t, "/proc", strconv.Itoa(int(st.PID)), "stat"))[3])
-			if err != nil {
-				t.Fatal(err)
+			if err != nil || parent != int(holder.PID) {
+				t.Fatal(parent, holder, err)
 			}
 			if agent == "dead" {
 				n.Close()
@@ -128,7 +133,7 @@ func TestContainersOfADeadShimEndTheLowestFirst(t *testing.T) {
 			if agent == "alive" {
 				for range 3 {
 					e := await(t, n)
-					if !e.ShimDied {
+					if !e.ShimDied || e.ID == pod.ID && (!e.Known || e.WaitStatus != uint32(syscall.SIGKILL)) {
 						t.Errorf("exit %+v", e)
 					}
 					ids = append(ids, e.ID)

@@ -17,11 +17,12 @@ type Spec struct {
 	// ID is unique on this machine for as long as the container is not forgotten; a plain name without a slash, up to 200
 	// bytes, not beginning with a dot.
 	ID string
-	// Sandbox is the absolute path of the working directory, where stdout and stderr are written too.
+	// Sandbox is the absolute path of the working directory, where stdout and stderr are written too. With a Parent it must be
+	// without symbolic links: it is in a directory of the user's.
 	Sandbox string
 	// Path is what is executed, looked up along PATH of Env when it has no slash. Args includes argument 0. Without both the
-	// container has no process of its own: it holds what those below it share until it is killed. It must be Alone, its pid
-	// is 0 and its wait status 0, and no command runs beside it.
+	// container has no process of its own: it holds what those below it share until it is killed. It must be Alone and below
+	// no other. Its pid is that of its shim; its wait status 0, or that of a shim that died. No command runs beside it.
 	Path string
 	Args []string
 	// Env is the whole environment as NAME=value; nothing of the agent's own is added.

@@ -18,6 +18,7 @@ import (
 type link struct {
 	n         *Native
 	name, dir string
+	ended     chan uint32 // the shim's wait status, once, if this process started it
 
 	// Guarded by n.mu.
 	used      int // containers in it, those being launched included
@@ -48,7 +49,7 @@ const (
 )
 
 func newLink(n *Native, name string) *link {
-	return &link{n: n, name: name, dir: filepath.Join(n.cfg.Dir, name), waiting: map[uint64]*call{}, idleSince: time.Now()}
+	return &link{n: n, name: name, dir: filepath.Join(n.cfg.Dir, name), ended: make(chan uint32, 1), waiting: map[uint64]*call{}, idleSince: time.Now()}
 }
 
 func (l *link) usable() bool { return l.up && !l.quitting }

@@ -354,8 +354,8 @@ func (n *Native) resolve(s *Spec) (*wire.Spec, error) {
 		return nil, &Error{KindInvalid, "the sandbox " + s.Sandbox + " is not an absolute path"}
 	}
 	hollow := s.Path == "" && len(s.Args) == 0
-	if hollow && !s.Alone {
-		return nil, &Error{KindInvalid, "a container without a command needs a shim of its own: set Alone"}
+	if hollow && (!s.Alone || s.Parent != "") {
+		return nil, &Error{KindInvalid, "a container without a command needs a shim of its own: set Alone, and no Parent"}
 	}
 	if !hollow && (s.Path == "" || len(s.Args) == 0) {
 		return nil, &Error{KindInvalid, "no command: set CommandInfo.value, and argument 0 when it is not for the shell"}

@@ -50,7 +50,7 @@ func pidfdTellsExits() bool {
 
 // openPidfd holds on to a container's main process so that its end can be asked for if the shim dies. n.mu is held.
 func (n *Native) openPidfd(h *held) {
-	if !n.pidfd || n.closed || h.pidfd >= 0 || h.state.Hollow {
+	if !n.pidfd || n.closed || h.pidfd >= 0 {
 		return
 	}
 	if fd, err := unix.PidfdOpen(int(h.state.PID), 0); err == nil {

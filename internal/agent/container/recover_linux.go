@@ -148,7 +148,10 @@ func (l *link) bury(st wire.State, pidfd int, oom string) wire.State {
 		l.n.log.Error("a container of a dead launcher does not end", "container", st.ID, "error", err)
 	}
 	ws, known := awaitPidfd(pidfd, reapTime)
-	st.Exited, st.Orphaned, st.Status, st.Unknown = true, true, ws, !known && !st.Hollow
+	if st.Hollow && !known {
+		ws, known = l.awaitShim(reapTime)
+	}
+	st.Exited, st.Orphaned, st.Status, st.Unknown = true, true, ws, !known
 	st.EndWall = time.Now().UnixNano()
 	path := filepath.Join(l.dir, st.ID+exitSuffix)
 	err := os.WriteFile(path+".tmp", st.Append(nil), 0o600)

@@ -57,6 +57,7 @@ type Book struct {
 	linkID     uint64
 	registered bool
 	recovered  bool // Recovered came: containers are known
+	recovering bool // it is being worked off
 	leaving    bool
 	left       bool   // and everything has ended
 	goodbye    uint64 // the link over which Unregister was sent
@@ -200,9 +201,9 @@ func (b *Book) Journal() []Record {
 		s := b.states[ref]
 		out = append(out, Record{Accepted: &Accepted{v.Task, v.Container}})
 		switch {
-		case v.Task.Executor != nil && !v.Queued:
+		case v.Task.foreign() && !v.Queued:
 			out = append(out, Record{Delivered: &ref})
-		case v.Task.Executor == nil && v.PID != 0:
+		case !v.Task.foreign() && v.PID != 0:
 			out = append(out, Record{Container: &Container{ref, v.PID, v.Ticks, v.Started}})
 		}
 		if s.cause != NotKilled {
@@ -254,6 +255,8 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 		b.register(in, out)
 	case *Run:
 		b.run(in, out)
+	case *RunGroup:
+		b.runGroup(in, out)
 	case *Kill:
 		b.kill(in.Ref, in.Grace, KillAsked, out)
 	case *Ack:
@@ -399,9 +402,12 @@ func (b *Book) admit(a *Accepted) *TaskView {
 	ref := v.ref()
 	b.tasks.Set(v)
 	b.states[ref] = &taskState{healthy: -1, check: CheckRecord{Ref: ref}}
-	if a.Task.Executor == nil {
+	if !a.Task.foreign() {
 		if a.Container != "" {
 			b.containers[a.Container] = ref
+			if x := b.executorOf(a.Task); x != nil {
+				x.tasks[a.Task.ID] = struct{}{}
+			}
 		}
 		return v
 	}

@@ -85,6 +85,8 @@ func (s *bench) step(in In) []string {
 	}
 	for _, w := range out.Do {
 		switch {
+		case w.Launch != nil && w.Launch.Parent != "":
+			words = append(words, "launch "+w.Launch.Task.ID+" in "+s.task(w.Launch.Parent))
 		case w.Launch != nil && w.Launch.Executor != nil:
 			words = append(words, "launch executor "+w.Launch.Executor.ID)
 		case w.Resize != nil:

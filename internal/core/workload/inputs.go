@@ -37,8 +37,13 @@ type Task struct {
 	Check []byte
 	// Refused says why this agent cannot run it; empty when it can.
 	Refused string
-	// Executor is its framework's own; nil for a command task.
+	// Executor is its framework's own, or the default one; nil for a command task.
 	Executor *Executor
+	// Group is the launch of the first task of its group, of which there are GroupSize; 0 for a task that was launched alone.
+	Group     uint64
+	GroupSize int
+	// Separate tasks of a group have cgroups and limits of their own.
+	Separate bool
 }
 
 // Inputs from the link to the master.
@@ -146,6 +151,8 @@ type Exit struct {
 	Limit int64
 	// TimedOut says that it ran longer than it may.
 	TimedOut bool
+	// Orphaned says that it was ended because the process that watched over it died.
+	Orphaned bool
 }
 
 // LaunchFailure says at which place a launch failed.
@@ -248,6 +255,8 @@ const (
 	KillAsked
 	KillUnhealthy
 	KillFrameworkGone
+	// KillGroup: another task of its group did not end well.
+	KillGroup
 )
 
 // Msg is a message to the master, or an event for an executor: exactly one of the members but Link is set.
@@ -315,12 +324,16 @@ type Work struct {
 	Left bool
 }
 
-// LaunchWork is a container to be made: a task's, or an executor's, where Task is the one that it is started for.
+// LaunchWork is a container to be made: a task's, or an executor's, where Task is the one that it is started for, and Needs
+// are all that it is started for if that is more.
 type LaunchWork struct {
 	Task      *Task
 	Executor  *Executor
 	Container string
 	Framework *Framework
+	Needs     []Need
+	// Parent is set for a task of the default executor: its container is to be below that one.
+	Parent string
 }
 
 // KillWork is a container to be ended.

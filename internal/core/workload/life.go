@@ -26,8 +26,12 @@ func (b *Book) run(in *Run, out *Out) {
 		b.frameworks[ref.Framework] = in.Framework
 		out.Save = append(out.Save, Record{Framework: in.Framework})
 	}
-	if in.Task.Executor != nil {
+	switch {
+	case in.Task.foreign():
 		b.runIn(in, out)
+		return
+	case in.Task.pooled():
+		b.runGroup(&RunGroup{in.Framework, []*Task{in.Task}, in.StartsExecutor}, out)
 		return
 	}
 	a := &Accepted{Task: in.Task, Container: b.containerID()}
@@ -55,6 +59,9 @@ func (b *Book) launched(in *Launched, out *Out) {
 	}
 	v, state := b.find(ref)
 	if v.PID != 0 || v.Ended {
+		if v.PID == 0 && in.Failure == LaunchOK { // its executor has ended meanwhile
+			b.destroy(in.Container, out)
+		}
 		return
 	}
 	switch in.Failure {
@@ -122,8 +129,15 @@ func (b *Book) exited(container string, e Exit, out *Out) {
 
 func (b *Book) lastStatus(v *TaskView, state *taskState, e Exit) *mesos.Status {
 	switch {
-	case e.OOM && state.cause == NotKilled:
-		words, limitation := memoryWords("task", e.Limit)
+	case e.Orphaned && v.Task.pooled():
+		return b.statusBare(mesosv1.TaskState_TASK_FAILED, mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED,
+			"The process that watched over the task's group died and the task was ended with it.")
+	case e.OOM && (state.cause == NotKilled || state.cause == KillGroup):
+		who := "task"
+		if v.Task.pooled() && !v.Task.Separate {
+			who = "task and what shares its memory"
+		}
+		words, limitation := memoryWords(who, e.Limit)
 		s := b.statusBare(mesosv1.TaskState_TASK_FAILED, mesosv1.TaskStatus_REASON_CONTAINER_LIMITATION_MEMORY, words)
 		s.Rest = limitation
 		return s
@@ -172,7 +186,7 @@ func (b *Book) kill(ref Ref, grace time.Duration, cause KillCause, out *Out) {
 		out.Tell = append(out.Tell, Fact{Kind: FactMessageDropped, Framework: ref.Framework, Task: ref.Task, Text: "a kill of no running task"})
 		return
 	}
-	if v.Task.Executor != nil {
+	if v.Task.foreign() {
 		b.killIn(v, state, grace, cause, out)
 		return
 	}
@@ -193,7 +207,7 @@ func (b *Book) kill(ref Ref, grace time.Duration, cause KillCause, out *Out) {
 	out.Save = append(out.Save, Record{Kill: &KillRecord{ref, grace, state.cause}})
 	out.Tell = append(out.Tell, Fact{Kind: FactTaskKill, Framework: ref.Framework, Task: ref.Task, Container: v.Container})
 	if v.PID == 0 {
-		out.Do = append(out.Do, Work{Cancel: v.Container})
+		b.cancel(v, out)
 		return
 	}
 	b.killNow(v, state, out)
@@ -235,9 +249,13 @@ func (b *Book) shutdownFramework(id string, out *Out) {
 		}
 		b.clearRetry(ref, state)
 		b.silence(v, state)
+	}
+	for _, ref := range refs {
+		v, state := b.find(ref)
 		switch {
+		case v == nil: // it has ended, some with another of their group
 		case state.cause == KillFrameworkGone:
-		case v.Task.Executor != nil: // it ends with its executor
+		case v.Task.foreign(): // it ends with its executor
 			state.cause = KillFrameworkGone
 			out.Save = append(out.Save, Record{Kill: &KillRecord{ref, state.grace, KillFrameworkGone}})
 		default:
@@ -284,7 +302,7 @@ func (b *Book) recover(in *Recovered, out *Out) {
 	if b.recovered {
 		return
 	}
-	b.recovered = true
+	b.recovered, b.recovering = true, true
 	found := make(map[string]*Found, len(in.Containers))
 	for i := range in.Containers {
 		f := &in.Containers[i]
@@ -294,7 +312,7 @@ func (b *Book) recover(in *Recovered, out *Out) {
 			b.destroy(f.Container, out)
 		}
 	}
-	var all []*TaskView
+	var all, tornTasks []*TaskView
 	b.tasks.Scan(func(v *TaskView) bool { all = append(all, v); return true })
 	for _, v := range all {
 		state := b.states[v.ref()]
@@ -302,8 +320,10 @@ func (b *Book) recover(in *Recovered, out *Out) {
 		switch {
 		case v.Ended && state.silent:
 			b.forget(v.ref(), out)
-		case v.Task.Executor != nil && (v.Ended || b.executorOf(v.Task) != nil): // its executor is looked for below
-		case v.Task.Executor != nil:
+		case b.torn(v):
+			tornTasks = append(tornTasks, v)
+		case v.Task.foreign() && (v.Ended || b.executorOf(v.Task) != nil): // its executor is looked for below
+		case v.Task.foreign():
 			b.vanished(v, state, out)
 		case v.Ended:
 			if f != nil {
@@ -325,6 +345,10 @@ func (b *Book) recover(in *Recovered, out *Out) {
 			out.Do = append(out.Do, Work{Watch: &WatchWork{v.Task, v.Container, v.PID, v.Started, state.check.Failures, state.check.EverHealthy}})
 		}
 	}
+	for _, v := range tornTasks {
+		b.refuseTorn(v, out)
+	}
+	b.recovering = false
 	b.recoverExecutors(found, out)
 }
 
@@ -348,11 +372,14 @@ func (b *Book) finish(v *TaskView, s *mesos.Status, out *Out) {
 	state := b.states[v.ref()]
 	container := v.Container
 	b.updated(v, s, out)
-	if container != "" && v.Task.Executor == nil {
+	if container != "" && !v.Task.foreign() {
 		out.Do = append(out.Do, Work{Forget: container})
 	}
 	if state.silent {
 		b.forget(v.ref(), out)
+	}
+	if container != "" && v.Task.pooled() {
+		b.endedBelow(v.Task, s.State == mesosv1.TaskState_TASK_FINISHED, out)
 	}
 }
 
@@ -378,7 +405,7 @@ func (b *Book) statusHere(v *TaskView, pid uint32, state mesosv1.TaskState, word
 	return &mesos.Status{
 		State: state, Source: mesosv1.TaskStatus_SOURCE_EXECUTOR, Message: words, Healthy: -1,
 		Rest: encodeRest(&mesosv1.TaskStatus{ContainerStatus: &mesosv1.ContainerStatus{
-			ContainerId:  &mesosv1.ContainerID{Value: new(v.Container)},
+			ContainerId:  ContainerID(v.Container),
 			NetworkInfos: []*mesosv1.NetworkInfo{b.address()}, ExecutorPid: new(pid),
 		}}),
 	}

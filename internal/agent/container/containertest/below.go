@@ -21,7 +21,7 @@ func (r *rig) holder() container.Spec {
 	r.Helper()
 	s := r.spec("")
 	s.Path, s.Args, s.Alone = "", nil, true
-	if st := r.launch(s); st.PID != 0 || st.Wall == 0 {
+	if st := r.launch(s); st.PID == 0 || st.StartTicks == 0 || st.Wall == 0 {
 		r.Errorf("it started as %+v", st)
 	}
 	return s
@@ -120,6 +120,9 @@ func holdsAlone(r *rig) {
 	_, err := r.Launch(r.Context(), s)
 	r.wantKind(err, container.KindInvalid)
 	top := r.holder()
+	s.Alone, s.Parent = true, top.ID
+	_, err = r.Launch(r.Context(), s)
+	r.wantKind(err, container.KindInvalid)
 	_, err = r.Run(r.Context(), top.ID, container.Command{Args: []string{"true"}})
 	r.wantKind(err, container.KindInvalid)
 	r.Kill(top.ID, 0)

@@ -14,8 +14,8 @@ func (b *box) hollow() bool { return b.spec.Path == "" && len(b.spec.Args) == 0 
 
 // checkBelow refuses what cannot be below another, or hold others. m.mu is held.
 func (m *Machine) checkBelow(s *container.Spec) error {
-	if s.Path == "" && len(s.Args) == 0 && !s.Alone {
-		return &container.Error{Kind: container.KindInvalid, Message: "a container without a command needs a shim of its own: set Alone"}
+	if s.Path == "" && len(s.Args) == 0 && (!s.Alone || s.Parent != "") {
+		return &container.Error{Kind: container.KindInvalid, Message: "a container without a command needs a shim of its own: set Alone, and no Parent"}
 	}
 	if s.Parent == "" {
 		return nil

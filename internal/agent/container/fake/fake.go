@@ -145,7 +145,8 @@ func (f *Fake) Launch(ctx context.Context, s container.Spec) (container.Started,
 		return container.Started{}, &container.Error{Kind: container.KindInvalid, Message: "container " + s.ID + " exists already"}
 	}
 	b := &box{spec: s}
-	b.started.Wall = time.Now().UnixNano()
+	pid := pids.Add(1)
+	b.started = container.Started{PID: pid, StartTicks: uint64(pid), Wall: time.Now().UnixNano()}
 	if err := s.CheckStreams(); err != nil {
 		return container.Started{}, err
 	}
@@ -156,8 +157,6 @@ func (f *Fake) Launch(ctx context.Context, s container.Spec) (container.Started,
 		b.does = Behaviour{After: -1}
 	} else {
 		b.does = m.program(s)
-		pid := pids.Add(1)
-		b.started.PID, b.started.StartTicks = pid, uint64(pid)
 	}
 	if b.does.Refuse != nil {
 		return container.Started{}, b.does.Refuse

@@ -1,7 +1,10 @@
 package shim
 
 import (
+	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/pando-os/pando/internal/agent/container/wire"
 	"github.com/pando-os/pando/internal/host/cgroup"
@@ -34,7 +37,8 @@ func (b *box) disown() {
 	b.parent = nil
 }
 
-// hold starts a container without a command: it is what those below it share, which is its cgroup, and has no process.
+// hold starts a container without a command: it is what those below it share, which is its cgroup. It has no process but
+// this one, and ends with it.
 func (s *shim) hold(b *box) {
 	if err := b.spec.Cgroup.Create(); err != nil {
 		b.disown()
@@ -42,7 +46,8 @@ func (s *shim) hold(b *box) {
 		return
 	}
 	now := time.Now()
-	b.state.Wall = now.UnixNano()
+	b.state.PID, b.state.Wall = uint32(os.Getpid()), now.UnixNano()
+	b.state.Ticks = startTicks(os.Getpid())
 	b.told, b.born = true, true
 	s.boxes[b.spec.ID] = b
 	save(b.spec.ID+runSuffix, &b.state)
@@ -95,4 +100,31 @@ func (s *shim) starveBelow(b *box) {
 		s.starveBelow(c)
 		s.kill(c, 0)
 	}
+}
+
+// openSandbox opens a container's sandbox. One below another is in the other's, whose user may put links in its way; none is
+// followed.
+func openSandbox(s *wire.Spec) (int, error) {
+	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
+	if s.Parent == "" {
+		return unix.Open(s.Sandbox, flags, 0)
+	}
+	fd, err := unix.Openat2(unix.AT_FDCWD, s.Sandbox, &unix.OpenHow{Flags: flags, Resolve: unix.RESOLVE_NO_SYMLINKS})
+	if err == unix.ENOSYS { // Linux before 5.6
+		fd, err = unix.Open(s.Sandbox, flags|unix.O_NOFOLLOW, 0)
+	}
+	return fd, err
+}
+
+// enterSandbox makes it the working directory.
+func enterSandbox(s *wire.Spec) error {
+	if s.Parent == "" {
+		return unix.Chdir(s.Sandbox)
+	}
+	fd, err := openSandbox(s)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Fchdir(fd)
 }

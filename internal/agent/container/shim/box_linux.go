@@ -197,7 +197,7 @@ func (s *shim) start(b *box) (ch *child, f *failure) {
 // openLogs makes the files that the output goes to.
 func (b *box) openLogs(logs *[2]*logFile) *failure {
 	var err error
-	if b.sandbox, err = b.openSandbox(); err != nil {
+	if b.sandbox, err = openSandbox(b.spec); err != nil {
 		return fail(wire.KindSandbox, "open sandbox "+b.spec.Sandbox, err)
 	}
 	for i, name := range [2]string{"stdout", "stderr"} {
@@ -211,28 +211,6 @@ func (b *box) openLogs(logs *[2]*logFile) *failure {
 		logs[i] = l
 	}
 	return nil
-}
-
-// openSandbox opens the sandbox. Of one within that of the container above, the part below the other's is the other's user's
-// to change, so no link is followed in it.
-func (b *box) openSandbox() (int, error) {
-	const how = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
-	base, rest := b.spec.Sandbox, ""
-	for up := b.parent; up != nil; up = up.parent {
-		if below, ok := strings.CutPrefix(b.spec.Sandbox, up.spec.Sandbox+"/"); ok {
-			base, rest = up.spec.Sandbox, below
-		}
-	}
-	fd, err := unix.Open(base, how, 0)
-	for part := range strings.SplitSeq(rest, "/") {
-		if err != nil || part == "" {
-			continue
-		}
-		next, e := unix.Openat(fd, part, how|unix.O_NOFOLLOW, 0)
-		unix.Close(fd)
-		fd, err = next, e
-	}
-	return fd, err
 }
 
 // openPipes makes pipes for the output of a container that nobody attaches to, and gives the ends that are its own.

@@ -57,7 +57,7 @@ func become(s *wire.Spec, up *os.File) *failure {
 	if f != nil {
 		return f
 	}
-	if err := unix.Chdir(s.Sandbox); err != nil {
+	if err := enterSandbox(s); err != nil {
 		return fail(wire.KindSandbox, "enter sandbox "+s.Sandbox, err)
 	}
 	if s.Stdio.Terminal() { // this process leads a session of its own, see fork

