@@ -90,12 +90,7 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 	}
 	defer at.close()
 	if uris := b.command.GetUris(); len(uris) > 0 {
-		job := fetch.Job{Sandbox: at.dir, Root: at.root, User: owner}
-		for _, u := range uris {
-			job.URIs = append(job.URIs, fetch.URI{
-				Value: u.GetValue(), Executable: u.GetExecutable(), Extract: u.GetExtract(), OutputFile: u.GetOutputFile(), Cache: u.GetCache(),
-			})
-		}
+		job := fetch.Job{Sandbox: at.dir, Root: at.root, User: owner, URIs: fetches(uris)}
 		if err := a.deps.Fetcher.Fetch(ctx, job); err != nil {
 			a.counts.unfetched.Inc()
 			return fail(workload.LaunchRefused, "The task's files cannot be fetched: "+err.Error())
@@ -214,6 +209,28 @@ func (a *Agent) spec(w *workload.LaunchWork, b *blueprint, dir, user string) con
 	if s.Alone && w.Executor.Default {
 		return s // it has no program, and what is asked of its container is asked of its tasks' too
 	}
+	a.describe(&s, b)
+	return s
+}
+
+// fetches are what a command wants fetched.
+func fetches(uris []*mesosv1.CommandInfo_URI) []fetch.URI {
+	var out []fetch.URI
+	for _, u := range uris {
+		out = append(out, fetch.URI{
+			Value: u.GetValue(), Executable: u.GetExecutable(), Extract: u.GetExtract(), OutputFile: u.GetOutputFile(), Cache: u.GetCache(),
+		})
+	}
+	return out
+}
+
+// describe adds to a container's description what its command and its ContainerInfo say.
+func (a *Agent) describe(s *container.Spec, b *blueprint) {
+	s.CPUs, s.Mem, s.CPULimit, s.MemLimit = b.limits.CPUs, b.limits.Mem, b.limits.CPULimit, b.limits.MemLimit
+	if t := b.container.GetTtyInfo(); t != nil {
+		size := t.GetWindowSize()
+		s.Terminal, s.Alone = &container.Terminal{Rows: uint16(size.GetRows()), Columns: uint16(size.GetColumns())}, s.Parent == ""
+	}
 	c := b.command
 	if c.GetShell() {
 		s.Path, s.Args = "/bin/sh", []string{"sh", "-c", c.GetValue()}
@@ -236,7 +253,6 @@ func (a *Agent) spec(w *workload.LaunchWork, b *blueprint, dir, user string) con
 		}
 		s.Rlimits = append(s.Rlimits, l)
 	}
-	return s
 }
 
 // limit is a limit of the task with what the original adds; infinity is -1.

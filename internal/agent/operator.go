@@ -15,6 +15,7 @@ import (
 	"github.com/pando-os/pando/gen/mesosv1"
 	genagent "github.com/pando-os/pando/gen/mesosv1/agent"
 	"github.com/pando-os/pando/internal/agent/container"
+	"github.com/pando-os/pando/internal/agent/nested"
 	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/sandbox"
@@ -26,6 +27,12 @@ import (
 // serveOperator answers POST /api/v1. The order of the checks is the original's.
 func (a *Agent) serveOperator(w http.ResponseWriter, r *http.Request) {
 	if !serve.Post(w, r) {
+		return
+	}
+	if stream, json, ok := serve.RecordsBody(w, r); stream || !ok {
+		if ok && a.mayCall(w) {
+			a.nested.ServeInput(a.lifetime(), w, r, json)
+		}
 		return
 	}
 	body, inJSON, ok := serve.CallBody(w, r)
@@ -44,11 +51,21 @@ func (a *Agent) serveOperator(w http.ResponseWriter, r *http.Request) {
 		serve.Fail(w, http.StatusBadRequest, "The call cannot be read: "+err.Error())
 		return
 	}
-	asJSON, ok := serve.Accepts(r)
+	media, ok := serve.AnswerMedia(w, r)
 	if !ok {
+		return
+	}
+	if nested.Concerns(call) {
+		if a.mayCall(w) {
+			a.nested.Serve(a.lifetime(), w, r, call, media)
+		}
+		return
+	}
+	if media.Records {
 		serve.NotAcceptable(w)
 		return
 	}
+	asJSON := media.JSON
 	rd, _ := a.reader(r)
 	var answer *genagent.Response
 	switch call.GetType() {

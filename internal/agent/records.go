@@ -73,6 +73,9 @@ func encodeRecord(r *workload.Record) ([]byte, error) {
 	case r.Gone != nil:
 		j.Record = &journal.AgentRecord_TaskGone{TaskGone: &journal.TaskGone{FrameworkId: r.Gone.Framework, TaskId: r.Gone.Task}}
 	}
+	if j.Record == nil {
+		encodeNested(r, &j)
+	}
 	b, err := proto.Marshal(&j)
 	if err != nil {
 		return nil, fmt.Errorf("a record cannot be encoded: %w", err)
@@ -149,6 +152,9 @@ func decodeRecord(b []byte) (workload.Record, error) {
 		g := executorRef(x.ExecutorGone)
 		r.ExecutorGone = &g
 	default:
+		if decodeNested(&j, &r) {
+			return r, nil
+		}
 		return r, errors.New("a record of an unknown kind; was it written by a newer version?")
 	}
 	return r, nil

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/pando-os/pando/gen/mesosv1"
@@ -46,9 +47,6 @@ func unsupported(t *mesosv1.TaskInfo) string {
 				return later("a network of its own (container.network_infos)", "the task shares the machine's network; take ports from the offer")
 			}
 		}
-	}
-	if c.GetTtyInfo() != nil {
-		return later("a terminal (container.tty_info)", "leave it out")
 	}
 	l := c.GetLinuxInfo()
 	if l == nil {
@@ -95,6 +93,9 @@ func senseless(t *mesosv1.TaskInfo) string {
 		if (r.Soft == nil) != (r.Hard == nil) || r.GetSoft() > r.GetHard() {
 			return fmt.Sprintf("The resource limit %s (container.rlimit_info.rlimits) needs both soft and hard, the first no larger than the second, or neither for no limit.", r.GetType())
 		}
+	}
+	if s := t.GetContainer().GetTtyInfo().GetWindowSize(); s.GetRows() > math.MaxUint16 || s.GetColumns() > math.MaxUint16 {
+		return fmt.Sprintf("The window size of the terminal (container.tty_info.window_size) is more than %d rows or columns.", math.MaxUint16)
 	}
 	l := t.GetContainer().GetLinuxInfo()
 	for _, c := range []*mesosv1.CapabilityInfo{l.GetCapabilityInfo(), l.GetBoundingCapabilities(), l.GetEffectiveCapabilities()} {

@@ -90,13 +90,12 @@ func (s *Stream) put(kind wire.PieceKind, data []byte) error {
 	return err
 }
 
-// Finish waits until the container has taken all of the input that was written, or has ended.
-func (s *Stream) Finish() {
-	if s.conn.CloseWrite() != nil {
-		return // it has ended
-	}
-	_, _ = io.Copy(io.Discard, s.in) // until it ends, however
-}
+// EndWrites says that nothing is written any more, which is not the end of the container's input. Await then returns once it
+// has taken all that was.
+func (s *Stream) EndWrites() { _ = s.conn.CloseWrite() } // of one that has ended Await tells
+
+// Await returns when the stream has ended. It reads; who reads himself does not need it.
+func (s *Stream) Await() { _, _ = io.Copy(io.Discard, s.in) } // however it ended
 
 // Close detaches. What others wait for in the stream's methods ends.
 func (s *Stream) Close() { _ = s.conn.Close() } // nobody waits for its error

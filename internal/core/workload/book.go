@@ -76,6 +76,8 @@ type Book struct {
 	boxes     map[string]ExecutorRef // by container
 	streams   map[uint64]ExecutorRef
 	alarms    []alarm // by time
+
+	nested nestedBook
 }
 
 // TaskView is one task as it is shown. Values are replaced, never changed.
@@ -130,7 +132,7 @@ func New(cfg Config, journal []Record, now machine.Now, rng *rand.Rand) *Book {
 		frameworks: map[string]*Framework{}, states: map[Ref]*taskState{}, containers: map[string]Ref{},
 		tasks:     btree.NewBTreeGOptions(lessTask, btree.Options{NoLocks: true}),
 		executors: map[ExecutorRef]*executor{}, boxes: map[string]ExecutorRef{}, streams: map[uint64]ExecutorRef{},
-		shown: btree.NewBTreeGOptions(lessExecutor, btree.Options{NoLocks: true}),
+		shown: btree.NewBTreeGOptions(lessExecutor, btree.Options{NoLocks: true}), nested: newNestedBook(),
 	}
 	for i := range journal {
 		b.replay(&journal[i])
@@ -183,6 +185,7 @@ func (b *Book) replay(r *Record) {
 		if _, s := b.find(r.Check.Ref); s != nil {
 			s.check = *r.Check
 		}
+	case b.replayNested(r):
 	default:
 		b.replayExecutor(r)
 	}
@@ -223,7 +226,7 @@ func (b *Book) Journal() []Record {
 		}
 		return true
 	})
-	return out
+	return b.nestedJournal(out)
 }
 
 // Identity is who the agent is.
@@ -274,6 +277,7 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 		b.launched(in, out)
 	case *Exited:
 		b.exited(in.Container, in.Exit, out)
+		b.forgetBelow(in.Container, out)
 	case *Health:
 		b.health(in, out)
 	case *Recovered:
@@ -283,7 +287,9 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 	case *Compact:
 		out.Save = append(out.Save, Record{Compact: b.Journal()})
 	default:
-		b.stepExecutor(in, out)
+		if !b.stepNested(in, out) {
+			b.stepExecutor(in, out)
+		}
 	}
 	b.alarmsDue(out)
 	b.retryDue(out)

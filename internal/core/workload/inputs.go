@@ -137,6 +137,7 @@ type Found struct {
 	Container string
 	PID       uint32
 	Ticks     uint64
+	Wall      int64 // when it started, in nanoseconds since the epoch
 	// Exit is set when it has ended.
 	Exit *Exit
 }
@@ -192,6 +193,10 @@ type Record struct {
 	ExecutorContainer *ExecutorContainer
 	ExecutorShutdown  *ExecutorShutdown
 	ExecutorGone      *ExecutorRef
+	// Of containers of the API; the last is a path.
+	NestedAccepted *Nested
+	NestedEnded    *NestedEnded
+	NestedGone     string
 	// Compact takes the place of all records before it.
 	Compact []Record
 }
@@ -272,6 +277,8 @@ type Msg struct {
 	Message     *Message
 	// Executor is for an executor, and has no Link.
 	Executor *ToExecutor
+	// Nested answers a call, and has no Link.
+	Nested *NestedAnswer
 	// Unregister says goodbye.
 	Unregister bool
 	// Refuse closes the link: its master has an older epoch than one that was seen.
@@ -312,6 +319,10 @@ type Work struct {
 	Cancel string
 	// Kill ends a container; that comes back as Exited. Grace is between SIGTERM and SIGKILL.
 	Kill *KillWork
+	// LaunchNested ends in Launched, NestedEnded tells an end to who waits for it, RemoveNested removes a sandbox.
+	LaunchNested *Nested
+	NestedEnded  *NestedView
+	RemoveNested *Nested
 	// Watch starts the checks of a task that runs.
 	Watch *WatchWork
 	// Resize changes the limits of a container that runs.
@@ -380,6 +391,9 @@ const (
 	FactExecutorShutdown
 	FactExecutorEnded
 	FactTaskDelivered
+	FactNestedAccepted
+	FactNestedStarted
+	FactNestedEnded
 )
 
 // factNames are for logs and metrics, by kind.
@@ -387,7 +401,7 @@ var factNames = [...]string{
 	"registered", "reregistered", "unlinked", "leader_refused", "task_accepted", "task_refused", "task_started", "task_state",
 	"task_acked", "task_kill", "task_forgotten", "framework_shutdown", "orphan_destroyed", "message_dropped",
 	"leaving", "executor_accepted", "executor_started", "executor_subscribed", "executor_disconnected", "executor_shutdown",
-	"executor_ended", "task_delivered",
+	"executor_ended", "task_delivered", "nested_accepted", "nested_started", "nested_ended",
 }
 
 // String is the fact's name in logs and metrics.

@@ -52,6 +52,10 @@ func (b *Book) launched(in *Launched, out *Out) {
 		b.executorLaunched(b.executors[ref], in, out)
 		return
 	}
+	if n := b.nested.byName[in.Container]; n != nil {
+		b.nestedLaunched(n, in, out)
+		return
+	}
 	ref, ok := b.containers[in.Container]
 	if !ok {
 		b.destroy(in.Container, out)
@@ -108,6 +112,10 @@ func (b *Book) started(v *TaskView, state *taskState, pid uint32, ticks uint64, 
 func (b *Book) exited(container string, e Exit, out *Out) {
 	if ref, ok := b.boxes[container]; ok {
 		b.executorExited(b.executors[ref], e, out)
+		return
+	}
+	if n := b.nested.byName[container]; n != nil {
+		b.nestedExited(n, e, out)
 		return
 	}
 	ref, ok := b.containers[container]
@@ -308,7 +316,7 @@ func (b *Book) recover(in *Recovered, out *Out) {
 		f := &in.Containers[i]
 		found[f.Container] = f
 		_, box := b.boxes[f.Container]
-		if _, ok := b.containers[f.Container]; !ok && !box {
+		if _, ok := b.containers[f.Container]; !ok && !box && b.nested.byName[f.Container] == nil {
 			b.destroy(f.Container, out)
 		}
 	}
@@ -350,6 +358,7 @@ func (b *Book) recover(in *Recovered, out *Out) {
 	}
 	b.recovering = false
 	b.recoverExecutors(found, out)
+	b.recoverNested(found, out)
 }
 
 // vanished ends a task of which no container is found.
@@ -451,6 +460,8 @@ type View struct {
 	// Executors are those that have not ended, by framework and id; PastExecutors the last of those that have, oldest first.
 	Executors     []*ExecutorView
 	PastExecutors []*ExecutorView
+	// Nested are containers of the API that are not forgotten, by path.
+	Nested []*NestedView
 }
 
 // View gives the book as it is now.
@@ -458,5 +469,6 @@ func (b *Book) View() *View {
 	return &View{
 		Agent: b.identity.Agent, Registered: b.registered, Frameworks: b.sortedFrameworks(),
 		Former: b.former, Tasks: b.tasks.Items(), Completed: b.completed, Executors: b.shown.Items(), PastExecutors: b.past,
+		Nested: b.nestedViews(),
 	}
 }

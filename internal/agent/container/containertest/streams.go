@@ -98,7 +98,7 @@ func sessionReads(r *rig) {
 		if err != nil {
 			r.Error(err)
 		}
-		in.Finish()
+		finish(in)
 	}()
 	if got := r.all(owner); got != want {
 		r.Errorf("%d bytes came back of %d", len(got), len(want))
@@ -119,7 +119,7 @@ func oneWriter(r *rig) {
 	if _, data, err := owner.Read(); string(data) != "one " || err != nil {
 		r.Errorf("%q %v", data, err)
 	}
-	first.Finish() // which ends the connection and not the input
+	finish(first) // which ends the connection and not the input
 	var second *container.Stream
 	for end := time.Now().Add(20 * time.Second); second == nil; time.Sleep(time.Millisecond) {
 		var err error
@@ -178,7 +178,7 @@ func terminalStays(r *rig) {
 		}
 	}
 	in.EndInput()
-	in.Finish()
+	finish(in)
 	r.all(out)
 	r.wantStatus(s.ID, 0)
 }
@@ -198,4 +198,10 @@ func signalled(r *rig) {
 	if err := r.Signal(s.ID, int(syscall.SIGHUP)); container.KindOf(err) != container.KindGone {
 		r.Errorf("a signal to what has ended: %v", err)
 	}
+}
+
+// finish waits until all that was written was taken.
+func finish(s *container.Stream) {
+	s.EndWrites()
+	s.Await()
 }
