@@ -315,7 +315,10 @@ func (a *Agent) Do(work []workload.Work) {
 			a.nested.Ended(w.NestedEnded)
 		case w.RemoveNested != nil:
 			n := w.RemoveNested
-			a.work.Go(func() { a.removeNested(n) })
+			a.work.Go(func() {
+				a.removeNested(n.Spec)
+				a.nested.Answer(&workload.NestedAnswer{Call: n.Call})
+			})
 		case w.Cancel != "":
 			a.mu.Lock()
 			if cancel := a.cancels[w.Cancel]; cancel != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/pando-os/pando/internal/host"
 	"github.com/pando-os/pando/internal/sandbox"
 	"github.com/pando-os/pando/internal/serve"
+	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
 )
 
@@ -162,6 +163,33 @@ func (a *Agent) nestedEnvironment(n *workload.Nested, c *mesosv1.CommandInfo) []
 		out = append(out, k+"="+v)
 	}
 	slices.Sort(out)
+	return out
+}
+
+// started lists the containers of the API that run and that the reader may see.
+func (r *reader) started(call *genagent.Call_GetContainers) []*genagent.Response_GetContainers_Container {
+	var out []*genagent.Response_GetContainers_Container
+	for _, v := range r.view.Nested {
+		shown := call.GetShowNested()
+		if v.Spec.Parent == "" {
+			shown = call.GetShowStandalone()
+		}
+		if !shown || v.PID == 0 || v.Exit != nil || !r.may(v.Spec.User) {
+			continue
+		}
+		s, err := r.agent.deps.Runtime.Stats(v.Spec.Container)
+		if err != nil { // it ends just now
+			continue
+		}
+		use := &mesosv1.ResourceStatistics{}
+		_ = mesos.UnmarshalJSON(appendStats(nil, &s), use) // of our own making
+		c := &genagent.Response_GetContainers_Container{ContainerId: workload.ContainerID(v.Spec.Path), ResourceStatistics: use}
+		c.ContainerStatus = &mesosv1.ContainerStatus{ContainerId: c.ContainerId, ExecutorPid: &v.PID}
+		if v.Spec.Framework != "" {
+			c.FrameworkId, c.ExecutorId = &mesosv1.FrameworkID{Value: &v.Spec.Framework}, &mesosv1.ExecutorID{Value: &v.Spec.Executor}
+		}
+		out = append(out, c)
+	}
 	return out
 }
 

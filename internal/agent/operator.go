@@ -158,6 +158,7 @@ func (r *reader) facts(call *genagent.Call) *genagent.Response {
 		if call.GetGetContainers().GetShowNested() {
 			r.nested(all, visit)
 		}
+		out.Containers = append(out.Containers, r.started(call.GetGetContainers())...)
 		return &genagent.Response{GetContainers: out}
 	}
 	return nil

@@ -322,7 +322,7 @@ type Work struct {
 	// LaunchNested ends in Launched, NestedEnded tells an end to who waits for it, RemoveNested removes a sandbox.
 	LaunchNested *Nested
 	NestedEnded  *NestedView
-	RemoveNested *Nested
+	RemoveNested *NestedRemoval
 	// Watch starts the checks of a task that runs.
 	Watch *WatchWork
 	// Resize changes the limits of a container that runs.

@@ -87,6 +87,12 @@ type NestedEnded struct {
 	Exit Exit
 }
 
+// NestedRemoval is a sandbox to be removed. The call is answered when that is done.
+type NestedRemoval struct {
+	Call uint64
+	Spec *Nested
+}
+
 // nested is what the book knows of such a container beside what it shows.
 type nested struct {
 	view  *NestedView
@@ -309,7 +315,8 @@ func (b *Book) removeNested(in *RemoveNested, out *Out) {
 		a.Outcome, a.Words = NestedRuns, "The container still runs; kill it and wait for its end before removing it."
 	default:
 		b.dropNested(n, out)
-		out.Do = append(out.Do, Work{RemoveNested: n.view.Spec})
+		out.Do = append(out.Do, Work{RemoveNested: &NestedRemoval{in.Call, n.view.Spec}}) // which answers
+		return
 	}
 	answerNested(a, out)
 }
