@@ -147,9 +147,12 @@ func unattachable(r *rig) {
 			r.Errorf("attaching to nobody as %d: %v", how, err)
 		}
 	}
+	none := r.session(top.ID, "/no/such/program")
+	_, err := r.Launch(r.Context(), none)
+	r.wantKind(err, container.KindExec)
 	s := r.spec("cat")
 	s.Session = true
-	_, err := r.Launch(r.Context(), s)
+	_, err = r.Launch(r.Context(), s)
 	if container.KindOf(err) != container.KindInvalid {
 		r.Errorf("a session below nothing: %v", err)
 	}

@@ -313,7 +313,7 @@ func (s *shim) advance(b *box) {
 				_ = p.SetReadDeadline(b.drainBy) // a closed one is drained
 			}
 		}
-		if b.streams != nil && !b.killAt.IsZero() {
+		if b.streams != nil && (!b.born || !b.killAt.IsZero()) {
 			b.streams.hurry(drainTime)
 		}
 		return
