@@ -3,6 +3,8 @@ package client
 import (
 	"encoding/json"
 	"strings"
+
+	"github.com/pando-os/pando/gen/mesosv1"
 )
 
 // The types below hold the members of the v0 endpoints that people and tools read. Members that are not listed are skipped;
@@ -122,12 +124,24 @@ type TaskStatus struct {
 	ContainerStatus ContainerStatus `json:"container_status"`
 }
 
+// ContainerID names a container, with the one that it is below.
+type ContainerID struct {
+	Value  string       `json:"value"`
+	Parent *ContainerID `json:"parent,omitempty"`
+}
+
+// Proto is the same as a v1 message.
+func (c *ContainerID) Proto() *mesosv1.ContainerID {
+	if c == nil {
+		return nil
+	}
+	return &mesosv1.ContainerID{Value: &c.Value, Parent: c.Parent.Proto()}
+}
+
 // ContainerStatus says in which container a task runs and where it can be reached.
 type ContainerStatus struct {
-	ContainerID struct {
-		Value string `json:"value"`
-	} `json:"container_id"`
-	ExecutorPID  int `json:"executor_pid,omitempty"`
+	ContainerID  ContainerID `json:"container_id"`
+	ExecutorPID  int         `json:"executor_pid,omitempty"`
 	NetworkInfos []struct {
 		IPAddresses []struct {
 			IPAddress string `json:"ip_address"`

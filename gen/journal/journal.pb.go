@@ -44,6 +44,9 @@ type AgentRecord struct {
 	//	*AgentRecord_ExecutorShutdown
 	//	*AgentRecord_ExecutorGone
 	//	*AgentRecord_TaskDelivered
+	//	*AgentRecord_NestedAccepted
+	//	*AgentRecord_NestedEnded
+	//	*AgentRecord_NestedGone
 	Record        isAgentRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -221,6 +224,33 @@ func (x *AgentRecord) GetTaskDelivered() *TaskDelivered {
 	return nil
 }
 
+func (x *AgentRecord) GetNestedAccepted() *NestedAccepted {
+	if x != nil {
+		if x, ok := x.Record.(*AgentRecord_NestedAccepted); ok {
+			return x.NestedAccepted
+		}
+	}
+	return nil
+}
+
+func (x *AgentRecord) GetNestedEnded() *NestedEnded {
+	if x != nil {
+		if x, ok := x.Record.(*AgentRecord_NestedEnded); ok {
+			return x.NestedEnded
+		}
+	}
+	return nil
+}
+
+func (x *AgentRecord) GetNestedGone() *NestedGone {
+	if x != nil {
+		if x, ok := x.Record.(*AgentRecord_NestedGone); ok {
+			return x.NestedGone
+		}
+	}
+	return nil
+}
+
 type isAgentRecord_Record interface {
 	isAgentRecord_Record()
 }
@@ -285,6 +315,18 @@ type AgentRecord_TaskDelivered struct {
 	TaskDelivered *TaskDelivered `protobuf:"bytes,15,opt,name=task_delivered,json=taskDelivered,proto3,oneof"`
 }
 
+type AgentRecord_NestedAccepted struct {
+	NestedAccepted *NestedAccepted `protobuf:"bytes,26,opt,name=nested_accepted,json=nestedAccepted,proto3,oneof"`
+}
+
+type AgentRecord_NestedEnded struct {
+	NestedEnded *NestedEnded `protobuf:"bytes,27,opt,name=nested_ended,json=nestedEnded,proto3,oneof"`
+}
+
+type AgentRecord_NestedGone struct {
+	NestedGone *NestedGone `protobuf:"bytes,28,opt,name=nested_gone,json=nestedGone,proto3,oneof"`
+}
+
 func (*AgentRecord_Identity) isAgentRecord_Record() {}
 
 func (*AgentRecord_Framework) isAgentRecord_Record() {}
@@ -314,6 +356,12 @@ func (*AgentRecord_ExecutorShutdown) isAgentRecord_Record() {}
 func (*AgentRecord_ExecutorGone) isAgentRecord_Record() {}
 
 func (*AgentRecord_TaskDelivered) isAgentRecord_Record() {}
+
+func (*AgentRecord_NestedAccepted) isAgentRecord_Record() {}
+
+func (*AgentRecord_NestedEnded) isAgentRecord_Record() {}
+
+func (*AgentRecord_NestedGone) isAgentRecord_Record() {}
 
 // Who the agent is. Written when a master first gave it an id, and when the epoch rose.
 type Identity struct {
@@ -494,15 +542,18 @@ func (x *FrameworkGone) GetFrameworkId() string {
 
 // The agent has taken a task on; from here on it owes a terminal status.
 type TaskAccepted struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	FrameworkId   string                 `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
-	TaskId        string                 `protobuf:"bytes,2,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
-	TaskInfo      []byte                 `protobuf:"bytes,3,opt,name=task_info,json=taskInfo,proto3" json:"task_info,omitempty"`
-	Role          string                 `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`
-	User          string                 `protobuf:"bytes,5,opt,name=user,proto3" json:"user,omitempty"`
-	ContainerId   string                 `protobuf:"bytes,6,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
-	ExecutorId    string                 `protobuf:"bytes,7,opt,name=executor_id,json=executorId,proto3" json:"executor_id,omitempty"`
-	Launch        uint64                 `protobuf:"fixed64,8,opt,name=launch,proto3" json:"launch,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	FrameworkId string                 `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
+	TaskId      string                 `protobuf:"bytes,2,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	TaskInfo    []byte                 `protobuf:"bytes,3,opt,name=task_info,json=taskInfo,proto3" json:"task_info,omitempty"`
+	Role        string                 `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`
+	User        string                 `protobuf:"bytes,5,opt,name=user,proto3" json:"user,omitempty"`
+	ContainerId string                 `protobuf:"bytes,6,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
+	ExecutorId  string                 `protobuf:"bytes,7,opt,name=executor_id,json=executorId,proto3" json:"executor_id,omitempty"`
+	Launch      uint64                 `protobuf:"fixed64,8,opt,name=launch,proto3" json:"launch,omitempty"`
+	// The launch of the first task of its group, and how many tasks that has; 0 for a task that was launched alone.
+	Group         uint64 `protobuf:"fixed64,9,opt,name=group,proto3" json:"group,omitempty"`
+	GroupSize     uint32 `protobuf:"varint,10,opt,name=group_size,json=groupSize,proto3" json:"group_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -589,6 +640,20 @@ func (x *TaskAccepted) GetExecutorId() string {
 func (x *TaskAccepted) GetLaunch() uint64 {
 	if x != nil {
 		return x.Launch
+	}
+	return 0
+}
+
+func (x *TaskAccepted) GetGroup() uint64 {
+	if x != nil {
+		return x.Group
+	}
+	return 0
+}
+
+func (x *TaskAccepted) GetGroupSize() uint32 {
+	if x != nil {
+		return x.GroupSize
 	}
 	return 0
 }
@@ -1314,6 +1379,224 @@ func (x *TaskDelivered) GetTaskId() string {
 	return ""
 }
 
+// A container was started by the agent's API.
+type NestedAccepted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its ids from the top down, with dots between.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// The runtime's names of it and of the one that it is directly below; the latter is empty for one that stands alone.
+	ContainerId   string `protobuf:"bytes,2,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
+	Parent        string `protobuf:"bytes,3,opt,name=parent,proto3" json:"parent,omitempty"`
+	User          string `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`
+	FrameworkId   string `protobuf:"bytes,5,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
+	ExecutorId    string `protobuf:"bytes,6,opt,name=executor_id,json=executorId,proto3" json:"executor_id,omitempty"`
+	Sandbox       string `protobuf:"bytes,7,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NestedAccepted) Reset() {
+	*x = NestedAccepted{}
+	mi := &file_pando_journal_journal_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NestedAccepted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NestedAccepted) ProtoMessage() {}
+
+func (x *NestedAccepted) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_journal_journal_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NestedAccepted.ProtoReflect.Descriptor instead.
+func (*NestedAccepted) Descriptor() ([]byte, []int) {
+	return file_pando_journal_journal_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *NestedAccepted) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *NestedAccepted) GetContainerId() string {
+	if x != nil {
+		return x.ContainerId
+	}
+	return ""
+}
+
+func (x *NestedAccepted) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *NestedAccepted) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *NestedAccepted) GetFrameworkId() string {
+	if x != nil {
+		return x.FrameworkId
+	}
+	return ""
+}
+
+func (x *NestedAccepted) GetExecutorId() string {
+	if x != nil {
+		return x.ExecutorId
+	}
+	return ""
+}
+
+func (x *NestedAccepted) GetSandbox() string {
+	if x != nil {
+		return x.Sandbox
+	}
+	return ""
+}
+
+// It has ended, and was not removed yet.
+type NestedEnded struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Path  string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// As wait(2) gives it, if that is known.
+	Status        uint32 `protobuf:"varint,2,opt,name=status,proto3" json:"status,omitempty"`
+	Known         bool   `protobuf:"varint,3,opt,name=known,proto3" json:"known,omitempty"`
+	Oom           bool   `protobuf:"varint,4,opt,name=oom,proto3" json:"oom,omitempty"`
+	MemLimit      int64  `protobuf:"varint,5,opt,name=mem_limit,json=memLimit,proto3" json:"mem_limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NestedEnded) Reset() {
+	*x = NestedEnded{}
+	mi := &file_pando_journal_journal_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NestedEnded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NestedEnded) ProtoMessage() {}
+
+func (x *NestedEnded) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_journal_journal_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NestedEnded.ProtoReflect.Descriptor instead.
+func (*NestedEnded) Descriptor() ([]byte, []int) {
+	return file_pando_journal_journal_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *NestedEnded) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *NestedEnded) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *NestedEnded) GetKnown() bool {
+	if x != nil {
+		return x.Known
+	}
+	return false
+}
+
+func (x *NestedEnded) GetOom() bool {
+	if x != nil {
+		return x.Oom
+	}
+	return false
+}
+
+func (x *NestedEnded) GetMemLimit() int64 {
+	if x != nil {
+		return x.MemLimit
+	}
+	return 0
+}
+
+// It was removed, or what it was below has ended.
+type NestedGone struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NestedGone) Reset() {
+	*x = NestedGone{}
+	mi := &file_pando_journal_journal_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NestedGone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NestedGone) ProtoMessage() {}
+
+func (x *NestedGone) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_journal_journal_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NestedGone.ProtoReflect.Descriptor instead.
+func (*NestedGone) Descriptor() ([]byte, []int) {
+	return file_pando_journal_journal_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *NestedGone) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
 // What the master keeps of an agent.
 type MasterAgent struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -1331,7 +1614,7 @@ type MasterAgent struct {
 
 func (x *MasterAgent) Reset() {
 	*x = MasterAgent{}
-	mi := &file_pando_journal_journal_proto_msgTypes[16]
+	mi := &file_pando_journal_journal_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1343,7 +1626,7 @@ func (x *MasterAgent) String() string {
 func (*MasterAgent) ProtoMessage() {}
 
 func (x *MasterAgent) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_journal_journal_proto_msgTypes[16]
+	mi := &file_pando_journal_journal_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1356,7 +1639,7 @@ func (x *MasterAgent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterAgent.ProtoReflect.Descriptor instead.
 func (*MasterAgent) Descriptor() ([]byte, []int) {
-	return file_pando_journal_journal_proto_rawDescGZIP(), []int{16}
+	return file_pando_journal_journal_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MasterAgent) GetVersion() uint32 {
@@ -1431,7 +1714,7 @@ type MasterFramework struct {
 
 func (x *MasterFramework) Reset() {
 	*x = MasterFramework{}
-	mi := &file_pando_journal_journal_proto_msgTypes[17]
+	mi := &file_pando_journal_journal_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1443,7 +1726,7 @@ func (x *MasterFramework) String() string {
 func (*MasterFramework) ProtoMessage() {}
 
 func (x *MasterFramework) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_journal_journal_proto_msgTypes[17]
+	mi := &file_pando_journal_journal_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1456,7 +1739,7 @@ func (x *MasterFramework) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterFramework.ProtoReflect.Descriptor instead.
 func (*MasterFramework) Descriptor() ([]byte, []int) {
-	return file_pando_journal_journal_proto_rawDescGZIP(), []int{17}
+	return file_pando_journal_journal_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MasterFramework) GetVersion() uint32 {
@@ -1514,7 +1797,7 @@ type MasterCounters struct {
 
 func (x *MasterCounters) Reset() {
 	*x = MasterCounters{}
-	mi := &file_pando_journal_journal_proto_msgTypes[18]
+	mi := &file_pando_journal_journal_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1526,7 +1809,7 @@ func (x *MasterCounters) String() string {
 func (*MasterCounters) ProtoMessage() {}
 
 func (x *MasterCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_journal_journal_proto_msgTypes[18]
+	mi := &file_pando_journal_journal_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1539,7 +1822,7 @@ func (x *MasterCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterCounters.ProtoReflect.Descriptor instead.
 func (*MasterCounters) Descriptor() ([]byte, []int) {
-	return file_pando_journal_journal_proto_rawDescGZIP(), []int{18}
+	return file_pando_journal_journal_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *MasterCounters) GetVersion() uint32 {
@@ -1574,7 +1857,7 @@ var File_pando_journal_journal_proto protoreflect.FileDescriptor
 
 const file_pando_journal_journal_proto_rawDesc = "" +
 	"\n" +
-	"\x1bpando/journal/journal.proto\x12\x10pando.journal.v1\"\xa9\b\n" +
+	"\x1bpando/journal/journal.proto\x12\x10pando.journal.v1\"\xfb\t\n" +
 	"\vAgentRecord\x128\n" +
 	"\bidentity\x18\x01 \x01(\v2\x1a.pando.journal.v1.IdentityH\x00R\bidentity\x12;\n" +
 	"\tframework\x18\x02 \x01(\v2\x1b.pando.journal.v1.FrameworkH\x00R\tframework\x12E\n" +
@@ -1594,7 +1877,11 @@ const file_pando_journal_journal_proto_rawDesc = "" +
 	"\x12executor_container\x18\f \x01(\v2#.pando.journal.v1.ExecutorContainerH\x00R\x11executorContainer\x12Q\n" +
 	"\x11executor_shutdown\x18\r \x01(\v2\".pando.journal.v1.ExecutorShutdownH\x00R\x10executorShutdown\x12E\n" +
 	"\rexecutor_gone\x18\x0e \x01(\v2\x1e.pando.journal.v1.ExecutorGoneH\x00R\fexecutorGone\x12H\n" +
-	"\x0etask_delivered\x18\x0f \x01(\v2\x1f.pando.journal.v1.TaskDeliveredH\x00R\rtaskDeliveredB\b\n" +
+	"\x0etask_delivered\x18\x0f \x01(\v2\x1f.pando.journal.v1.TaskDeliveredH\x00R\rtaskDelivered\x12K\n" +
+	"\x0fnested_accepted\x18\x1a \x01(\v2 .pando.journal.v1.NestedAcceptedH\x00R\x0enestedAccepted\x12B\n" +
+	"\fnested_ended\x18\x1b \x01(\v2\x1d.pando.journal.v1.NestedEndedH\x00R\vnestedEnded\x12?\n" +
+	"\vnested_gone\x18\x1c \x01(\v2\x1c.pando.journal.v1.NestedGoneH\x00R\n" +
+	"nestedGoneB\b\n" +
 	"\x06record\"\x89\x01\n" +
 	"\bIdentity\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x1d\n" +
@@ -1607,7 +1894,7 @@ const file_pando_journal_journal_proto_rawDesc = "" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12%\n" +
 	"\x0eframework_info\x18\x02 \x01(\fR\rframeworkInfo\"2\n" +
 	"\rFrameworkGone\x12!\n" +
-	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\"\xeb\x01\n" +
+	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\"\xa0\x02\n" +
 	"\fTaskAccepted\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12\x1b\n" +
@@ -1617,7 +1904,11 @@ const file_pando_journal_journal_proto_rawDesc = "" +
 	"\fcontainer_id\x18\x06 \x01(\tR\vcontainerId\x12\x1f\n" +
 	"\vexecutor_id\x18\a \x01(\tR\n" +
 	"executorId\x12\x16\n" +
-	"\x06launch\x18\b \x01(\x06R\x06launch\"\xa1\x01\n" +
+	"\x06launch\x18\b \x01(\x06R\x06launch\x12\x14\n" +
+	"\x05group\x18\t \x01(\x06R\x05group\x12\x1d\n" +
+	"\n" +
+	"group_size\x18\n" +
+	" \x01(\rR\tgroupSize\"\xa1\x01\n" +
 	"\rTaskContainer\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12\x10\n" +
@@ -1673,7 +1964,25 @@ const file_pando_journal_journal_proto_rawDesc = "" +
 	"executorId\"K\n" +
 	"\rTaskDelivered\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
-	"\atask_id\x18\x02 \x01(\tR\x06taskId\"\xf4\x01\n" +
+	"\atask_id\x18\x02 \x01(\tR\x06taskId\"\xd1\x01\n" +
+	"\x0eNestedAccepted\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12!\n" +
+	"\fcontainer_id\x18\x02 \x01(\tR\vcontainerId\x12\x16\n" +
+	"\x06parent\x18\x03 \x01(\tR\x06parent\x12\x12\n" +
+	"\x04user\x18\x04 \x01(\tR\x04user\x12!\n" +
+	"\fframework_id\x18\x05 \x01(\tR\vframeworkId\x12\x1f\n" +
+	"\vexecutor_id\x18\x06 \x01(\tR\n" +
+	"executorId\x12\x18\n" +
+	"\asandbox\x18\a \x01(\tR\asandbox\"~\n" +
+	"\vNestedEnded\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\rR\x06status\x12\x14\n" +
+	"\x05known\x18\x03 \x01(\bR\x05known\x12\x10\n" +
+	"\x03oom\x18\x04 \x01(\bR\x03oom\x12\x1b\n" +
+	"\tmem_limit\x18\x05 \x01(\x03R\bmemLimit\" \n" +
+	"\n" +
+	"NestedGone\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\"\xf4\x01\n" +
 	"\vMasterAgent\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1d\n" +
 	"\n" +
@@ -1712,7 +2021,7 @@ func file_pando_journal_journal_proto_rawDescGZIP() []byte {
 	return file_pando_journal_journal_proto_rawDescData
 }
 
-var file_pando_journal_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_pando_journal_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_pando_journal_journal_proto_goTypes = []any{
 	(*AgentRecord)(nil),       // 0: pando.journal.v1.AgentRecord
 	(*Identity)(nil),          // 1: pando.journal.v1.Identity
@@ -1730,9 +2039,12 @@ var file_pando_journal_journal_proto_goTypes = []any{
 	(*ExecutorShutdown)(nil),  // 13: pando.journal.v1.ExecutorShutdown
 	(*ExecutorGone)(nil),      // 14: pando.journal.v1.ExecutorGone
 	(*TaskDelivered)(nil),     // 15: pando.journal.v1.TaskDelivered
-	(*MasterAgent)(nil),       // 16: pando.journal.v1.MasterAgent
-	(*MasterFramework)(nil),   // 17: pando.journal.v1.MasterFramework
-	(*MasterCounters)(nil),    // 18: pando.journal.v1.MasterCounters
+	(*NestedAccepted)(nil),    // 16: pando.journal.v1.NestedAccepted
+	(*NestedEnded)(nil),       // 17: pando.journal.v1.NestedEnded
+	(*NestedGone)(nil),        // 18: pando.journal.v1.NestedGone
+	(*MasterAgent)(nil),       // 19: pando.journal.v1.MasterAgent
+	(*MasterFramework)(nil),   // 20: pando.journal.v1.MasterFramework
+	(*MasterCounters)(nil),    // 21: pando.journal.v1.MasterCounters
 }
 var file_pando_journal_journal_proto_depIdxs = []int32{
 	1,  // 0: pando.journal.v1.AgentRecord.identity:type_name -> pando.journal.v1.Identity
@@ -1750,11 +2062,14 @@ var file_pando_journal_journal_proto_depIdxs = []int32{
 	13, // 12: pando.journal.v1.AgentRecord.executor_shutdown:type_name -> pando.journal.v1.ExecutorShutdown
 	14, // 13: pando.journal.v1.AgentRecord.executor_gone:type_name -> pando.journal.v1.ExecutorGone
 	15, // 14: pando.journal.v1.AgentRecord.task_delivered:type_name -> pando.journal.v1.TaskDelivered
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	16, // 15: pando.journal.v1.AgentRecord.nested_accepted:type_name -> pando.journal.v1.NestedAccepted
+	17, // 16: pando.journal.v1.AgentRecord.nested_ended:type_name -> pando.journal.v1.NestedEnded
+	18, // 17: pando.journal.v1.AgentRecord.nested_gone:type_name -> pando.journal.v1.NestedGone
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_pando_journal_journal_proto_init() }
@@ -1778,6 +2093,9 @@ func file_pando_journal_journal_proto_init() {
 		(*AgentRecord_ExecutorShutdown)(nil),
 		(*AgentRecord_ExecutorGone)(nil),
 		(*AgentRecord_TaskDelivered)(nil),
+		(*AgentRecord_NestedAccepted)(nil),
+		(*AgentRecord_NestedEnded)(nil),
+		(*AgentRecord_NestedGone)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1785,7 +2103,7 @@ func file_pando_journal_journal_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_journal_journal_proto_rawDesc), len(file_pando_journal_journal_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -166,8 +166,10 @@ type Down struct {
 	Messages []*Message `protobuf:"bytes,13,rep,name=messages,proto3" json:"messages,omitempty"`
 	// Executors that are to end.
 	ShutdownExecutors []*ExecutorRef `protobuf:"bytes,14,rep,name=shutdown_executors,json=shutdownExecutors,proto3" json:"shutdown_executors,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// After the runs.
+	RunGroups     []*RunGroup `protobuf:"bytes,15,rep,name=run_groups,json=runGroups,proto3" json:"run_groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Down) Reset() {
@@ -294,6 +296,13 @@ func (x *Down) GetMessages() []*Message {
 func (x *Down) GetShutdownExecutors() []*ExecutorRef {
 	if x != nil {
 		return x.ShutdownExecutors
+	}
+	return nil
+}
+
+func (x *Down) GetRunGroups() []*RunGroup {
+	if x != nil {
+		return x.RunGroups
 	}
 	return nil
 }
@@ -889,6 +898,139 @@ func (x *Run) GetStartsExecutor() bool {
 	return false
 }
 
+// Tasks of one executor that run together or not at all.
+type RunGroup struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	FrameworkInfo []byte                 `protobuf:"bytes,1,opt,name=framework_info,json=frameworkInfo,proto3" json:"framework_info,omitempty"`
+	// The role whose resources they hold.
+	Role string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	// As in Run.
+	StartsExecutor bool         `protobuf:"varint,3,opt,name=starts_executor,json=startsExecutor,proto3" json:"starts_executor,omitempty"`
+	Tasks          []*GroupTask `protobuf:"bytes,4,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *RunGroup) Reset() {
+	*x = RunGroup{}
+	mi := &file_pando_link_link_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunGroup) ProtoMessage() {}
+
+func (x *RunGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_link_link_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunGroup.ProtoReflect.Descriptor instead.
+func (*RunGroup) Descriptor() ([]byte, []int) {
+	return file_pando_link_link_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *RunGroup) GetFrameworkInfo() []byte {
+	if x != nil {
+		return x.FrameworkInfo
+	}
+	return nil
+}
+
+func (x *RunGroup) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *RunGroup) GetStartsExecutor() bool {
+	if x != nil {
+		return x.StartsExecutor
+	}
+	return false
+}
+
+func (x *RunGroup) GetTasks() []*GroupTask {
+	if x != nil {
+		return x.Tasks
+	}
+	return nil
+}
+
+type GroupTask struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	TaskInfo []byte                 `protobuf:"bytes,1,opt,name=task_info,json=taskInfo,proto3" json:"task_info,omitempty"`
+	// The user it runs as.
+	User string `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	// Tells this launch from others of the same task id.
+	Launch        uint64 `protobuf:"fixed64,3,opt,name=launch,proto3" json:"launch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupTask) Reset() {
+	*x = GroupTask{}
+	mi := &file_pando_link_link_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupTask) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupTask) ProtoMessage() {}
+
+func (x *GroupTask) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_link_link_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupTask.ProtoReflect.Descriptor instead.
+func (*GroupTask) Descriptor() ([]byte, []int) {
+	return file_pando_link_link_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *GroupTask) GetTaskInfo() []byte {
+	if x != nil {
+		return x.TaskInfo
+	}
+	return nil
+}
+
+func (x *GroupTask) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *GroupTask) GetLaunch() uint64 {
+	if x != nil {
+		return x.Launch
+	}
+	return 0
+}
+
 type ExecutorRef struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	FrameworkId   string                 `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
@@ -899,7 +1041,7 @@ type ExecutorRef struct {
 
 func (x *ExecutorRef) Reset() {
 	*x = ExecutorRef{}
-	mi := &file_pando_link_link_proto_msgTypes[9]
+	mi := &file_pando_link_link_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -911,7 +1053,7 @@ func (x *ExecutorRef) String() string {
 func (*ExecutorRef) ProtoMessage() {}
 
 func (x *ExecutorRef) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_link_link_proto_msgTypes[9]
+	mi := &file_pando_link_link_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -924,7 +1066,7 @@ func (x *ExecutorRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutorRef.ProtoReflect.Descriptor instead.
 func (*ExecutorRef) Descriptor() ([]byte, []int) {
-	return file_pando_link_link_proto_rawDescGZIP(), []int{9}
+	return file_pando_link_link_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ExecutorRef) GetFrameworkId() string {
@@ -955,7 +1097,7 @@ type ExecutorReport struct {
 
 func (x *ExecutorReport) Reset() {
 	*x = ExecutorReport{}
-	mi := &file_pando_link_link_proto_msgTypes[10]
+	mi := &file_pando_link_link_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -967,7 +1109,7 @@ func (x *ExecutorReport) String() string {
 func (*ExecutorReport) ProtoMessage() {}
 
 func (x *ExecutorReport) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_link_link_proto_msgTypes[10]
+	mi := &file_pando_link_link_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -980,7 +1122,7 @@ func (x *ExecutorReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutorReport.ProtoReflect.Descriptor instead.
 func (*ExecutorReport) Descriptor() ([]byte, []int) {
-	return file_pando_link_link_proto_rawDescGZIP(), []int{10}
+	return file_pando_link_link_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ExecutorReport) GetFrameworkId() string {
@@ -1016,7 +1158,7 @@ type ExecutorEnd struct {
 
 func (x *ExecutorEnd) Reset() {
 	*x = ExecutorEnd{}
-	mi := &file_pando_link_link_proto_msgTypes[11]
+	mi := &file_pando_link_link_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1028,7 +1170,7 @@ func (x *ExecutorEnd) String() string {
 func (*ExecutorEnd) ProtoMessage() {}
 
 func (x *ExecutorEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_link_link_proto_msgTypes[11]
+	mi := &file_pando_link_link_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1041,7 +1183,7 @@ func (x *ExecutorEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutorEnd.ProtoReflect.Descriptor instead.
 func (*ExecutorEnd) Descriptor() ([]byte, []int) {
-	return file_pando_link_link_proto_rawDescGZIP(), []int{11}
+	return file_pando_link_link_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ExecutorEnd) GetFrameworkId() string {
@@ -1077,7 +1219,7 @@ type Kill struct {
 
 func (x *Kill) Reset() {
 	*x = Kill{}
-	mi := &file_pando_link_link_proto_msgTypes[12]
+	mi := &file_pando_link_link_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1089,7 +1231,7 @@ func (x *Kill) String() string {
 func (*Kill) ProtoMessage() {}
 
 func (x *Kill) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_link_link_proto_msgTypes[12]
+	mi := &file_pando_link_link_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1102,7 +1244,7 @@ func (x *Kill) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kill.ProtoReflect.Descriptor instead.
 func (*Kill) Descriptor() ([]byte, []int) {
-	return file_pando_link_link_proto_rawDescGZIP(), []int{12}
+	return file_pando_link_link_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Kill) GetFrameworkId() string {
@@ -1142,7 +1284,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_pando_link_link_proto_msgTypes[13]
+	mi := &file_pando_link_link_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1154,7 +1296,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_link_link_proto_msgTypes[13]
+	mi := &file_pando_link_link_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1167,7 +1309,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_pando_link_link_proto_rawDescGZIP(), []int{13}
+	return file_pando_link_link_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Update) GetFrameworkId() string {
@@ -1213,7 +1355,7 @@ type State struct {
 
 func (x *State) Reset() {
 	*x = State{}
-	mi := &file_pando_link_link_proto_msgTypes[14]
+	mi := &file_pando_link_link_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1225,7 +1367,7 @@ func (x *State) String() string {
 func (*State) ProtoMessage() {}
 
 func (x *State) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_link_link_proto_msgTypes[14]
+	mi := &file_pando_link_link_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1238,7 +1380,7 @@ func (x *State) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use State.ProtoReflect.Descriptor instead.
 func (*State) Descriptor() ([]byte, []int) {
-	return file_pando_link_link_proto_rawDescGZIP(), []int{14}
+	return file_pando_link_link_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *State) GetFrameworkId() string {
@@ -1280,7 +1422,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_pando_link_link_proto_msgTypes[15]
+	mi := &file_pando_link_link_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1292,7 +1434,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_link_link_proto_msgTypes[15]
+	mi := &file_pando_link_link_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1305,7 +1447,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_pando_link_link_proto_rawDescGZIP(), []int{15}
+	return file_pando_link_link_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Ack) GetFrameworkId() string {
@@ -1340,7 +1482,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_pando_link_link_proto_msgTypes[16]
+	mi := &file_pando_link_link_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1352,7 +1494,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_link_link_proto_msgTypes[16]
+	mi := &file_pando_link_link_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1365,7 +1507,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_pando_link_link_proto_rawDescGZIP(), []int{16}
+	return file_pando_link_link_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Message) GetFrameworkId() string {
@@ -1405,7 +1547,7 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"unregister\x122\n" +
 	"\bmessages\x18\a \x03(\v2\x16.pando.link.v1.MessageR\bmessages\x12,\n" +
 	"\x06states\x18\b \x03(\v2\x14.pando.link.v1.StateR\x06states\x12?\n" +
-	"\rexecutor_ends\x18\t \x03(\v2\x1a.pando.link.v1.ExecutorEndR\fexecutorEnds\"\xc6\x04\n" +
+	"\rexecutor_ends\x18\t \x03(\v2\x1a.pando.link.v1.ExecutorEndR\fexecutorEnds\"\xfe\x04\n" +
 	"\x04Down\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x120\n" +
@@ -1423,7 +1565,9 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"\x0eresend_updates\x18\v \x03(\tR\rresendUpdates\x12\x1a\n" +
 	"\bshutdown\x18\f \x01(\tR\bshutdown\x122\n" +
 	"\bmessages\x18\r \x03(\v2\x16.pando.link.v1.MessageR\bmessages\x12I\n" +
-	"\x12shutdown_executors\x18\x0e \x03(\v2\x1a.pando.link.v1.ExecutorRefR\x11shutdownExecutors\"t\n" +
+	"\x12shutdown_executors\x18\x0e \x03(\v2\x1a.pando.link.v1.ExecutorRefR\x11shutdownExecutors\x126\n" +
+	"\n" +
+	"run_groups\x18\x0f \x03(\v2\x17.pando.link.v1.RunGroupR\trunGroups\"t\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bversions\x18\x01 \x03(\rR\bversions\x12\x18\n" +
 	"\asession\x18\x02 \x01(\tR\asession\x12\x19\n" +
@@ -1475,7 +1619,16 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"\x04role\x18\x03 \x01(\tR\x04role\x12\x12\n" +
 	"\x04user\x18\x04 \x01(\tR\x04user\x12\x16\n" +
 	"\x06launch\x18\x05 \x01(\x06R\x06launch\x12'\n" +
-	"\x0fstarts_executor\x18\x06 \x01(\bR\x0estartsExecutor\"Q\n" +
+	"\x0fstarts_executor\x18\x06 \x01(\bR\x0estartsExecutor\"\x9e\x01\n" +
+	"\bRunGroup\x12%\n" +
+	"\x0eframework_info\x18\x01 \x01(\fR\rframeworkInfo\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\x12'\n" +
+	"\x0fstarts_executor\x18\x03 \x01(\bR\x0estartsExecutor\x12.\n" +
+	"\x05tasks\x18\x04 \x03(\v2\x18.pando.link.v1.GroupTaskR\x05tasks\"T\n" +
+	"\tGroupTask\x12\x1b\n" +
+	"\ttask_info\x18\x01 \x01(\fR\btaskInfo\x12\x12\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\x12\x16\n" +
+	"\x06launch\x18\x03 \x01(\x06R\x06launch\"Q\n" +
 	"\vExecutorRef\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x1f\n" +
 	"\vexecutor_id\x18\x02 \x01(\tR\n" +
@@ -1525,7 +1678,7 @@ func file_pando_link_link_proto_rawDescGZIP() []byte {
 	return file_pando_link_link_proto_rawDescData
 }
 
-var file_pando_link_link_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_pando_link_link_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_pando_link_link_proto_goTypes = []any{
 	(*Up)(nil),             // 0: pando.link.v1.Up
 	(*Down)(nil),           // 1: pando.link.v1.Down
@@ -1536,37 +1689,41 @@ var file_pando_link_link_proto_goTypes = []any{
 	(*TaskRef)(nil),        // 6: pando.link.v1.TaskRef
 	(*TaskReport)(nil),     // 7: pando.link.v1.TaskReport
 	(*Run)(nil),            // 8: pando.link.v1.Run
-	(*ExecutorRef)(nil),    // 9: pando.link.v1.ExecutorRef
-	(*ExecutorReport)(nil), // 10: pando.link.v1.ExecutorReport
-	(*ExecutorEnd)(nil),    // 11: pando.link.v1.ExecutorEnd
-	(*Kill)(nil),           // 12: pando.link.v1.Kill
-	(*Update)(nil),         // 13: pando.link.v1.Update
-	(*State)(nil),          // 14: pando.link.v1.State
-	(*Ack)(nil),            // 15: pando.link.v1.Ack
-	(*Message)(nil),        // 16: pando.link.v1.Message
+	(*RunGroup)(nil),       // 9: pando.link.v1.RunGroup
+	(*GroupTask)(nil),      // 10: pando.link.v1.GroupTask
+	(*ExecutorRef)(nil),    // 11: pando.link.v1.ExecutorRef
+	(*ExecutorReport)(nil), // 12: pando.link.v1.ExecutorReport
+	(*ExecutorEnd)(nil),    // 13: pando.link.v1.ExecutorEnd
+	(*Kill)(nil),           // 14: pando.link.v1.Kill
+	(*Update)(nil),         // 15: pando.link.v1.Update
+	(*State)(nil),          // 16: pando.link.v1.State
+	(*Ack)(nil),            // 17: pando.link.v1.Ack
+	(*Message)(nil),        // 18: pando.link.v1.Message
 }
 var file_pando_link_link_proto_depIdxs = []int32{
 	2,  // 0: pando.link.v1.Up.hello:type_name -> pando.link.v1.Hello
 	4,  // 1: pando.link.v1.Up.register:type_name -> pando.link.v1.Register
-	13, // 2: pando.link.v1.Up.updates:type_name -> pando.link.v1.Update
-	16, // 3: pando.link.v1.Up.messages:type_name -> pando.link.v1.Message
-	14, // 4: pando.link.v1.Up.states:type_name -> pando.link.v1.State
-	11, // 5: pando.link.v1.Up.executor_ends:type_name -> pando.link.v1.ExecutorEnd
+	15, // 2: pando.link.v1.Up.updates:type_name -> pando.link.v1.Update
+	18, // 3: pando.link.v1.Up.messages:type_name -> pando.link.v1.Message
+	16, // 4: pando.link.v1.Up.states:type_name -> pando.link.v1.State
+	13, // 5: pando.link.v1.Up.executor_ends:type_name -> pando.link.v1.ExecutorEnd
 	3,  // 6: pando.link.v1.Down.welcome:type_name -> pando.link.v1.Welcome
 	5,  // 7: pando.link.v1.Down.registered:type_name -> pando.link.v1.Registered
 	8,  // 8: pando.link.v1.Down.runs:type_name -> pando.link.v1.Run
-	12, // 9: pando.link.v1.Down.kills:type_name -> pando.link.v1.Kill
-	15, // 10: pando.link.v1.Down.acks:type_name -> pando.link.v1.Ack
-	16, // 11: pando.link.v1.Down.messages:type_name -> pando.link.v1.Message
-	9,  // 12: pando.link.v1.Down.shutdown_executors:type_name -> pando.link.v1.ExecutorRef
-	7,  // 13: pando.link.v1.Register.tasks:type_name -> pando.link.v1.TaskReport
-	10, // 14: pando.link.v1.Register.executors:type_name -> pando.link.v1.ExecutorReport
-	6,  // 15: pando.link.v1.Registered.unknown_tasks:type_name -> pando.link.v1.TaskRef
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	14, // 9: pando.link.v1.Down.kills:type_name -> pando.link.v1.Kill
+	17, // 10: pando.link.v1.Down.acks:type_name -> pando.link.v1.Ack
+	18, // 11: pando.link.v1.Down.messages:type_name -> pando.link.v1.Message
+	11, // 12: pando.link.v1.Down.shutdown_executors:type_name -> pando.link.v1.ExecutorRef
+	9,  // 13: pando.link.v1.Down.run_groups:type_name -> pando.link.v1.RunGroup
+	7,  // 14: pando.link.v1.Register.tasks:type_name -> pando.link.v1.TaskReport
+	12, // 15: pando.link.v1.Register.executors:type_name -> pando.link.v1.ExecutorReport
+	6,  // 16: pando.link.v1.Registered.unknown_tasks:type_name -> pando.link.v1.TaskRef
+	10, // 17: pando.link.v1.RunGroup.tasks:type_name -> pando.link.v1.GroupTask
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_pando_link_link_proto_init() }
@@ -1580,7 +1737,7 @@ func file_pando_link_link_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_link_link_proto_rawDesc), len(file_pando_link_link_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

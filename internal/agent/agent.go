@@ -15,6 +15,7 @@ import (
 
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/journal"
+	"github.com/pando-os/pando/internal/agent/nested"
 	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/loop"
@@ -57,6 +58,8 @@ type Agent struct {
 	left    chan struct{} // closed when the agent leaves and nothing of its tasks is here any more
 	goodbye chan struct{} // closed when the link ended over which it said goodbye
 	parting sync.Once     // closes goodbye
+
+	nested *nested.Server // answers the calls about containers of the API
 
 	files     sandbox.Files // what /files shows; it has a lock of its own
 	verbosity serve.Verbosity
@@ -132,6 +135,10 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 		a.book, a, deps.Clock, func() any { return a.book.View() }, loop.Config{},
 	)
 	a.counts = newCounters(a)
+	a.nested = nested.New(nested.Deps{
+		Runtime: deps.Runtime, View: a.view.Load, Put: func(ctx context.Context, in workload.In) error { return a.loop.Put(ctx, in) },
+		Clock: deps.Clock, Log: deps.Log, WorkDir: cfg.WorkDir, User: ownUser(),
+	})
 	a.verbosity.Level, a.verbosity.Duration = deps.Level, mesos.ParseDuration
 	a.build, a.flags = serve.Build(cfg.Version), a.settings()
 	a.maxAge.Store(int64(cfg.GCDelay))
@@ -156,7 +163,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.mu.Unlock()
 	in := &workload.Recovered{}
 	for _, f := range found {
-		w := workload.Found{Container: f.ID, PID: f.PID, Ticks: f.StartTicks}
+		w := workload.Found{Container: f.ID, PID: f.PID, Ticks: f.StartTicks, Wall: f.Wall}
 		if f.Exit != nil {
 			e := exit(*f.Exit)
 			w.Exit = &e
@@ -176,6 +183,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.work.Go(func() { a.collect(ctx) })
 	err = a.loop.Run(ctx)
 	cancel()
+	a.nested.Stop()
 	a.mu.Lock()
 	if a.link != nil {
 		a.link.close()
@@ -221,7 +229,7 @@ func (a *Agent) exits(ctx context.Context) {
 }
 
 func exit(e container.Exit) workload.Exit {
-	return workload.Exit{Status: e.WaitStatus, Known: e.Known, OOM: e.OOM, Limit: e.MemLimit, TimedOut: e.TimedOut}
+	return workload.Exit{Status: e.WaitStatus, Known: e.Known, OOM: e.OOM, Limit: e.MemLimit, TimedOut: e.TimedOut, Orphaned: e.ShimDied}
 }
 
 // Save appends records to the journal with one write and one sync. A compaction among them takes the place of all that
@@ -276,6 +284,10 @@ func (a *Agent) Send(messages []workload.Msg) {
 			a.toExecutor(m.Executor)
 			continue
 		}
+		if m.Nested != nil {
+			a.nested.Answer(m.Nested)
+			continue
+		}
 		if l == nil || m.Link != l.id {
 			continue
 		}
@@ -297,6 +309,16 @@ func (a *Agent) Do(work []workload.Work) {
 		switch {
 		case w.Launch != nil:
 			a.launch(w.Launch)
+		case w.LaunchNested != nil:
+			a.launchNested(w.LaunchNested)
+		case w.NestedEnded != nil:
+			a.nested.Ended(w.NestedEnded)
+		case w.RemoveNested != nil:
+			n := w.RemoveNested
+			a.work.Go(func() {
+				a.removeNested(n.Spec)
+				a.nested.Answer(&workload.NestedAnswer{Call: n.Call})
+			})
 		case w.Cancel != "":
 			a.mu.Lock()
 			if cancel := a.cancels[w.Cancel]; cancel != nil {

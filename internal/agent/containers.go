@@ -3,6 +3,7 @@ package agent
 import (
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/serve"
@@ -49,17 +50,39 @@ func (a *Agent) serveContainers(w http.ResponseWriter, r *http.Request) {
 	}
 	rd, _ := a.reader(r)
 	dst, n := []byte{'['}, 0
-	rd.running(func(b *box) bool {
+	keep := func(b *box) bool {
 		return (id == "" || id == b.container) && (framework == "" || framework == b.framework) && (executor == "" || executor == b.executor)
-	}, func(b *box, s *container.Stats) {
-		dst = v0.Text(append(v0.Comma(dst, n), `{"container_id":`...), b.container)
+	}
+	visit := func(b *box, s *container.Stats) {
+		_, own := cutLast(b.container)
+		dst = v0.Text(append(v0.Comma(dst, n), `{"container_id":`...), own)
 		dst = appendUse(append(dst, ','), b, s)
-		dst = v0.Text(append(dst, `,"status":{"container_id":{"value":`...), b.container)
-		dst = strconv.AppendUint(append(dst, `},"executor_pid":`...), uint64(b.pid), 10)
+		dst = appendContainerID(append(dst, `,"status":{"container_id":`...), b.container)
+		dst = strconv.AppendUint(append(dst, `,"executor_pid":`...), uint64(b.pid), 10)
 		dst = append(dst, "}}"...)
 		n++
-	})
+	}
+	rd.running(keep, visit)
+	if q.Get("show_nested") == "true" {
+		rd.nested(keep, visit)
+	}
 	serve.JSON(w, r, append(dst, ']'))
+}
+
+// cutLast cuts the container's own id off the ids of those above it.
+func cutLast(container string) (above, own string) {
+	i := strings.LastIndexByte(container, '.')
+	return container[:max(0, i)], container[i+1:]
+}
+
+// appendContainerID appends a ContainerID, with those above it as its parents.
+func appendContainerID(dst []byte, container string) []byte {
+	above, own := cutLast(container)
+	dst = append(dst, '{')
+	if above != "" {
+		dst = append(appendContainerID(append(dst, `"parent":`...), above), ',')
+	}
+	return append(v0.Text(append(dst, `"value":`...), own), '}')
 }
 
 // serveStatistics lists what executors use.

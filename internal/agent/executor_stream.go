@@ -1,11 +1,8 @@
 package agent
 
 import (
-	"bufio"
 	"context"
 	"net/http"
-	"strconv"
-	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -25,22 +22,16 @@ const executorBeat = 30 * time.Minute
 // executorBacklog bounds what waits for an executor that does not read.
 const executorBacklog = 16 << 20
 
-// executorStream is one executor's SUBSCRIBE: a hijacked connection on which events go out, one HTTP chunk a record.
+// executorStream is one executor's SUBSCRIBE.
 type executorStream struct {
+	*serve.Stream
 	id    uint64
 	agent *Agent
 	json  bool
-	out   *loop.Outbox[any]
-
-	mu   sync.Mutex // guards beat
-	beat *time.Timer
 }
 
 // executorPulse is an event of the shell's own.
 type executorPulse struct{}
-
-// rawBytes is written as it is.
-type rawBytes string
 
 // serveSubscription opens a stream and lets the book decide what is said on it.
 func (a *Agent) serveSubscription(w http.ResponseWriter, r *http.Request, call *executor.Call_Subscribe, ref workload.ExecutorRef) {
@@ -61,48 +52,31 @@ func (a *Agent) serveSubscription(w http.ResponseWriter, r *http.Request, call *
 		}
 		in.Updates = append(in.Updates, s)
 	}
-	conn, rw, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		serve.Fail(w, http.StatusInternalServerError, "The connection cannot be taken over: "+err.Error())
-		return
-	}
-	if err := conn.SetDeadline(time.Time{}); err != nil {
-		_ = conn.Close() // it is broken already
-		return
-	}
 	s := &executorStream{id: in.Stream, agent: a, json: json}
-	s.out = loop.NewOutbox(conn, s.encode, loop.OutboxLimits{Bytes: executorBacklog}, func(why string) {
-		a.deps.Log.Warn("executor's stream cut off", "framework", ref.Framework, "executor", ref.Executor, "why", why)
-	})
-	head := "HTTP/1.1 200 OK\r\nContent-Type: " + serve.ContentType(json) + "\r\nTransfer-Encoding: chunked\r\nConnection: close\r\nDate: " +
-		a.deps.Clock.Now().Time().UTC().Format(http.TimeFormat) + "\r\n\r\n"
-	s.out.Send(rawBytes(head), len(head))
+	var err error
+	s.Stream, err = serve.OpenStream(w, serve.StreamHead{ContentType: serve.ContentType(json), Now: a.deps.Clock.Now().Time()},
+		loop.OutboxLimits{Bytes: executorBacklog}, s.encode, func(why string) {
+			a.deps.Log.Warn("executor's stream cut off", "framework", ref.Framework, "executor", ref.Executor, "why", why)
+		})
+	if err != nil {
+		serve.Fail(w, http.StatusInternalServerError, err.Error())
+		return
+	}
 	a.mu.Lock()
 	base := a.base
 	a.streams[s.id] = s
 	a.mu.Unlock()
-	stop := context.AfterFunc(base, s.out.Close)
+	stop := context.AfterFunc(base, s.Close)
 	defer stop()
 	if a.loop.Put(base, in) != nil { // it ends with the agent
-		s.out.Close()
+		s.Close()
 	}
-	s.watch(rw)
+	s.watch()
 }
 
-// watch reads the connection until the executor goes, and tells the book.
-func (s *executorStream) watch(rw *bufio.ReadWriter) {
-	var buf [512]byte
-	for {
-		if _, err := rw.Read(buf[:]); err != nil {
-			break
-		}
-	}
-	s.out.Close()
-	s.mu.Lock()
-	if s.beat != nil {
-		s.beat.Stop()
-	}
-	s.mu.Unlock()
+// watch waits until the executor goes, and tells the book.
+func (s *executorStream) watch() {
+	s.Watch()
 	a := s.agent
 	a.mu.Lock()
 	delete(a.streams, s.id)
@@ -122,59 +96,41 @@ func (a *Agent) toExecutor(e *workload.ToExecutor) {
 }
 
 func (s *executorStream) send(event any) {
-	const end = "0\r\n\r\n"
 	size := 200
 	switch e := event.(type) {
 	case workload.ExecutorSubscribed:
 		size += len(e.Executor.Spec.Info) + len(e.Framework.Info)
-		s.mu.Lock()
-		s.beat = time.AfterFunc(executorBeat, s.pulse) //nolint:forbidigo // no goroutine for each of many streams
-		s.mu.Unlock()
+		s.Beat(executorBeat, executorPulse{})
 	case workload.LaunchEvent:
 		size += len(e.Task.Info)
+	case workload.LaunchGroupEvent:
+		for _, t := range e.Tasks {
+			size += len(t.Info)
+		}
 	case workload.MessageEvent:
 		size += len(e.Data)
 	case workload.CloseStream:
-		s.out.Send(rawBytes(end), len(end))
-		s.out.Finish()
+		s.Finish()
 		return
 	}
-	s.out.Send(event, size)
+	s.Send(event, size)
 }
 
-func (s *executorStream) pulse() {
-	s.out.Send(executorPulse{}, 32)
-	s.mu.Lock()
-	s.beat.Reset(executorBeat)
-	s.mu.Unlock()
-}
-
-// encode appends events as chunks of one record each.
-func (s *executorStream) encode(dst []byte, items []any) []byte {
-	var event, record []byte
-	for _, it := range items {
-		if raw, ok := it.(rawBytes); ok {
-			dst = append(dst, raw...)
-			continue
-		}
-		var err error
-		e := s.agent.executorEvent(it)
-		if s.json {
-			event, err = mesos.AppendJSON(event[:0], e)
-		} else {
-			event, err = proto.MarshalOptions{}.MarshalAppend(event[:0], e)
-		}
-		if err != nil {
-			s.agent.deps.Log.Error("an event for an executor cannot be encoded", "error", err)
-			continue
-		}
-		record = mesos.AppendRecord(record[:0], event)
-		dst = strconv.AppendInt(dst, int64(len(record)), 16)
-		dst = append(dst, "\r\n"...)
-		dst = append(dst, record...)
-		dst = append(dst, "\r\n"...)
+// encode appends an event, or nothing of one that cannot be encoded.
+func (s *executorStream) encode(dst []byte, it any) []byte {
+	e := s.agent.executorEvent(it)
+	var out []byte
+	var err error
+	if s.json {
+		out, err = mesos.AppendJSON(dst, e)
+	} else {
+		out, err = proto.MarshalOptions{}.MarshalAppend(dst, e)
 	}
-	return dst
+	if err != nil {
+		s.agent.deps.Log.Error("an event for an executor cannot be encoded", "error", err)
+		return dst[:0]
+	}
+	return out
 }
 
 // executorEvent makes the protocol's message of an event.
@@ -191,15 +147,11 @@ func (a *Agent) executorEvent(it any) *executor.Event {
 			ContainerId: &mesosv1.ContainerID{Value: &e.Executor.Container},
 		}}
 	case workload.LaunchEvent:
-		var task mesosv1.TaskInfo
 		var framework mesosv1.FrameworkInfo
-		read(e.Task.Info, &task)
 		read(e.Framework.Info, &framework)
-		task.Resources = allocated(task.GetResources(), e.Task.Role, &framework)
-		if x := task.GetExecutor(); x != nil {
-			x.Resources = allocated(x.GetResources(), e.Task.Role, &framework)
-		}
-		return &executor.Event{Type: executor.Event_LAUNCH.Enum(), Launch: &executor.Event_Launch{Task: &task}}
+		return &executor.Event{Type: executor.Event_LAUNCH.Enum(), Launch: &executor.Event_Launch{Task: taskFor(e.Task, &framework)}}
+	case workload.LaunchGroupEvent:
+		return launchGroupEvent(e)
 	case workload.KillEvent:
 		k := &executor.Event_Kill{TaskId: &mesosv1.TaskID{Value: &e.Task}}
 		if e.Grace >= 0 {

@@ -93,7 +93,7 @@ func (a *Agent) executor(ref workload.ExecutorRef) (x *workload.ExecutorView, f 
 		}
 	}
 	for _, k := range v.Executors {
-		if k.Spec.Framework == ref.Framework && k.Spec.ID == ref.Executor {
+		if k.Spec.Framework == ref.Framework && k.Spec.ID == ref.Executor && !k.Spec.Default { // no program speaks for that
 			x = k
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"math"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,18 +84,13 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 	} else {
 		user = ""
 	}
-	dir, err := sandbox.Create(a.cfg.WorkDir, b.run, uid, gid)
+	at, err := a.makePlace(w, b, uid, gid)
 	if err != nil {
 		return fail(workload.LaunchRefused, "The sandbox cannot be made: "+err.Error())
 	}
-	a.files.AttachRun(a.cfg.WorkDir, b.run)
+	defer at.close()
 	if uris := b.command.GetUris(); len(uris) > 0 {
-		job := fetch.Job{Sandbox: dir, User: owner}
-		for _, u := range uris {
-			job.URIs = append(job.URIs, fetch.URI{
-				Value: u.GetValue(), Executable: u.GetExecutable(), Extract: u.GetExtract(), OutputFile: u.GetOutputFile(), Cache: u.GetCache(),
-			})
-		}
+		job := fetch.Job{Sandbox: at.dir, Root: at.root, User: owner, URIs: fetches(uris)}
 		if err := a.deps.Fetcher.Fetch(ctx, job); err != nil {
 			a.counts.unfetched.Inc()
 			return fail(workload.LaunchRefused, "The task's files cannot be fetched: "+err.Error())
@@ -109,13 +103,16 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 	case <-ctx.Done():
 		return fail(workload.LaunchCanceled, "")
 	}
-	started, err := a.deps.Runtime.Launch(ctx, a.spec(w, b, dir, user))
+	if w.Parent != "" {
+		a.resize(w.Parent) // it must have room for this one before it starts
+	}
+	started, err := a.deps.Runtime.Launch(ctx, a.spec(w, b, at.dir, user))
 	if err == nil {
 		return &workload.Launched{Container: w.Container, PID: started.PID, Ticks: started.StartTicks}
 	}
 	switch container.KindOf(err) {
 	case container.KindExec:
-		a.say(dir, err)
+		a.say(at, err)
 		return fail(workload.ExecFailed, err.Error())
 	case container.KindKilled:
 		return &workload.Launched{Container: w.Container, Failure: workload.LaunchCanceled}
@@ -139,8 +136,16 @@ func (a *Agent) foreign(name string) string {
 }
 
 // say leaves a word in a task's stderr, for who looks there.
-func (a *Agent) say(dir string, words error) {
-	f, err := os.OpenFile(filepath.Join(dir, "stderr"), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+func (a *Agent) say(at *place, words error) {
+	root := at.root
+	if root == nil {
+		var err error
+		if root, err = os.OpenRoot(at.dir); err != nil {
+			return
+		}
+		defer root.Close()
+	}
+	f, err := root.OpenFile("stderr", os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
 	if err != nil {
 		return
 	}
@@ -161,6 +166,9 @@ type blueprint struct {
 
 // blueprint reads what a launch asks for. Command tasks are their own executors.
 func (a *Agent) blueprint(w *workload.LaunchWork) (*blueprint, error) {
+	if w.Parent != "" {
+		return a.pooledBlueprint(w)
+	}
 	run := sandbox.Run{Agent: a.view.Load().Agent, Framework: w.Task.Framework, Executor: w.Task.ID, Container: w.Container}
 	if x := w.Executor; x != nil {
 		var info mesosv1.ExecutorInfo
@@ -168,29 +176,22 @@ func (a *Agent) blueprint(w *workload.LaunchWork) (*blueprint, error) {
 			return nil, err
 		}
 		run.Executor = x.ID
+		needs := w.Needs
+		if needs == nil {
+			needs = []workload.Need{{Resources: x.Resources}, {Resources: w.Task.Resources, Task: w.Task}}
+		}
 		return &blueprint{
-			user: x.User, run: run, command: info.GetCommand(), container: info.GetContainer(),
-			limits: a.sum([]workload.Need{{Resources: x.Resources}, {Resources: w.Task.Resources, Task: w.Task}}),
+			user: x.User, run: run, command: info.GetCommand(), container: info.GetContainer(), limits: a.sum(needs),
 		}, nil
 	}
 	var info mesosv1.TaskInfo
 	if err := proto.Unmarshal(w.Task.Info, &info); err != nil {
 		return nil, err
 	}
-	b := &blueprint{
+	return &blueprint{
 		user: w.Task.User, run: run, command: info.GetCommand(), container: info.GetContainer(),
-		limits: container.Limits{CPUs: int64(w.Task.Resources.Scalar("cpus")) + extraCPUs, Mem: int64(w.Task.Resources.Scalar("mem")) + extraMem},
-	}
-	if a.cfg.Quota {
-		b.limits.CPULimit = b.limits.CPUs
-	}
-	if l, ok := info.GetLimits()["cpus"]; ok {
-		b.limits.CPULimit = limit(l.GetValue(), extraCPUs)
-	}
-	if l, ok := info.GetLimits()["mem"]; ok {
-		b.limits.MemLimit = limit(l.GetValue(), extraMem)
-	}
-	return b, nil
+		limits: a.limitsOf(w.Task, &info, extraCPUs, extraMem),
+	}, nil
 }
 
 // spec makes the container's description of a task.
@@ -199,8 +200,36 @@ func (a *Agent) spec(w *workload.LaunchWork, b *blueprint, dir, user string) con
 		ID: w.Container, Sandbox: dir, User: user, Env: a.environment(w, b, dir),
 		CPUs: b.limits.CPUs, Mem: b.limits.Mem, CPULimit: b.limits.CPULimit, MemLimit: b.limits.MemLimit,
 	}
-	if s.Alone = w.Executor != nil; !s.Alone { // an executor ends its tasks itself
+	if w.Parent != "" {
+		s.Parent, s.ShareCgroup = w.Parent, !w.Task.Separate
+	}
+	if s.Alone = w.Executor != nil && w.Parent == ""; !s.Alone { // an executor ends its tasks itself
 		s.MaxCompletion, s.KillGrace = w.Task.Completion, w.Task.Grace
+	}
+	if s.Alone && w.Executor.Default {
+		return s // it has no program, and what is asked of its container is asked of its tasks' too
+	}
+	a.describe(&s, b)
+	return s
+}
+
+// fetches are what a command wants fetched.
+func fetches(uris []*mesosv1.CommandInfo_URI) []fetch.URI {
+	var out []fetch.URI
+	for _, u := range uris {
+		out = append(out, fetch.URI{
+			Value: u.GetValue(), Executable: u.GetExecutable(), Extract: u.GetExtract(), OutputFile: u.GetOutputFile(), Cache: u.GetCache(),
+		})
+	}
+	return out
+}
+
+// describe adds to a container's description what its command and its ContainerInfo say.
+func (a *Agent) describe(s *container.Spec, b *blueprint) {
+	s.CPUs, s.Mem, s.CPULimit, s.MemLimit = b.limits.CPUs, b.limits.Mem, b.limits.CPULimit, b.limits.MemLimit
+	if t := b.container.GetTtyInfo(); t != nil {
+		size := t.GetWindowSize()
+		s.Terminal, s.Alone = &container.Terminal{Rows: uint16(size.GetRows()), Columns: uint16(size.GetColumns())}, s.Parent == ""
 	}
 	c := b.command
 	if c.GetShell() {
@@ -224,7 +253,6 @@ func (a *Agent) spec(w *workload.LaunchWork, b *blueprint, dir, user string) con
 		}
 		s.Rlimits = append(s.Rlimits, l)
 	}
-	return s
 }
 
 // limit is a limit of the task with what the original adds; infinity is -1.
@@ -318,8 +346,11 @@ func (a *Agent) environment(w *workload.LaunchWork, b *blueprint, dir string) []
 		"MESOS_SLAVE_ID":                       a.view.Load().Agent,
 		"MESOS_SLAVE_PID":                      "slave(1)@" + endpoint,
 	}
-	if w.Executor == nil {
+	if w.Executor == nil || w.Parent != "" {
 		env["MESOS_ALLOCATION_ROLE"] = w.Task.Role
+	}
+	if w.Parent != "" {
+		env["MESOS_CONTAINER_IP"] = a.cfg.IP
 	}
 	if a.cfg.Socket != "" {
 		env["MESOS_DOMAIN_SOCKET"] = a.cfg.Socket

@@ -15,6 +15,7 @@ import (
 	"github.com/pando-os/pando/gen/mesosv1"
 	genagent "github.com/pando-os/pando/gen/mesosv1/agent"
 	"github.com/pando-os/pando/internal/agent/container"
+	"github.com/pando-os/pando/internal/agent/nested"
 	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/sandbox"
@@ -26,6 +27,12 @@ import (
 // serveOperator answers POST /api/v1. The order of the checks is the original's.
 func (a *Agent) serveOperator(w http.ResponseWriter, r *http.Request) {
 	if !serve.Post(w, r) {
+		return
+	}
+	if stream, json, ok := serve.RecordsBody(w, r); stream || !ok {
+		if ok && a.mayCall(w) {
+			a.nested.ServeInput(a.lifetime(), w, r, json)
+		}
 		return
 	}
 	body, inJSON, ok := serve.CallBody(w, r)
@@ -44,11 +51,21 @@ func (a *Agent) serveOperator(w http.ResponseWriter, r *http.Request) {
 		serve.Fail(w, http.StatusBadRequest, "The call cannot be read: "+err.Error())
 		return
 	}
-	asJSON, ok := serve.Accepts(r)
+	media, ok := serve.AnswerMedia(w, r)
 	if !ok {
+		return
+	}
+	if nested.Concerns(call) {
+		if a.mayCall(w) {
+			a.nested.Serve(a.lifetime(), w, r, call, media)
+		}
+		return
+	}
+	if media.Records {
 		serve.NotAcceptable(w)
 		return
 	}
+	asJSON := media.JSON
 	rd, _ := a.reader(r)
 	var answer *genagent.Response
 	switch call.GetType() {
@@ -74,7 +91,7 @@ func (a *Agent) serveOperator(w http.ResponseWriter, r *http.Request) {
 			serve.Write(w, r, b)
 			return
 		}
-		answer = rd.facts(call.GetType())
+		answer = rd.facts(call)
 	}
 	if failed := (*sandbox.Error)(nil); errors.As(err, &failed) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -101,9 +118,9 @@ func kindOf(call genagent.Call_Type) genagent.Response_Type {
 }
 
 // facts answers the calls that need little; nil for those that this version does not know.
-func (r *reader) facts(call genagent.Call_Type) *genagent.Response {
+func (r *reader) facts(call *genagent.Call) *genagent.Response {
 	a := r.agent
-	switch call {
+	switch call.GetType() {
 	case genagent.Call_GET_HEALTH:
 		return &genagent.Response{GetHealth: &genagent.Response_GetHealth{Healthy: new(true)}}
 	case genagent.Call_GET_VERSION:
@@ -126,8 +143,9 @@ func (r *reader) facts(call genagent.Call_Type) *genagent.Response {
 		return &genagent.Response{GetOperations: &genagent.Response_GetOperations{}}
 	case genagent.Call_GET_CONTAINERS:
 		out := &genagent.Response_GetContainers{}
-		r.running(func(*box) bool { return true }, func(b *box, s *container.Stats) {
-			id := &mesosv1.ContainerID{Value: &b.container}
+		all := func(*box) bool { return true }
+		visit := func(b *box, s *container.Stats) {
+			id := workload.ContainerID(b.container)
 			use := &mesosv1.ResourceStatistics{}
 			_ = mesos.UnmarshalJSON(appendStats(nil, s), use) // of our own making
 			out.Containers = append(out.Containers, &genagent.Response_GetContainers_Container{
@@ -135,7 +153,12 @@ func (r *reader) facts(call genagent.Call_Type) *genagent.Response {
 				ExecutorName: &b.name, ContainerId: id, ResourceStatistics: use,
 				ContainerStatus: &mesosv1.ContainerStatus{ContainerId: id, ExecutorPid: &b.pid},
 			})
-		})
+		}
+		r.running(all, visit)
+		if call.GetGetContainers().GetShowNested() {
+			r.nested(all, visit)
+		}
+		out.Containers = append(out.Containers, r.started(call.GetGetContainers())...)
 		return &genagent.Response{GetContainers: out}
 	}
 	return nil
@@ -263,7 +286,7 @@ func (r *reader) listTasks(number protowire.Number) *mesos.Listing {
 		}
 	}
 	waits := func(t *workload.TaskView) bool {
-		if x := t.Task.Executor; x != nil {
+		if x := t.Task.Executor; x != nil && !x.Default {
 			return registering[[2]string{t.Task.Framework, x.ID}]
 		}
 		return t.PID == 0

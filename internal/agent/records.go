@@ -30,7 +30,7 @@ func encodeRecord(r *workload.Record) ([]byte, error) {
 		t := r.Accepted.Task
 		j.Record = &journal.AgentRecord_TaskAccepted{TaskAccepted: &journal.TaskAccepted{
 			FrameworkId: t.Framework, TaskId: t.ID, TaskInfo: t.Info, Role: t.Role, User: t.User, ContainerId: r.Accepted.Container,
-			Launch: t.Launch,
+			Launch: t.Launch, Group: t.Group, GroupSize: uint32(t.GroupSize),
 		}}
 	case r.Container != nil:
 		c := r.Container
@@ -73,6 +73,9 @@ func encodeRecord(r *workload.Record) ([]byte, error) {
 	case r.Gone != nil:
 		j.Record = &journal.AgentRecord_TaskGone{TaskGone: &journal.TaskGone{FrameworkId: r.Gone.Framework, TaskId: r.Gone.Task}}
 	}
+	if j.Record == nil {
+		encodeNested(r, &j)
+	}
 	b, err := proto.Marshal(&j)
 	if err != nil {
 		return nil, fmt.Errorf("a record cannot be encoded: %w", err)
@@ -108,7 +111,7 @@ func decodeRecord(b []byte) (workload.Record, error) {
 		if err != nil {
 			return r, err
 		}
-		t.Launch = a.GetLaunch()
+		t.Launch, t.Group, t.GroupSize = a.GetLaunch(), a.GetGroup(), int(a.GetGroupSize())
 		r.Accepted = &workload.Accepted{Task: t, Container: a.GetContainerId()}
 	case *journal.AgentRecord_TaskContainer:
 		c := x.TaskContainer
@@ -149,6 +152,9 @@ func decodeRecord(b []byte) (workload.Record, error) {
 		g := executorRef(x.ExecutorGone)
 		r.ExecutorGone = &g
 	default:
+		if decodeNested(&j, &r) {
+			return r, nil
+		}
 		return r, errors.New("a record of an unknown kind; was it written by a newer version?")
 	}
 	return r, nil

@@ -116,7 +116,7 @@ func (a *Agent) endedSandboxes() ([]sandbox.Ended, error) {
 	}
 	used := map[string]bool{}
 	for _, t := range a.view.Load().Tasks {
-		used[t.Container] = true
+		used[t.Top()] = true
 	}
 	for _, x := range a.view.Load().Executors {
 		used[x.Container] = true
@@ -134,7 +134,14 @@ func (a *Agent) endedSandboxes() ([]sandbox.Ended, error) {
 // every restart, unlike what anybody remembers.
 func lastTouched(dir string) time.Time {
 	var last time.Time
-	for _, name := range []string{".", "stdout", "stderr"} {
+	names := []string{".", "stdout", "stderr"}
+	below, _ := os.ReadDir(filepath.Join(dir, sandbox.Containers)) // most have none
+	for _, e := range below {
+		for _, name := range names[:3] {
+			names = append(names, filepath.Join(sandbox.Containers, e.Name(), name))
+		}
+	}
+	for _, name := range names {
 		if st, err := os.Lstat(filepath.Join(dir, name)); err == nil && st.ModTime().After(last) {
 			last = st.ModTime()
 		}

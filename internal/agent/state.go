@@ -183,6 +183,9 @@ func (r *reader) appendExecutors(dst []byte, g *group, tasks []*workload.TaskVie
 	return dst
 }
 
+// queued says whether a task waits for its executor.
+func queued(t *workload.TaskView) bool { return t.Queued || t.Task.Executor.Default && t.PID == 0 }
+
 // appendOwnExecutor appends an executor of a framework's own with its tasks: those that share its container.
 func (r *reader) appendOwnExecutor(dst []byte, g *group, x *workload.ExecutorView) []byte {
 	run := sandbox.Run{Agent: r.view.Agent, Framework: x.Spec.Framework, Executor: x.Spec.ID, Container: x.Container}
@@ -193,7 +196,7 @@ func (r *reader) appendOwnExecutor(dst []byte, g *group, x *workload.ExecutorVie
 	dst = v0.Text(append(dst, `,"directory":`...), run.Path(r.agent.cfg.WorkDir))
 	held := x.Spec.Resources
 	for _, t := range g.tasks {
-		if t.Container == x.Container && !t.Ended {
+		if t.Top() == x.Container && !t.Ended {
 			held = held.Plus(t.Task.Resources)
 		}
 	}
@@ -206,14 +209,14 @@ func (r *reader) appendOwnExecutor(dst []byte, g *group, x *workload.ExecutorVie
 		name string
 		here func(*workload.TaskView) bool
 	}{
-		{`,"tasks":[`, func(t *workload.TaskView) bool { return !t.Queued && !t.Ended }},
-		{`,"queued_tasks":[`, func(t *workload.TaskView) bool { return t.Queued && !t.Ended }},
+		{`,"tasks":[`, func(t *workload.TaskView) bool { return !queued(t) && !t.Ended }},
+		{`,"queued_tasks":[`, func(t *workload.TaskView) bool { return queued(t) && !t.Ended }},
 		{`,"completed_tasks":[`, func(t *workload.TaskView) bool { return t.Ended }},
 	} {
 		dst = append(dst, list.name...)
 		n := 0
 		for _, t := range slices.Concat(g.tasks, g.completed) {
-			if t.Container == x.Container && list.here(t) {
+			if t.Top() == x.Container && list.here(t) {
 				dst = r.appendTask(v0.Comma(dst, n), t)
 				n++
 			}

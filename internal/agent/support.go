@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/pando-os/pando/gen/mesosv1"
@@ -14,11 +15,11 @@ func unsupported(t *mesosv1.TaskInfo) string {
 	later := func(what, way string) string {
 		return fmt.Sprintf("%s is not supported by this version of Pando yet; %s.", what, way)
 	}
+	if t.GetExecutor().GetType() == mesosv1.ExecutorInfo_DEFAULT {
+		return unsupportedInGroup(t)
+	}
 	if e := t.GetExecutor(); e != nil { // what the task itself asks for is its executor's affair, but for its disks
 		as := &mesosv1.TaskInfo{Command: e.GetCommand(), Container: e.GetContainer(), Resources: slices.Concat(t.GetResources(), e.GetResources())}
-		if e.GetType() == mesosv1.ExecutorInfo_DEFAULT {
-			return later("the default executor (executor.type)", "launch the task alone")
-		}
 		if why := unsupported(as); why != "" {
 			return "Of the executor: " + why
 		}
@@ -46,9 +47,6 @@ func unsupported(t *mesosv1.TaskInfo) string {
 				return later("a network of its own (container.network_infos)", "the task shares the machine's network; take ports from the offer")
 			}
 		}
-	}
-	if c.GetTtyInfo() != nil {
-		return later("a terminal (container.tty_info)", "leave it out")
 	}
 	l := c.GetLinuxInfo()
 	if l == nil {
@@ -95,6 +93,9 @@ func senseless(t *mesosv1.TaskInfo) string {
 		if (r.Soft == nil) != (r.Hard == nil) || r.GetSoft() > r.GetHard() {
 			return fmt.Sprintf("The resource limit %s (container.rlimit_info.rlimits) needs both soft and hard, the first no larger than the second, or neither for no limit.", r.GetType())
 		}
+	}
+	if s := t.GetContainer().GetTtyInfo().GetWindowSize(); s.GetRows() > math.MaxUint16 || s.GetColumns() > math.MaxUint16 {
+		return fmt.Sprintf("The window size of the terminal (container.tty_info.window_size) is more than %d rows or columns.", math.MaxUint16)
 	}
 	l := t.GetContainer().GetLinuxInfo()
 	for _, c := range []*mesosv1.CapabilityInfo{l.GetCapabilityInfo(), l.GetBoundingCapabilities(), l.GetEffectiveCapabilities()} {

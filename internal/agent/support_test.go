@@ -86,7 +86,7 @@ var verdicts = map[string]verdict{
 	"container.volumes":     refused("(container.volumes)"),
 	"container.hostname":    refused("(container.hostname)"),
 	"container.mesos.image": refused("(container.mesos.image)"),
-	"container.tty_info":    refused("(container.tty_info)"),
+	"container.tty_info":    honoured("test/e2e TestATaskWithATerminalCanBeAttachedTo"),
 
 	"container.network_infos.name":          refused("(container.network_infos)"),
 	"container.network_infos.groups":        refused("(container.network_infos)"),

@@ -155,6 +155,13 @@ func (a *Agent) Orders(d *link.Down) ([]workload.In, error) {
 		t.Launch = r.GetLaunch()
 		ins = append(ins, &workload.Run{Framework: f, Task: t, StartsExecutor: r.GetStartsExecutor()})
 	}
+	for _, g := range d.GetRunGroups() {
+		in, err := a.group(g)
+		if err != nil {
+			return nil, err
+		}
+		ins = append(ins, in)
+	}
 	for _, k := range d.GetKills() {
 		ins = append(ins, &workload.Kill{Ref: Ref(k), Grace: time.Duration(k.GetGraceNs())})
 	}
@@ -219,6 +226,7 @@ func (a *Agent) Task(info []byte, frameworkID, id, role, user string) (*workload
 	if g := p.GetKillPolicy().GetGracePeriod(); g != nil {
 		t.Grace = time.Duration(g.GetNanoseconds())
 	}
+	t.Separate = !p.GetContainer().GetLinuxInfo().GetShareCgroups()
 	t.Completion = time.Duration(p.GetMaxCompletionTime().GetNanoseconds())
 	if a.Unsupported != nil {
 		t.Refused = a.Unsupported(&p)
@@ -250,6 +258,7 @@ func Executor(info []byte, frameworkID, role, user string) (*workload.Executor, 
 func executor(p *mesosv1.ExecutorInfo, frameworkID, role, user string) (*workload.Executor, error) {
 	x := &workload.Executor{
 		Framework: frameworkID, ID: p.GetExecutorId().GetValue(), Name: p.GetName(), Source: p.GetSource(), Role: role, User: user, Grace: -1,
+		Default: p.GetType() == mesosv1.ExecutorInfo_DEFAULT,
 	}
 	var err error
 	if x.Resources, _, err = resource.FromProto(p.GetResources()); err != nil {

@@ -25,7 +25,7 @@ const taskNames = "TASK is a task's id, a prefix that only one id begins with, o
 
 func (a *App) taskCommand() *cobra.Command {
 	task := &cobra.Command{Use: "task", Short: "What runs, and what ran", Args: cobra.NoArgs, RunE: help, Long: "What runs, and what ran. " + taskNames}
-	task.AddCommand(a.taskLs(), a.taskShow(), a.taskLogs(), a.taskKill(), a.taskLsFiles())
+	task.AddCommand(a.taskLs(), a.taskShow(), a.taskLogs(), a.taskExec(), a.taskAttach(), a.taskKill(), a.taskLsFiles())
 	return task
 }
 

@@ -34,6 +34,8 @@ type URI struct {
 // Job is all that one sandbox gets.
 type Job struct {
 	Sandbox string
+	// Root is the sandbox where it is open already; Sandbox is then only its name.
+	Root *os.Root
 	// User owns what is written, and reads what is local; nil: whoever the agent is.
 	User *host.User
 	URIs []URI
@@ -69,11 +71,14 @@ func (f *Fetcher) Fetch(ctx context.Context, j Job) error {
 	if len(j.URIs) == 0 {
 		return nil
 	}
-	root, err := os.OpenRoot(j.Sandbox)
-	if err != nil {
-		return fmt.Errorf("open the sandbox: %w", err)
+	root := j.Root
+	if root == nil {
+		var err error
+		if root, err = os.OpenRoot(j.Sandbox); err != nil {
+			return fmt.Errorf("open the sandbox: %w", err)
+		}
+		defer root.Close()
 	}
-	defer root.Close()
 	for _, u := range j.URIs {
 		b := &box{root: root, uid: -1, gid: -1, left: f.MaxBytes, bounded: f.MaxBytes > 0, max: f.MaxBytes}
 		if j.User != nil && os.Geteuid() == 0 {

@@ -163,7 +163,7 @@ func TestATaskWhoseDescriptionIsTooLongIsWrongAndOneWithMuchDataIsNot(t *testing
 			spec := taskSpec(&mesosv1.TaskInfo{
 				Name: new("t"), TaskId: &mesosv1.TaskID{Value: new("t")}, AgentId: &mesosv1.AgentID{Value: new("a")}, Data: make([]byte, c.data),
 				Command: &mesosv1.CommandInfo{Value: new(strings.Repeat("x", c.command))}, Resources: []*mesosv1.Resource{scalar("cpus", 1), scalar("mem", 64)},
-			}, "F", "root", serve.Subject{Root: true}, false)
+			}, "F", "root", serve.Subject{Root: true})
 			if (spec.Invalid == "") != (c.want == "") || !strings.Contains(spec.Invalid, c.want) {
 				t.Errorf("%q, want %q", spec.Invalid, c.want)
 			}

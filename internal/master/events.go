@@ -49,19 +49,14 @@ func (t *term) serveEvents(w http.ResponseWriter, r *http.Request, json bool) {
 		may = nil
 	}
 	endBody(r)
-	conn, rw, err := http.NewResponseController(w).Hijack()
+	conn, rw, err := serve.TakeOver(w)
 	if err != nil {
-		serve.Fail(w, http.StatusInternalServerError, "taking over the connection: "+err.Error())
+		serve.Fail(w, http.StatusInternalServerError, err.Error())
 		return
 	}
 	defer func() { _ = conn.Close() }() // it may be closed by then
-	// The connection ends with the stream, as a scheduler's does.
-	head := "HTTP/1.1 200 OK\r\nContent-Type: " + serve.ContentType(json) + "\r\nTransfer-Encoding: chunked\r\nConnection: close\r\nDate: " +
-		t.m.deps.Clock.Now().Time().UTC().Format(http.TimeFormat) + "\r\n\r\n"
-	if err := conn.SetDeadline(time.Time{}); err != nil {
-		return
-	}
-	if _, err := conn.Write([]byte(head)); err != nil {
+	head := serve.StreamHead{ContentType: serve.ContentType(json), Now: t.m.deps.Clock.Now().Time()}
+	if _, err := conn.Write([]byte(head.String())); err != nil {
 		return
 	}
 	id := t.m.id()
@@ -73,10 +68,5 @@ func (t *term) serveEvents(w http.ResponseWriter, r *http.Request, json bool) {
 	if t.loop.Put(context.WithoutCancel(r.Context()), &cluster.Observe{ID: id}) != nil {
 		return // the term has ended
 	}
-	var buf [512]byte
-	for { // until the client goes
-		if _, err := rw.Read(buf[:]); err != nil {
-			return
-		}
-	}
+	serve.AwaitLeaving(rw)
 }

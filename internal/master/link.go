@@ -259,6 +259,8 @@ func (l *agentLink) send(body any) {
 	switch b := body.(type) {
 	case cluster.Run:
 		l.out.Send(b, 100+len(b.Framework.Info)+len(b.Task.Info))
+	case cluster.RunGroup:
+		l.out.Send(b, sizeOfGroup(&b))
 	case cluster.SchedulerMessage:
 		l.out.Send(b, 100+len(b.Data))
 	case cluster.Disconnect:
@@ -313,18 +315,20 @@ func turn(it any) int {
 		return 1
 	case cluster.Run:
 		return 2
-	case cluster.KillTask:
+	case cluster.RunGroup:
 		return 3
-	case cluster.EndExecutor:
+	case cluster.KillTask:
 		return 4
-	case cluster.SchedulerMessage:
+	case cluster.EndExecutor:
 		return 5
-	case cluster.Ack:
+	case cluster.SchedulerMessage:
 		return 6
-	case cluster.ShutdownFramework:
+	case cluster.Ack:
 		return 7
+	case cluster.ShutdownFramework:
+		return 8
 	}
-	return 8
+	return 9
 }
 
 // add puts an order into a frame and says about how large it is.
@@ -340,6 +344,9 @@ func (l *agentLink) add(d *link.Down, it any) int {
 	case cluster.Run:
 		d.Runs = append(d.Runs, &link.Run{FrameworkInfo: b.Framework.Info, TaskInfo: b.Task.Info, Role: b.Role, User: b.Task.User, Launch: b.Launch, StartsExecutor: b.StartsExecutor})
 		return len(b.Framework.Info) + len(b.Task.Info) + 64
+	case cluster.RunGroup:
+		d.RunGroups = append(d.RunGroups, groupOrder(&b))
+		return sizeOfGroup(&b)
 	case cluster.KillTask:
 		d.Kills = append(d.Kills, &link.Kill{FrameworkId: b.Framework, TaskId: b.Task, GraceNs: b.Grace})
 	case cluster.EndExecutor:

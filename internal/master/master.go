@@ -255,7 +255,7 @@ func (t *term) end() {
 	t.links, t.calls = map[cluster.ConnID]*agentLink{}, map[cluster.CallID]chan cluster.Answer{}
 	t.mu.Unlock()
 	for _, s := range streams {
-		s.out.Close()
+		s.Close()
 	}
 	for _, l := range links {
 		l.out.Close()

@@ -114,7 +114,7 @@ func (t *term) serveSubscribe(w http.ResponseWriter, r *http.Request, call *sche
 		user = in.Spec.User
 	}
 	endBody(r)
-	s, rw, err := t.openStream(w, uuid.NewString(), json, user, who)
+	s, err := t.openStream(w, uuid.NewString(), json, user, who)
 	if err != nil {
 		serve.Fail(w, http.StatusInternalServerError, err.Error())
 		return
@@ -127,15 +127,15 @@ func (t *term) serveSubscribe(w http.ResponseWriter, r *http.Request, call *sche
 	t.mu.Lock()
 	if t.ended {
 		t.mu.Unlock()
-		s.out.Close()
+		s.Close()
 		return
 	}
 	t.streams[s.id] = s
 	t.mu.Unlock()
 	if err := t.loop.Put(r.Context(), in); err != nil {
-		s.out.Close()
+		s.Close()
 	}
-	s.watch(rw)
+	s.watch()
 }
 
 // subscription makes the book's input of a SUBSCRIBE, or says why it is refused.
@@ -262,11 +262,13 @@ func accept(a *scheduler.Call_Accept, id string, s *stream) *cluster.Accept {
 	in := &cluster.Accept{Stream: s.id, Framework: id, Offers: ids(a.GetOfferIds()), Refuse: refusal(a.GetFilters())}
 	for _, op := range a.GetOperations() {
 		o := cluster.Operation{ID: op.GetId().GetValue(), Type: op.GetType()}
-		for _, task := range op.GetLaunch().GetTaskInfos() {
-			o.Tasks = append(o.Tasks, taskSpec(task, id, s.user, s.owner, false))
-		}
-		for _, task := range op.GetLaunchGroup().GetTaskGroup().GetTasks() {
-			o.Tasks = append(o.Tasks, taskSpec(task, id, s.user, s.owner, true))
+		switch op.GetType() {
+		case mesosv1.Offer_Operation_LAUNCH:
+			for _, task := range op.GetLaunch().GetTaskInfos() {
+				o.Tasks = append(o.Tasks, taskSpec(task, id, s.user, s.owner))
+			}
+		case mesosv1.Offer_Operation_LAUNCH_GROUP:
+			o.Tasks = groupSpecs(op.GetLaunchGroup(), id, s.user, s.owner)
 		}
 		in.Operations = append(in.Operations, o)
 	}

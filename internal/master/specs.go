@@ -93,14 +93,11 @@ func frameworkSpec(info *mesosv1.FrameworkInfo, encoded []byte) (*cluster.Framew
 }
 
 // taskSpec makes the book's values of a TaskInfo; what is wrong with it is written into the spec. user is the framework's.
-func taskSpec(t *mesosv1.TaskInfo, framework, user string, who serve.Subject, group bool) *cluster.TaskSpec {
+func taskSpec(t *mesosv1.TaskInfo, framework, user string, who serve.Subject) *cluster.TaskSpec {
 	s := &cluster.TaskSpec{
 		ID: t.GetTaskId().GetValue(), Name: t.GetName(), AgentID: t.GetAgentId().GetValue(),
 		ExecutorID: t.GetExecutor().GetExecutorId().GetValue(), User: taskUser(t, user),
 		Reason: mesosv1.TaskStatus_REASON_TASK_INVALID,
-	}
-	if group {
-		return s
 	}
 	needs, err := mesos.CheckTask(t, mesos.Launch{FrameworkID: framework})
 	if err != nil {
@@ -199,6 +196,7 @@ func reportedTask(r *link.TaskReport) (cluster.TaskReport, error) {
 	out.Spec = &cluster.TaskSpec{
 		ID: t.GetTaskId().GetValue(), Name: t.GetName(), AgentID: t.GetAgentId().GetValue(),
 		ExecutorID: t.GetExecutor().GetExecutorId().GetValue(), User: r.GetUser(), Role: role, Resources: l, Info: r.GetTaskInfo(),
+		Separate: !t.GetContainer().GetLinuxInfo().GetShareCgroups(),
 	}
 	for _, b := range r.GetStatuses() {
 		s, err := mesos.ParseStatus(b)

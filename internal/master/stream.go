@@ -1,28 +1,24 @@
 package master
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"net/http"
-	"strconv"
 	"sync"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/gen/mesosv1/scheduler"
 	"github.com/pando-os/pando/internal/core/cluster"
-	"github.com/pando-os/pando/internal/loop"
 	"github.com/pando-os/pando/internal/master/reads"
 	"github.com/pando-os/pando/internal/serve"
 	"github.com/pando-os/pando/mesos"
 )
 
-// stream is one scheduler's SUBSCRIBE: a hijacked connection on which events go out, one HTTP chunk a record, since old
-// clients read them so.
+// stream is one scheduler's SUBSCRIBE.
 type stream struct {
+	*serve.Stream
 	id    cluster.StreamID
 	token string // the Mesos-Stream-Id
 	json  bool
@@ -30,40 +26,24 @@ type stream struct {
 	owner serve.Subject
 	term  *term
 	lane  *lane
-	out   *loop.Outbox[any]
 
 	mu        sync.Mutex // guards the rest
 	framework string
-	beat      *time.Timer
 }
 
 // heartbeat is an event of the shell's own.
 type heartbeat struct{}
 
 // openStream takes over the connection of a SUBSCRIBE and answers its head. The stream is not yet known to anybody.
-func (t *term) openStream(w http.ResponseWriter, token string, json bool, user string, who serve.Subject) (*stream, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return nil, nil, fmt.Errorf("taking over the connection: %w", err)
-	}
-	if err := conn.SetDeadline(time.Time{}); err != nil {
-		_ = conn.Close() // it is broken already
-		return nil, nil, err
-	}
+func (t *term) openStream(w http.ResponseWriter, token string, json bool, user string, who serve.Subject) (*stream, error) {
 	s := &stream{id: cluster.StreamID(t.m.id()), token: token, json: json, user: user, owner: who, term: t, lane: newLane()}
-	s.out = loop.NewOutbox(conn, s.encode, t.m.cfg.Streams, func(why string) {
-		t.m.counts.streamsCut.Inc()
-		t.m.warn("scheduler's stream cut off", s.name(), "framework", s.name(), "why", why)
-	})
-	contentType := "application/x-protobuf"
-	if json {
-		contentType = "application/json"
-	}
-	// The connection ends with the stream. A client with a pool must know, or its next call fails on the dead connection.
-	head := "HTTP/1.1 200 OK\r\nContent-Type: " + contentType + "\r\nTransfer-Encoding: chunked\r\nConnection: close\r\nMesos-Stream-Id: " + token +
-		"\r\nDate: " + t.m.deps.Clock.Now().Time().UTC().Format(http.TimeFormat) + "\r\n\r\n"
-	s.out.Send(rawBytes(head), len(head))
-	return s, rw, nil
+	var err error
+	s.Stream, err = serve.OpenStream(w, serve.StreamHead{ContentType: serve.ContentType(json), ID: token, Now: t.m.deps.Clock.Now().Time()},
+		t.m.cfg.Streams, s.appendEvent, func(why string) {
+			t.m.counts.streamsCut.Inc()
+			t.m.warn("scheduler's stream cut off", s.name(), "framework", s.name(), "why", why)
+		})
+	return s, err
 }
 
 // rawBytes is written as it is.
@@ -75,20 +55,9 @@ func (s *stream) name() string {
 	return s.framework
 }
 
-// watch reads the connection until the client goes, and tells the book.
-func (s *stream) watch(rw *bufio.ReadWriter) {
-	var buf [512]byte
-	for {
-		if _, err := rw.Read(buf[:]); err != nil {
-			break
-		}
-	}
-	s.out.Close()
-	s.mu.Lock()
-	if s.beat != nil {
-		s.beat.Stop()
-	}
-	s.mu.Unlock()
+// watch waits until the client goes, and tells the book.
+func (s *stream) watch() {
+	s.Watch()
 	t := s.term
 	t.mu.Lock()
 	delete(t.streams, s.id)
@@ -105,56 +74,24 @@ func (s *stream) send(body any) {
 	case cluster.Subscribed:
 		s.mu.Lock()
 		s.framework = b.Framework
-		s.beat = time.AfterFunc(s.term.m.cfg.Heartbeat, s.pulse) //nolint:forbidigo // no goroutine for each of many streams
 		s.mu.Unlock()
-		s.out.Send(b, 512)
-		s.out.Send(heartbeat{}, 32)
+		s.Beat(s.term.m.cfg.Heartbeat, heartbeat{})
+		s.Send(b, 512)
+		s.Send(heartbeat{}, 32)
 	case cluster.Offers:
-		s.out.Send(b, 700*len(b.Offers))
+		s.Send(b, 700*len(b.Offers))
 	case cluster.Update:
-		s.out.Send(b, 300+len(b.Status.Rest)+len(b.Status.Message))
+		s.Send(b, 300+len(b.Status.Rest)+len(b.Status.Message))
 	case cluster.ExecutorMessage:
-		s.out.Send(b, 200+len(b.Data))
+		s.Send(b, 200+len(b.Data))
 	case cluster.Error:
-		s.out.Send(b, 200)
-		s.finish()
+		s.Send(b, 200)
+		s.Finish()
 	case cluster.Close:
-		s.finish()
+		s.Finish()
 	default:
-		s.out.Send(b, 200)
+		s.Send(b, 200)
 	}
-}
-
-// finish ends the stream as HTTP wants it, with an empty chunk.
-func (s *stream) finish() {
-	const end = "0\r\n\r\n"
-	s.out.Send(rawBytes(end), len(end))
-	s.out.Finish()
-}
-
-func (s *stream) pulse() {
-	s.out.Send(heartbeat{}, 32)
-	s.mu.Lock()
-	s.beat.Reset(s.term.m.cfg.Heartbeat)
-	s.mu.Unlock()
-}
-
-// encode appends events as chunks of one record each.
-func (s *stream) encode(dst []byte, items []any) []byte {
-	var event, record []byte
-	for _, it := range items {
-		if raw, ok := it.(rawBytes); ok {
-			dst = append(dst, raw...)
-			continue
-		}
-		event = s.appendEvent(event[:0], it)
-		record = mesos.AppendRecord(record[:0], event)
-		dst = strconv.AppendInt(dst, int64(len(record)), 16)
-		dst = append(dst, "\r\n"...)
-		dst = append(dst, record...)
-		dst = append(dst, "\r\n"...)
-	}
-	return dst
 }
 
 // appendEvent encodes one event: the frequent ones by hand, the others by way of the generated types.

@@ -29,9 +29,10 @@ func unstalled(w http.ResponseWriter, r *http.Request, stall time.Duration) (htt
 // body moves the deadline on with each piece that comes, and takes it away at the end.
 type body struct {
 	io.ReadCloser
-	conn  *http.ResponseController
-	stall time.Duration
-	set   time.Time
+	conn    *http.ResponseController
+	stall   time.Duration
+	set     time.Time
+	patient bool // it may stand still
 }
 
 func (b *body) extend(now time.Time) {
@@ -41,7 +42,7 @@ func (b *body) extend(now time.Time) {
 
 // Read reads on.
 func (b *body) Read(p []byte) (int, error) {
-	if now := time.Now(); now.Sub(b.set) > b.stall/8 {
+	if now := time.Now(); !b.patient && now.Sub(b.set) > b.stall/8 {
 		b.extend(now)
 	}
 	n, err := b.ReadCloser.Read(p)

@@ -17,9 +17,12 @@ type Spec struct {
 	// ID is unique on this machine for as long as the container is not forgotten; a plain name without a slash, up to 200
 	// bytes, not beginning with a dot.
 	ID string
-	// Sandbox is the absolute path of the working directory, where stdout and stderr are written too.
+	// Sandbox is the absolute path of the working directory, where stdout and stderr are written too. With a Parent it must be
+	// without symbolic links: it is in a directory of the user's.
 	Sandbox string
-	// Path is what is executed, looked up along PATH of Env when it has no slash. Args includes argument 0.
+	// Path is what is executed, looked up along PATH of Env when it has no slash. Args includes argument 0. Without both the
+	// container has no process of its own: it holds what those below it share until it is killed. It must be Alone and below
+	// no other. Its pid is that of its shim; its wait status 0, or that of a shim that died. No command runs beside it.
 	Path string
 	Args []string
 	// Env is the whole environment as NAME=value; nothing of the agent's own is added.
@@ -45,6 +48,23 @@ type Spec struct {
 
 	// Alone gives it a shim of its own, so that it ends with no other.
 	Alone bool
+
+	// Parent is the running container that this one is below: of the same shim, with a cgroup below the parent's. When the
+	// parent is killed so are those below it, with the same grace; when it ends they are killed at once; either way they end
+	// first, and their exits come first. User, environment and sandbox are its own.
+	Parent string
+	// ShareCgroup holds it to its parent's limits in the parent's account, and has none of its own. A container below
+	// one that shares does so too, and on cgroup v2 one below one that has a command: the kernel limits no group below one
+	// with processes.
+	ShareCgroup bool
+
+	// Terminal gives it one, which can be attached to; what it shows is written to the file stdout too. It needs Alone or
+	// Parent.
+	Terminal *Terminal
+	// Session makes it one that belongs to whoever is attached to it with AttachSession, within ten seconds of its start: its
+	// output goes there alone, it waits for it to be read, and it is killed when that ends. It needs Parent, whose sandbox,
+	// environment, user, limits and capabilities it has where it names none itself; nothing is written into the sandbox.
+	Session bool
 
 	// LogBytes is the size at which stdout and stderr are rotated, and LogFiles how many rotated files of each are kept; 0
 	// means the default (10 MB, 9), -1 no rotation and no old file.
@@ -85,7 +105,8 @@ type Exit struct {
 	// OOM: the kernel killed a process of it for its memory limit, which was MemLimit bytes.
 	OOM      bool
 	MemLimit int64
-	// TimedOut: it was killed because MaxCompletion had passed. Killed: because Kill was called before it ended.
+	// TimedOut: it was killed because MaxCompletion had passed. Killed: because Kill was called before it ended, or it was
+	// below one that ended.
 	TimedOut, Killed bool
 	// ShimDied: it was killed because its supervisor died.
 	ShimDied bool
@@ -95,6 +116,8 @@ type Exit struct {
 // State is a container found after a restart: running, or exited when Exit is not nil.
 type State struct {
 	ID string
+	// Parent is the container it is below; empty: none.
+	Parent string
 	Started
 	Exit *Exit
 }
@@ -129,13 +152,17 @@ type Runtime interface {
 	// Forget drops the record of a container that has exited. Forgetting what is unknown is no error.
 	Forget(id string) error
 	// Resize changes what a running container should have and must not pass. Its memory limit is never lowered, since that
-	// could kill what fits by its own account.
+	// could kill what fits by its own account. One that shares its parent's cgroup has nothing to resize.
 	Resize(id string, l Limits) error
-	// Stats reads what a running container uses.
+	// Stats reads what a running container uses; of one that shares its parent's cgroup, what they all use.
 	Stats(id string) (Stats, error)
 	// Run executes a command beside a running container and returns its exit code (128 + n for signal n). When ctx ends
 	// first, the command is killed and ctx's error returned. Its output is dropped.
 	Run(ctx context.Context, id string, c Command) (int, error)
+	// Attach connects to what a running container with a terminal, or a session, reads and writes.
+	Attach(ctx context.Context, id string, how Attachment) (*Stream, error)
+	// Signal sends a signal to the main process of a running container.
+	Signal(id string, signal int) error
 	// Close lets go of the containers, which go on.
 	Close() error
 }
@@ -156,6 +183,7 @@ const (
 	KindShim    Kind = "launcher" // the launcher cannot be started, or died
 	KindGone    Kind = "gone"     // no such running container
 	KindKilled  Kind = "killed"   // Kill came before the command was executed
+	KindBusy    Kind = "busy"     // somebody else is attached, or as many as may be
 )
 
 // Error is a refused launch or command.

@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/pando-os/pando/internal/agent/container/wire"
 )
@@ -21,6 +18,7 @@ import (
 type link struct {
 	n         *Native
 	name, dir string
+	ended     chan uint32 // the shim's wait status, once, if this process started it
 
 	// Guarded by n.mu.
 	used      int // containers in it, those being launched included
@@ -28,6 +26,7 @@ type link struct {
 	idleSince time.Time
 	up        bool
 	quitting  bool
+	version   uint32 // of the protocol, as it welcomed us
 
 	mu      sync.Mutex
 	conn    *net.UnixConn
@@ -50,13 +49,16 @@ const (
 )
 
 func newLink(n *Native, name string) *link {
-	return &link{n: n, name: name, dir: filepath.Join(n.cfg.Dir, name), waiting: map[uint64]*call{}, idleSince: time.Now()}
+	return &link{n: n, name: name, dir: filepath.Join(n.cfg.Dir, name), ended: make(chan uint32, 1), waiting: map[uint64]*call{}, idleSince: time.Now()}
 }
 
 func (l *link) usable() bool { return l.up && !l.quitting }
 
-// room says whether one more container may be in it. n.mu is held.
+// room says whether one more container may be in it. What is to be alone may ask for what only the newest know. n.mu is held.
 func (l *link) room(alone bool) bool {
+	if alone && l.version < wire.Version {
+		return false
+	}
 	if alone || l.alone {
 		return l.used == 0
 	}
@@ -75,18 +77,8 @@ func throughDir(dir string, f func(path string) error) error {
 
 // dial connects and asks what the shim has. A shim that is dead gives errDead.
 func (l *link) dial(ctx context.Context) ([]wire.State, error) {
-	var conn *net.UnixConn
-	err := throughDir(l.dir, func(path string) error {
-		c, err := (&net.Dialer{Timeout: helloTime}).DialContext(ctx, "unix", path)
-		if err == nil {
-			conn = c.(*net.UnixConn)
-		}
-		return err
-	})
+	conn, err := dialShim(ctx, l.dir)
 	if err != nil {
-		if errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
-			return nil, errDead
-		}
 		return nil, err
 	}
 	_ = conn.SetDeadline(time.Now().Add(helloTime)) // of a connection that is broken the greeting tells
@@ -95,14 +87,17 @@ func (l *link) dial(ctx context.Context) ([]wire.State, error) {
 	if err == nil {
 		m, err = wire.ReadFrame(conn)
 	}
-	if err == nil && (m.Type != wire.Welcome || m.Version != wire.Version) {
-		err = fmt.Errorf("it speaks version %d of the launcher protocol, this agent %d", m.Version, wire.Version)
+	if err == nil && (m.Type != wire.Welcome || !wire.Speaks(m.Version)) {
+		err = fmt.Errorf("it speaks version %d of the launcher protocol, this agent %d and older ones", m.Version, wire.Version)
 	}
 	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("greet the shim %s: %w", l.name, err)
 	}
 	_ = conn.SetDeadline(time.Time{}) // of a connection that is broken the reader tells
+	l.n.mu.Lock()
+	l.version = m.Version
+	l.n.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {

@@ -151,6 +151,9 @@ func (n *Native) Exits() <-chan Exit { return n.exits.out }
 // Launch implements Runtime.
 func (n *Native) Launch(ctx context.Context, s Spec) (Started, error) {
 	spec, err := n.resolve(&s)
+	if err == nil {
+		err = n.resolveBelow(&s, spec)
+	}
 	if err != nil {
 		return Started{}, err
 	}
@@ -160,8 +163,8 @@ func (n *Native) Launch(ctx context.Context, s Spec) (Started, error) {
 	case <-ctx.Done():
 		return Started{}, ctx.Err()
 	}
-	h := &held{launching: true, state: wire.State{ID: s.ID, Cgroups: spec.Cgroup.Dirs(), MemLimit: spec.Cgroup.MemLimit}, pidfd: -1}
-	l, err := n.reserve(s.ID, h, s.Alone)
+	h := &held{launching: true, state: stateOf(spec), pidfd: -1}
+	l, err := n.reserve(s.ID, h, &s)
 	if err != nil {
 		return Started{}, err
 	}
@@ -277,22 +280,31 @@ func (n *Native) Stats(id string) (Stats, error) {
 	n.mu.Lock()
 	h := n.held[id]
 	ok := h != nil && !h.exited
+	var group string
+	if ok {
+		group = states(n.states).limited(&h.state)
+	}
 	n.mu.Unlock()
 	if !ok {
 		return Stats{}, &Error{KindGone, "container " + id + " is not running"}
 	}
-	return n.cfg.Cgroup.Stats(id)
+	return n.cfg.Cgroup.Stats(group)
 }
 
 // Resize implements Runtime.
 func (n *Native) Resize(id string, l Limits) error {
-	plan := n.cfg.Cgroup.Plan(id, cgroup.Limits{CPUs: l.CPUs, CPULimit: l.CPULimit, Mem: l.Mem, MemLimit: l.MemLimit, PIDs: n.cfg.PIDs, Quota: n.cfg.Quota})
 	n.mu.Lock()
 	h := n.held[id]
 	ok := h != nil && !h.exited && !h.launching
+	if ok && h.state.Shared {
+		n.mu.Unlock()
+		return &Error{KindInvalid, "container " + id + " has the limits of " + h.state.Parent + "; resize that"}
+	}
+	var plan cgroup.Plan
 	if ok {
+		plan = n.plan(states(n.states).groupName(&h.state), h.state.Hollow, l)
 		h.memLimit = max(h.memLimit, plan.MemLimit)
-		h.link.alone = true // only what has a shim of its own changes; an earlier process may have made it
+		h.link.alone = h.link.alone || h.state.Parent == "" // only what has a shim of its own changes; an earlier process may have made it
 	}
 	n.mu.Unlock()
 	if !ok {
@@ -330,7 +342,7 @@ func (n *Native) Run(ctx context.Context, id string, c Command) (int, error) {
 var kinds = map[wire.Kind]Kind{
 	wire.KindInvalid: KindInvalid, wire.KindExec: KindExec, wire.KindCgroup: KindCgroup, wire.KindRlimit: KindRlimit,
 	wire.KindUser: KindUser, wire.KindCaps: KindCaps, wire.KindSandbox: KindSandbox, wire.KindSystem: KindSystem, wire.KindGone: KindGone,
-	wire.KindKilled: KindKilled,
+	wire.KindKilled: KindKilled, wire.KindBusy: KindBusy,
 }
 
 // resolve turns a Spec into what a shim needs.
@@ -341,18 +353,24 @@ func (n *Native) resolve(s *Spec) (*wire.Spec, error) {
 	if !filepath.IsAbs(s.Sandbox) {
 		return nil, &Error{KindInvalid, "the sandbox " + s.Sandbox + " is not an absolute path"}
 	}
-	if s.Path == "" || len(s.Args) == 0 {
+	hollow := s.Path == "" && len(s.Args) == 0
+	if hollow && (!s.Alone || s.Parent != "") {
+		return nil, &Error{KindInvalid, "a container without a command needs a shim of its own: set Alone, and no Parent"}
+	}
+	if !hollow && (s.Path == "" || len(s.Args) == 0) {
 		return nil, &Error{KindInvalid, "no command: set CommandInfo.value, and argument 0 when it is not for the shell"}
+	}
+	if err := s.CheckStreams(); err != nil {
+		return nil, err
 	}
 	w := &wire.Spec{
 		ID: s.ID, Sandbox: s.Sandbox, Path: s.Path, Args: s.Args, Env: s.Env, NoNewPrivs: s.NoNewPrivs,
 		Bounding: mask(s.Bounding), Effective: mask(s.Effective),
 		MaxCompletion: int64(s.MaxCompletion), KillGrace: int64(s.KillGrace),
 		LogBytes: orDefault(s.LogBytes, DefaultLogBytes), LogFiles: orDefault(s.LogFiles, DefaultLogFiles),
-		Cgroup: n.cfg.Cgroup.Plan(s.ID, cgroup.Limits{
-			CPUs: s.CPUs, CPULimit: s.CPULimit, Mem: s.Mem, MemLimit: s.MemLimit, PIDs: n.cfg.PIDs, Quota: n.cfg.Quota,
-		}),
+		Parent: s.Parent,
 	}
+	resolveStreams(s, w)
 	if s.User != "" {
 		u, err := host.LookupUser(s.User)
 		if err != nil {
@@ -394,7 +412,11 @@ func mask(caps *[]int) *uint64 {
 }
 
 // reserve takes a place in a shim for a container, one that has no other when it is to be alone.
-func (n *Native) reserve(id string, h *held, alone bool) (*link, error) {
+func (n *Native) reserve(id string, h *held, s *Spec) (*link, error) {
+	alone, version := s.Alone, uint32(wire.Below)
+	if s.Attachable() {
+		version = wire.Streams
+	}
 	for {
 		n.mu.Lock()
 		if n.closed {
@@ -404,6 +426,16 @@ func (n *Native) reserve(id string, h *held, alone bool) (*link, error) {
 		if n.held[id] != nil {
 			n.mu.Unlock()
 			return nil, &Error{KindInvalid, "container " + id + " exists already; forget it first, or choose another id"}
+		}
+		if up := h.state.Parent; up != "" {
+			l, err := n.reserveBelow(up, version)
+			if err == nil {
+				l.used++
+				h.link = l
+				n.held[id] = h
+			}
+			n.mu.Unlock()
+			return l, err
 		}
 		// The fullest with room: the others can become idle and go.
 		var best *link

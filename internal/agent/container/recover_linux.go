@@ -76,7 +76,7 @@ func (n *Native) Recover(ctx context.Context) ([]State, error) {
 	}
 	var out []State
 	for _, h := range n.held {
-		s := State{ID: h.state.ID, Started: Started{h.state.PID, h.state.Ticks, h.state.Wall}}
+		s := State{ID: h.state.ID, Parent: h.state.Parent, Started: Started{h.state.PID, h.state.Ticks, h.state.Wall}}
 		if h.state.Exited {
 			e := exitOf(&h.state)
 			s.Exit = &e
@@ -92,15 +92,21 @@ func (n *Native) Recover(ctx context.Context) ([]State, error) {
 
 // inherit reads what a dead shim left, ends what still runs of it, and records that in its place.
 func (l *link) inherit() []wire.State {
-	var states []wire.State
+	var found []wire.State
+	by := map[string]*wire.State{}
 	for id, st := range l.records() {
-		if !st.Exited {
-			st = l.bury(st, -1)
-		}
 		st.ID = id
-		states = append(states, st)
+		by[id] = &st
+		found = append(found, st)
 	}
-	return states
+	lowestFirst(found, func(st wire.State) *wire.State { return &st })
+	for i, st := range found {
+		if !st.Exited {
+			name := states(func(id string) *wire.State { return by[id] }).limited(&st)
+			found[i] = l.bury(st, -1, l.n.oomFile(name))
+		}
+	}
+	return found
 }
 
 // records reads the record files of the shim's directory; an exit supersedes a start.
@@ -128,13 +134,13 @@ func readRecord(path string) (st wire.State, ok bool) {
 	return st, err == nil && st.Decode(b) == nil
 }
 
-// bury ends one container of a dead shim and records its exit. It waits until nothing of it is left.
-func (l *link) bury(st wire.State, pidfd int) wire.State {
+// bury ends one container of a dead shim and records its exit. It waits until nothing of it is left. oom is the file that
+// counts deaths for its limit of memory.
+func (l *link) bury(st wire.State, pidfd int, oom string) wire.State {
 	if rec, ok := readRecord(filepath.Join(l.dir, st.ID+exitSuffix)); ok {
 		return rec
 	}
-	oom := l.n.cfg.Cgroup.Plan(st.ID, cgroup.Limits{}).OOMFile
-	for end := time.Now().Add(buryTime); host.Alive(int(st.PID), st.Ticks) && time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(buryTime); !st.Hollow && host.Alive(int(st.PID), st.Ticks) && time.Now().Before(end); time.Sleep(time.Millisecond) {
 		_ = unix.Kill(int(st.PID), unix.SIGKILL) // it may be gone
 	}
 	st.OOM = cgroup.OOMKills(oom) > 0
@@ -142,6 +148,9 @@ func (l *link) bury(st wire.State, pidfd int) wire.State {
 		l.n.log.Error("a container of a dead launcher does not end", "container", st.ID, "error", err)
 	}
 	ws, known := awaitPidfd(pidfd, reapTime)
+	if st.Hollow && !known {
+		ws, known = l.awaitShim(reapTime)
+	}
 	st.Exited, st.Orphaned, st.Status, st.Unknown = true, true, ws, !known
 	st.EndWall = time.Now().UnixNano()
 	path := filepath.Join(l.dir, st.ID+exitSuffix)
@@ -249,6 +258,7 @@ func (n *Native) shimDied(l *link) {
 		}
 	}
 	quitting := l.quitting
+	lowestFirst(mine, func(h *held) *wire.State { return &h.state })
 	n.mu.Unlock()
 	if !quitting {
 		n.log.Error("a launcher died; its containers are ended", "shim", l.name, "containers", len(mine))
@@ -256,13 +266,18 @@ func (n *Native) shimDied(l *link) {
 	for _, h := range mine {
 		if h.launching { // its caller is told by failCalls; what there is of it goes
 			if st, ok := readRecord(filepath.Join(l.dir, h.state.ID+runSuffix)); ok {
-				_ = unix.Kill(int(st.PID), unix.SIGKILL)                  // it may be gone
+				if !st.Hollow {
+					_ = unix.Kill(int(st.PID), unix.SIGKILL) // it may be gone
+				}
 				_ = os.Remove(filepath.Join(l.dir, h.state.ID+runSuffix)) // as in bury
 			}
 			_ = cgroup.Destroy(h.state.Cgroups, buryTime) // a leftover is looked for at the next start
 			continue
 		}
-		st := l.bury(h.state, h.pidfd)
+		n.mu.Lock()
+		oom := n.oomFile(states(n.states).limited(&h.state))
+		n.mu.Unlock()
+		st := l.bury(h.state, h.pidfd, oom)
 		n.mu.Lock()
 		if h.abandoned {
 			n.drop(h)

@@ -131,7 +131,15 @@ func (l *link) spawn() error {
 		return err
 	}
 	// Reaps it if we outlive it. Nobody waits for this goroutine: the shim is meant to outlive us.
-	go func() { _ = cmd.Wait() }() // how it ended is told by its socket
+	go func() {
+		_ = cmd.Wait() // that it ended is told by its socket, and how by its state
+		if cmd.ProcessState == nil {
+			return // somebody else has reaped it
+		}
+		if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok {
+			l.ended <- uint32(ws)
+		}
+	}()
 	// Ours must go first: while we hold the socket too, a dead shim would look alive.
 	socket.Close()
 	listener.Close()
@@ -140,6 +148,17 @@ func (l *link) spawn() error {
 		_ = cmd.Process.Kill() // it may be gone
 	}
 	return err
+}
+
+// awaitShim waits for the wait status of a shim that died, which is known if this process had started it.
+func (l *link) awaitShim(atMost time.Duration) (uint32, bool) {
+	select {
+	case ws := <-l.ended:
+		l.ended <- ws // for the next who asks
+		return ws, true
+	case <-time.After(atMost):
+		return 0, false
+	}
 }
 
 // janitor sends idle shims home, but for the spare ones.

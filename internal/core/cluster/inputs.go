@@ -48,6 +48,8 @@ type TaskSpec struct {
 	ExecutorID string
 	// Executor describes it when the task is launched.
 	Executor *ExecutorSpec
+	// Separate tasks of a group have cgroups of their own instead of their executor's.
+	Separate bool
 	// User is whom it runs as.
 	User string
 	// Role is named by its resources' allocation; empty when they name none.

@@ -233,6 +233,8 @@ func (b *Book) accept(in *Accept, out *Out) {
 			for _, t := range op.Tasks {
 				left = b.launch(f, agent, taken[0].Role, t, left, out)
 			}
+		case op.Type == mesosv1.Offer_Operation_LAUNCH_GROUP:
+			left = b.launchGroup(f, agent, taken[0].Role, op, left, out)
 		default:
 			b.laterOperation(f, op, agent.Spec.ID, out)
 		}
@@ -267,22 +269,30 @@ func (b *Book) launch(f *Framework, agent *Agent, role string, t *TaskSpec, left
 		b.refuseTask(f, t, invalid, fmt.Sprintf("resources: the task wants %s, the offers have %s left", brief(needs.String()), cmp.Or(brief(left.String()), "nothing")), out)
 		return left
 	}
-	task := &Task{Framework: f.Spec.ID, Agent: agent.Spec.ID, Role: role, Spec: remembered(t), State: mesosv1.TaskState_TASK_STAGING, UpdateState: mesosv1.TaskState_TASK_STAGING}
-	b.nextLaunch++
-	task.launch = b.nextLaunch
-	b.tasks.set(task)
 	state := b.states[agent.Spec.ID]
-	state.tasks[FrameworkTask{f.Spec.ID, t.ID}] = struct{}{}
 	starts := t.Executor != nil && executor == nil
 	if starts {
 		b.addExecutor(state, &Executor{Framework: f.Spec.ID, Agent: agent.Spec.ID, Role: role, Spec: t.Executor})
 		out.Tell = append(out.Tell, Fact{Kind: FactExecutorStarted, Framework: f.Spec.ID, Agent: agent.Spec.ID, Executor: t.Executor.ID, Resources: t.Executor.Resources})
 	}
+	task := b.addTask(f, state, t, role, out)
 	out.Send = append(out.Send, Msg{Conn: state.conn, Body: Run{f.Spec, t, role, task.launch, starts}})
-	out.Tell = append(out.Tell, Fact{
-		Kind: FactTaskLaunched, Framework: f.Spec.ID, Agent: agent.Spec.ID, Task: t.ID, Resources: t.Resources, FrameworkIs: f, TaskIs: task,
-	})
 	return left.Minus(needs)
+}
+
+// addTask books a task that is about to be sent to its agent.
+func (b *Book) addTask(f *Framework, state *agentState, t *TaskSpec, role string, out *Out) *Task {
+	b.nextLaunch++
+	task := &Task{
+		Framework: f.Spec.ID, Agent: state.id, Role: role, Spec: remembered(t), State: mesosv1.TaskState_TASK_STAGING,
+		UpdateState: mesosv1.TaskState_TASK_STAGING, launch: b.nextLaunch,
+	}
+	b.tasks.set(task)
+	state.tasks[FrameworkTask{f.Spec.ID, t.ID}] = struct{}{}
+	out.Tell = append(out.Tell, Fact{
+		Kind: FactTaskLaunched, Framework: f.Spec.ID, Agent: state.id, Task: t.ID, Resources: t.Resources, FrameworkIs: f, TaskIs: task,
+	})
+	return task
 }
 
 // refuseTask answers a task that breaks a rule.
@@ -311,13 +321,9 @@ func (b *Book) dropOperation(f *Framework, op *Operation, reason mesosv1.TaskSta
 
 // laterOperation answers the operations that this version does not carry out.
 func (b *Book) laterOperation(f *Framework, op *Operation, agent string, out *Out) {
-	words := fmt.Sprintf("%s is not supported by this version of Pando yet; only LAUNCH is", op.Type)
-	reason := mesosv1.TaskStatus_REASON_TASK_INVALID
-	if op.Type == mesosv1.Offer_Operation_LAUNCH_GROUP {
-		reason = mesosv1.TaskStatus_REASON_TASK_GROUP_INVALID
-	}
+	words := fmt.Sprintf("%s is not supported by this version of Pando yet; only LAUNCH and LAUNCH_GROUP are", op.Type)
 	for _, t := range op.Tasks {
-		b.refuseTask(f, t, reason, words, out)
+		b.refuseTask(f, t, mesosv1.TaskStatus_REASON_TASK_INVALID, words, out)
 	}
 	if op.ID != "" {
 		out.Send = append(out.Send, Msg{Stream: f.Stream, Body: OperationUpdate{op.ID, agent, mesosv1.OperationState_OPERATION_FAILED, words}})

@@ -57,6 +57,7 @@ type Book struct {
 	linkID     uint64
 	registered bool
 	recovered  bool // Recovered came: containers are known
+	recovering bool // it is being worked off
 	leaving    bool
 	left       bool   // and everything has ended
 	goodbye    uint64 // the link over which Unregister was sent
@@ -75,6 +76,8 @@ type Book struct {
 	boxes     map[string]ExecutorRef // by container
 	streams   map[uint64]ExecutorRef
 	alarms    []alarm // by time
+
+	nested nestedBook
 }
 
 // TaskView is one task as it is shown. Values are replaced, never changed.
@@ -129,7 +132,7 @@ func New(cfg Config, journal []Record, now machine.Now, rng *rand.Rand) *Book {
 		frameworks: map[string]*Framework{}, states: map[Ref]*taskState{}, containers: map[string]Ref{},
 		tasks:     btree.NewBTreeGOptions(lessTask, btree.Options{NoLocks: true}),
 		executors: map[ExecutorRef]*executor{}, boxes: map[string]ExecutorRef{}, streams: map[uint64]ExecutorRef{},
-		shown: btree.NewBTreeGOptions(lessExecutor, btree.Options{NoLocks: true}),
+		shown: btree.NewBTreeGOptions(lessExecutor, btree.Options{NoLocks: true}), nested: newNestedBook(),
 	}
 	for i := range journal {
 		b.replay(&journal[i])
@@ -182,6 +185,7 @@ func (b *Book) replay(r *Record) {
 		if _, s := b.find(r.Check.Ref); s != nil {
 			s.check = *r.Check
 		}
+	case b.replayNested(r):
 	default:
 		b.replayExecutor(r)
 	}
@@ -200,9 +204,9 @@ func (b *Book) Journal() []Record {
 		s := b.states[ref]
 		out = append(out, Record{Accepted: &Accepted{v.Task, v.Container}})
 		switch {
-		case v.Task.Executor != nil && !v.Queued:
+		case v.Task.foreign() && !v.Queued:
 			out = append(out, Record{Delivered: &ref})
-		case v.Task.Executor == nil && v.PID != 0:
+		case !v.Task.foreign() && v.PID != 0:
 			out = append(out, Record{Container: &Container{ref, v.PID, v.Ticks, v.Started}})
 		}
 		if s.cause != NotKilled {
@@ -222,7 +226,7 @@ func (b *Book) Journal() []Record {
 		}
 		return true
 	})
-	return out
+	return b.nestedJournal(out)
 }
 
 // Identity is who the agent is.
@@ -254,6 +258,8 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 		b.register(in, out)
 	case *Run:
 		b.run(in, out)
+	case *RunGroup:
+		b.runGroup(in, out)
 	case *Kill:
 		b.kill(in.Ref, in.Grace, KillAsked, out)
 	case *Ack:
@@ -271,6 +277,7 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 		b.launched(in, out)
 	case *Exited:
 		b.exited(in.Container, in.Exit, out)
+		b.forgetBelow(in.Container, out)
 	case *Health:
 		b.health(in, out)
 	case *Recovered:
@@ -280,7 +287,9 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 	case *Compact:
 		out.Save = append(out.Save, Record{Compact: b.Journal()})
 	default:
-		b.stepExecutor(in, out)
+		if !b.stepNested(in, out) {
+			b.stepExecutor(in, out)
+		}
 	}
 	b.alarmsDue(out)
 	b.retryDue(out)
@@ -403,9 +412,12 @@ func (b *Book) admit(a *Accepted) *TaskView {
 	ref := v.ref()
 	b.tasks.Set(v)
 	b.states[ref] = &taskState{healthy: -1, check: CheckRecord{Ref: ref}}
-	if a.Task.Executor == nil {
+	if !a.Task.foreign() {
 		if a.Container != "" {
 			b.containers[a.Container] = ref
+			if x := b.executorOf(a.Task); x != nil {
+				x.tasks[a.Task.ID] = struct{}{}
+			}
 		}
 		return v
 	}

@@ -77,6 +77,8 @@ func (s *bench) step(in In) []string {
 			words = append(words, fmt.Sprintf("executor %s ended %d", m.ExecutorEnd.Executor, m.ExecutorEnd.Status))
 		case m.Message != nil:
 			words = append(words, fmt.Sprintf("message of %s: %s", m.Message.Executor, m.Message.Data))
+		case m.Nested != nil:
+			words = append(words, fmt.Sprintf("answer %d: %s", m.Nested.Call, outcomes[m.Nested.Outcome]))
 		case m.Unregister:
 			words = append(words, "unregister")
 		case m.Refuse != "":
@@ -85,12 +87,20 @@ func (s *bench) step(in In) []string {
 	}
 	for _, w := range out.Do {
 		switch {
+		case w.Launch != nil && w.Launch.Parent != "":
+			words = append(words, "launch "+w.Launch.Task.ID+" in "+s.task(w.Launch.Parent))
 		case w.Launch != nil && w.Launch.Executor != nil:
 			words = append(words, "launch executor "+w.Launch.Executor.ID)
 		case w.Resize != nil:
 			words = append(words, fmt.Sprintf("resize to %d", len(w.Resize.Needs)))
 		case w.Launch != nil:
 			words = append(words, "launch "+w.Launch.Task.ID)
+		case w.LaunchNested != nil:
+			words = append(words, "start "+s.named(w.LaunchNested.Path))
+		case w.NestedEnded != nil:
+			words = append(words, fmt.Sprintf("%s ended %#x %v", s.named(w.NestedEnded.Spec.Path), w.NestedEnded.Exit.Status, w.NestedEnded.Exit.Known))
+		case w.RemoveNested != nil:
+			words = append(words, "remove "+s.named(w.RemoveNested.Spec.Path))
 		case w.Cancel != "":
 			words = append(words, "cancel "+s.task(w.Cancel))
 		case w.Kill != nil:
@@ -111,6 +121,9 @@ func (s *bench) step(in In) []string {
 func (s *bench) task(container string) string {
 	if x, ok := s.book.boxes[container]; ok {
 		return x.Executor
+	}
+	if n := s.book.nested.byName[container]; n != nil {
+		return s.named(n.view.Spec.Path)
 	}
 	return s.book.containers[container].Task
 }

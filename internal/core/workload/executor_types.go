@@ -18,6 +18,8 @@ type Executor struct {
 	Info []byte
 	// Grace is between SHUTDOWN and the end of its container; negative: the agent's.
 	Grace time.Duration
+	// Default is the executor that the agent itself is: it has no program.
+	Default bool
 }
 
 // ExecutorState says how an executor stands.
@@ -55,7 +57,8 @@ const (
 	// EndNotBack: it did not subscribe again in time after its agent's restart.
 	EndNotBack
 	EndFrameworkGone
-	// EndIdle: all tasks that it was started for were killed before they came to it.
+	// EndIdle: all tasks that it was started for were killed before they came to it; or it is the default executor, and they
+	// have ended.
 	EndIdle
 )
 

@@ -23,6 +23,7 @@ type executor struct {
 	back   bool          // it ran before this process did, so that it is to subscribe again
 	alarm  time.Duration // Mono time when it has waited or was waited for too long; zero when nothing is due
 	early  *Exit         // an end that was told before the launch was
+	over   bool          // it has ended, and what is left of its tasks is being ended
 }
 
 type alarm struct {
@@ -99,11 +100,7 @@ func (b *Book) runIn(in *Run, out *Out) {
 	ref := ExecutorRef{t.Framework, t.Executor.ID}
 	x := b.executors[ref]
 	refuse := func(s mesosv1.TaskState, r mesosv1.TaskStatus_Reason, words string) {
-		a := &Accepted{Task: t}
-		out.Save = append(out.Save, Record{Accepted: a})
-		v := b.admit(a)
-		out.Tell = append(out.Tell, Fact{Kind: FactTaskRefused, Framework: t.Framework, Task: t.ID, Text: words})
-		b.end(v, s, r, words, out)
+		b.refuse(t, s, r, words, out)
 		if x == nil && in.StartsExecutor { // the master counts it as there
 			b.tellExecutorEnd(ref, unknownStatus, out)
 		}
@@ -129,7 +126,7 @@ func (b *Book) runIn(in *Run, out *Out) {
 	out.Tell = append(out.Tell, Fact{Kind: FactTaskAccepted, Framework: t.Framework, Task: t.ID, Executor: ref.Executor, Container: a.Container})
 	b.resize(x, out)
 	if x.stream != 0 {
-		b.deliver(v, x, out)
+		b.deliver([]*TaskView{v}, x, out)
 	}
 }
 
@@ -158,6 +155,10 @@ func (b *Book) executorStarted(x *executor, pid uint32, ticks uint64, out *Out) 
 	ref := x.view.ref()
 	out.Save = append(out.Save, Record{ExecutorContainer: &ExecutorContainer{ref, pid, ticks, b.now.Wall}})
 	out.Tell = append(out.Tell, Fact{Kind: FactExecutorStarted, Framework: ref.Framework, Executor: ref.Executor, Container: x.view.Container, PID: pid})
+	if x.view.Spec.Default {
+		b.poolStarted(x, out)
+		return
+	}
 	b.follow(x)
 	switch {
 	case x.cause != NotEnding:
@@ -214,10 +215,12 @@ func (b *Book) executorExited(x *executor, e Exit, out *Out) {
 	status := int32(unknownStatus)
 	if e.Known {
 		status = int32(e.Status)
+	}
+	if e.Known && !e.Orphaned {
 		words, _ := exitWords(e.Status)
 		how.words = "The executor ended before the task: " + strings.Replace(words, "Command", "its command", 1) + "."
 	} else {
-		how.words = "The process that watched over the executor died and the executor was ended with it; its exit status is unknown."
+		how.words = "The process that watched over the executor died and the executor was ended with it."
 	}
 	switch {
 	case x.cause == EndUnregistered:
@@ -236,10 +239,14 @@ func (b *Book) executorExited(x *executor, e Exit, out *Out) {
 // executorEnded ends the tasks that an executor leaves behind, tells its master, and forgets it.
 func (b *Book) executorEnded(x *executor, status int32, how ending, out *Out) {
 	b.clearAlarm(x)
+	x.over = true
 	ref := x.view.ref()
 	for _, v := range b.tasksIn(x) {
 		if v.Ended {
 			continue
+		}
+		if v.Task.pooled() && v.PID == 0 {
+			out.Do = append(out.Do, Work{Cancel: v.Container})
 		}
 		s := b.statusBare(how.state, how.reason, how.words)
 		s.Rest = how.rest
@@ -296,10 +303,11 @@ func (b *Book) shutdown(x *executor, cause EndCause, out *Out) {
 
 // terminate carries a shutdown out, as far as can be now.
 func (b *Book) terminate(x *executor, out *Out) {
-	grace := x.view.Spec.Grace
-	if grace < 0 {
-		grace = b.cfg.ShutdownGrace
+	if x.view.Spec.Default {
+		b.terminatePool(x, out)
+		return
 	}
+	grace := b.graceOf(x)
 	if x.stream != 0 {
 		b.post(x.stream, ShutdownEvent{}, out)
 	}
@@ -313,6 +321,14 @@ func (b *Book) terminate(x *executor, out *Out) {
 	default:
 		b.setAlarm(x, grace)
 	}
+}
+
+// graceOf is how long an executor has to end.
+func (b *Book) graceOf(x *executor) time.Duration {
+	if x.view.Spec.Grace < 0 {
+		return b.cfg.ShutdownGrace
+	}
+	return x.view.Spec.Grace
 }
 
 // shutdownExecutor obeys a scheduler.
@@ -374,6 +390,8 @@ func (b *Book) recoverExecutors(found map[string]*Found, out *Out) {
 				b.executorStarted(x, f.PID, f.Ticks, out)
 			}
 			b.executorExited(x, *f.Exit, out)
+		case view.Spec.Default:
+			b.recoverPool(x, f, out)
 		case view.PID == 0:
 			b.executorStarted(x, f.PID, f.Ticks, out)
 		case x.cause != NotEnding:

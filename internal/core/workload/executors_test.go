@@ -23,6 +23,12 @@ func event(e *ToExecutor) string {
 		return to + "SUBSCRIBED " + x.Executor.Spec.ID + " of " + x.Framework.ID
 	case LaunchEvent:
 		return to + "LAUNCH " + x.Task.ID
+	case LaunchGroupEvent:
+		to += "LAUNCH_GROUP"
+		for _, t := range x.Tasks {
+			to += " " + t.ID
+		}
+		return to
 	case KillEvent:
 		return fmt.Sprintf("%sKILL %s %s", to, x.Task, x.Grace)
 	case AcknowledgedEvent:

@@ -37,8 +37,13 @@ type Task struct {
 	Check []byte
 	// Refused says why this agent cannot run it; empty when it can.
 	Refused string
-	// Executor is its framework's own; nil for a command task.
+	// Executor is its framework's own, or the default one; nil for a command task.
 	Executor *Executor
+	// Group is the launch of the first task of its group, of which there are GroupSize; 0 for a task that was launched alone.
+	Group     uint64
+	GroupSize int
+	// Separate tasks of a group have cgroups and limits of their own.
+	Separate bool
 }
 
 // Inputs from the link to the master.
@@ -132,6 +137,7 @@ type Found struct {
 	Container string
 	PID       uint32
 	Ticks     uint64
+	Wall      int64 // when it started, in nanoseconds since the epoch
 	// Exit is set when it has ended.
 	Exit *Exit
 }
@@ -146,6 +152,8 @@ type Exit struct {
 	Limit int64
 	// TimedOut says that it ran longer than it may.
 	TimedOut bool
+	// Orphaned says that it was ended because the process that watched over it died.
+	Orphaned bool
 }
 
 // LaunchFailure says at which place a launch failed.
@@ -185,6 +193,10 @@ type Record struct {
 	ExecutorContainer *ExecutorContainer
 	ExecutorShutdown  *ExecutorShutdown
 	ExecutorGone      *ExecutorRef
+	// Of containers of the API; the last is a path.
+	NestedAccepted *Nested
+	NestedEnded    *NestedEnded
+	NestedGone     string
 	// Compact takes the place of all records before it.
 	Compact []Record
 }
@@ -248,6 +260,8 @@ const (
 	KillAsked
 	KillUnhealthy
 	KillFrameworkGone
+	// KillGroup: another task of its group did not end well.
+	KillGroup
 )
 
 // Msg is a message to the master, or an event for an executor: exactly one of the members but Link is set.
@@ -263,6 +277,8 @@ type Msg struct {
 	Message     *Message
 	// Executor is for an executor, and has no Link.
 	Executor *ToExecutor
+	// Nested answers a call, and has no Link.
+	Nested *NestedAnswer
 	// Unregister says goodbye.
 	Unregister bool
 	// Refuse closes the link: its master has an older epoch than one that was seen.
@@ -303,6 +319,10 @@ type Work struct {
 	Cancel string
 	// Kill ends a container; that comes back as Exited. Grace is between SIGTERM and SIGKILL.
 	Kill *KillWork
+	// LaunchNested ends in Launched, NestedEnded tells an end to who waits for it, RemoveNested removes a sandbox.
+	LaunchNested *Nested
+	NestedEnded  *NestedView
+	RemoveNested *NestedRemoval
 	// Watch starts the checks of a task that runs.
 	Watch *WatchWork
 	// Resize changes the limits of a container that runs.
@@ -315,12 +335,16 @@ type Work struct {
 	Left bool
 }
 
-// LaunchWork is a container to be made: a task's, or an executor's, where Task is the one that it is started for.
+// LaunchWork is a container to be made: a task's, or an executor's, where Task is the one that it is started for, and Needs
+// are all that it is started for if that is more.
 type LaunchWork struct {
 	Task      *Task
 	Executor  *Executor
 	Container string
 	Framework *Framework
+	Needs     []Need
+	// Parent is set for a task of the default executor: its container is to be below that one.
+	Parent string
 }
 
 // KillWork is a container to be ended.
@@ -367,6 +391,9 @@ const (
 	FactExecutorShutdown
 	FactExecutorEnded
 	FactTaskDelivered
+	FactNestedAccepted
+	FactNestedStarted
+	FactNestedEnded
 )
 
 // factNames are for logs and metrics, by kind.
@@ -374,7 +401,7 @@ var factNames = [...]string{
 	"registered", "reregistered", "unlinked", "leader_refused", "task_accepted", "task_refused", "task_started", "task_state",
 	"task_acked", "task_kill", "task_forgotten", "framework_shutdown", "orphan_destroyed", "message_dropped",
 	"leaving", "executor_accepted", "executor_started", "executor_subscribed", "executor_disconnected", "executor_shutdown",
-	"executor_ended", "task_delivered",
+	"executor_ended", "task_delivered", "nested_accepted", "nested_started", "nested_ended",
 }
 
 // String is the fact's name in logs and metrics.

@@ -26,11 +26,12 @@ func (b *Book) leave(out *Out) {
 	for _, id := range owners {
 		b.shutdownFramework(id, out)
 	}
+	b.leaveNested(out)
 }
 
 // depart says goodbye over each link, once, when an agent that leaves has nothing more here.
 func (b *Book) depart(out *Out) {
-	if !b.leaving || !b.recovered || b.tasks.Len() > 0 || len(b.executors) > 0 {
+	if !b.leaving || !b.recovered || b.tasks.Len() > 0 || len(b.executors) > 0 || b.nested.runs > 0 {
 		return
 	}
 	if b.registered && b.goodbye != b.linkID {

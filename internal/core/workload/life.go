@@ -26,8 +26,12 @@ func (b *Book) run(in *Run, out *Out) {
 		b.frameworks[ref.Framework] = in.Framework
 		out.Save = append(out.Save, Record{Framework: in.Framework})
 	}
-	if in.Task.Executor != nil {
+	switch {
+	case in.Task.foreign():
 		b.runIn(in, out)
+		return
+	case in.Task.pooled():
+		b.runGroup(&RunGroup{in.Framework, []*Task{in.Task}, in.StartsExecutor}, out)
 		return
 	}
 	a := &Accepted{Task: in.Task, Container: b.containerID()}
@@ -48,6 +52,10 @@ func (b *Book) launched(in *Launched, out *Out) {
 		b.executorLaunched(b.executors[ref], in, out)
 		return
 	}
+	if n := b.nested.byName[in.Container]; n != nil {
+		b.nestedLaunched(n, in, out)
+		return
+	}
 	ref, ok := b.containers[in.Container]
 	if !ok {
 		b.destroy(in.Container, out)
@@ -55,6 +63,9 @@ func (b *Book) launched(in *Launched, out *Out) {
 	}
 	v, state := b.find(ref)
 	if v.PID != 0 || v.Ended {
+		if v.PID == 0 && in.Failure == LaunchOK { // its executor has ended meanwhile
+			b.destroy(in.Container, out)
+		}
 		return
 	}
 	switch in.Failure {
@@ -103,6 +114,10 @@ func (b *Book) exited(container string, e Exit, out *Out) {
 		b.executorExited(b.executors[ref], e, out)
 		return
 	}
+	if n := b.nested.byName[container]; n != nil {
+		b.nestedExited(n, e, out)
+		return
+	}
 	ref, ok := b.containers[container]
 	if !ok {
 		out.Do = append(out.Do, Work{Forget: container})
@@ -122,8 +137,15 @@ func (b *Book) exited(container string, e Exit, out *Out) {
 
 func (b *Book) lastStatus(v *TaskView, state *taskState, e Exit) *mesos.Status {
 	switch {
-	case e.OOM && state.cause == NotKilled:
-		words, limitation := memoryWords("task", e.Limit)
+	case e.Orphaned && v.Task.pooled():
+		return b.statusBare(mesosv1.TaskState_TASK_FAILED, mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED,
+			"The process that watched over the task's group died and the task was ended with it.")
+	case e.OOM && (state.cause == NotKilled || state.cause == KillGroup):
+		who := "task"
+		if v.Task.pooled() && !v.Task.Separate {
+			who = "task and what shares its memory"
+		}
+		words, limitation := memoryWords(who, e.Limit)
 		s := b.statusBare(mesosv1.TaskState_TASK_FAILED, mesosv1.TaskStatus_REASON_CONTAINER_LIMITATION_MEMORY, words)
 		s.Rest = limitation
 		return s
@@ -172,7 +194,7 @@ func (b *Book) kill(ref Ref, grace time.Duration, cause KillCause, out *Out) {
 		out.Tell = append(out.Tell, Fact{Kind: FactMessageDropped, Framework: ref.Framework, Task: ref.Task, Text: "a kill of no running task"})
 		return
 	}
-	if v.Task.Executor != nil {
+	if v.Task.foreign() {
 		b.killIn(v, state, grace, cause, out)
 		return
 	}
@@ -193,7 +215,7 @@ func (b *Book) kill(ref Ref, grace time.Duration, cause KillCause, out *Out) {
 	out.Save = append(out.Save, Record{Kill: &KillRecord{ref, grace, state.cause}})
 	out.Tell = append(out.Tell, Fact{Kind: FactTaskKill, Framework: ref.Framework, Task: ref.Task, Container: v.Container})
 	if v.PID == 0 {
-		out.Do = append(out.Do, Work{Cancel: v.Container})
+		b.cancel(v, out)
 		return
 	}
 	b.killNow(v, state, out)
@@ -235,9 +257,13 @@ func (b *Book) shutdownFramework(id string, out *Out) {
 		}
 		b.clearRetry(ref, state)
 		b.silence(v, state)
+	}
+	for _, ref := range refs {
+		v, state := b.find(ref)
 		switch {
+		case v == nil: // it has ended, some with another of their group
 		case state.cause == KillFrameworkGone:
-		case v.Task.Executor != nil: // it ends with its executor
+		case v.Task.foreign(): // it ends with its executor
 			state.cause = KillFrameworkGone
 			out.Save = append(out.Save, Record{Kill: &KillRecord{ref, state.grace, KillFrameworkGone}})
 		default:
@@ -284,17 +310,17 @@ func (b *Book) recover(in *Recovered, out *Out) {
 	if b.recovered {
 		return
 	}
-	b.recovered = true
+	b.recovered, b.recovering = true, true
 	found := make(map[string]*Found, len(in.Containers))
 	for i := range in.Containers {
 		f := &in.Containers[i]
 		found[f.Container] = f
 		_, box := b.boxes[f.Container]
-		if _, ok := b.containers[f.Container]; !ok && !box {
+		if _, ok := b.containers[f.Container]; !ok && !box && b.nested.byName[f.Container] == nil {
 			b.destroy(f.Container, out)
 		}
 	}
-	var all []*TaskView
+	var all, tornTasks []*TaskView
 	b.tasks.Scan(func(v *TaskView) bool { all = append(all, v); return true })
 	for _, v := range all {
 		state := b.states[v.ref()]
@@ -302,8 +328,10 @@ func (b *Book) recover(in *Recovered, out *Out) {
 		switch {
 		case v.Ended && state.silent:
 			b.forget(v.ref(), out)
-		case v.Task.Executor != nil && (v.Ended || b.executorOf(v.Task) != nil): // its executor is looked for below
-		case v.Task.Executor != nil:
+		case b.torn(v):
+			tornTasks = append(tornTasks, v)
+		case v.Task.foreign() && (v.Ended || b.executorOf(v.Task) != nil): // its executor is looked for below
+		case v.Task.foreign():
 			b.vanished(v, state, out)
 		case v.Ended:
 			if f != nil {
@@ -325,7 +353,12 @@ func (b *Book) recover(in *Recovered, out *Out) {
 			out.Do = append(out.Do, Work{Watch: &WatchWork{v.Task, v.Container, v.PID, v.Started, state.check.Failures, state.check.EverHealthy}})
 		}
 	}
+	for _, v := range tornTasks {
+		b.refuseTorn(v, out)
+	}
+	b.recovering = false
 	b.recoverExecutors(found, out)
+	b.recoverNested(found, out)
 }
 
 // vanished ends a task of which no container is found.
@@ -351,11 +384,14 @@ func (b *Book) finish(v *TaskView, s *mesos.Status, out *Out) {
 		b.unsilence(v.ref(), state, out)
 	}
 	b.updated(v, s, out)
-	if container != "" && v.Task.Executor == nil {
+	if container != "" && !v.Task.foreign() {
 		out.Do = append(out.Do, Work{Forget: container})
 	}
 	if state.silent {
 		b.forget(v.ref(), out)
+	}
+	if container != "" && v.Task.pooled() {
+		b.endedBelow(v.Task, s.State == mesosv1.TaskState_TASK_FINISHED, out)
 	}
 }
 
@@ -381,7 +417,7 @@ func (b *Book) statusHere(v *TaskView, pid uint32, state mesosv1.TaskState, word
 	return &mesos.Status{
 		State: state, Source: mesosv1.TaskStatus_SOURCE_EXECUTOR, Message: words, Healthy: -1,
 		Rest: encodeRest(&mesosv1.TaskStatus{ContainerStatus: &mesosv1.ContainerStatus{
-			ContainerId:  &mesosv1.ContainerID{Value: new(v.Container)},
+			ContainerId:  ContainerID(v.Container),
 			NetworkInfos: []*mesosv1.NetworkInfo{b.address()}, ExecutorPid: new(pid),
 		}}),
 	}
@@ -427,6 +463,8 @@ type View struct {
 	// Executors are those that have not ended, by framework and id; PastExecutors the last of those that have, oldest first.
 	Executors     []*ExecutorView
 	PastExecutors []*ExecutorView
+	// Nested are containers of the API that are not forgotten, by path.
+	Nested []*NestedView
 }
 
 // View gives the book as it is now.
@@ -434,5 +472,6 @@ func (b *Book) View() *View {
 	return &View{
 		Agent: b.identity.Agent, Registered: b.registered, Frameworks: b.sortedFrameworks(),
 		Former: b.former, Tasks: b.tasks.Items(), Completed: b.completed, Executors: b.shown.Items(), PastExecutors: b.past,
+		Nested: b.nestedViews(),
 	}
 }

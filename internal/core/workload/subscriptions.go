@@ -23,7 +23,7 @@ func (b *Book) post(stream uint64, event any, out *Out) {
 // a subscription that it still has.
 func (b *Book) subscribe(in *ExecutorSubscribe, out *Out) {
 	x := b.executors[in.ExecutorRef]
-	if x == nil {
+	if x == nil || x.view.Spec.Default { // that has no program that could subscribe
 		b.post(in.Stream, ShutdownEvent{}, out)
 		b.post(in.Stream, CloseStream{}, out)
 		return
@@ -45,12 +45,12 @@ func (b *Book) subscribe(in *ExecutorSubscribe, out *Out) {
 	for _, s := range in.Updates {
 		b.executorUpdate(x, s, true, out)
 	}
-	for _, v := range b.tasksIn(x) {
-		state := b.states[v.ref()]
+	for _, was := range b.tasksIn(x) {
+		v, state := b.find(was.ref())
 		switch {
-		case v.Ended:
+		case v.Ended || was.Queued && !v.Queued: // it came with another of its group
 		case v.Queued:
-			b.deliver(v, x, out)
+			b.deliver(slices.DeleteFunc(b.sameGroup(x, v.Task), func(o *TaskView) bool { return o.Ended }), x, out)
 		case v.State == mesosv1.TaskState_TASK_STAGING && !slices.Contains(in.Tasks, v.Task.ID):
 			b.end(v, b.dropped(in.Framework), mesosv1.TaskStatus_REASON_AGENT_RESTARTED,
 				"The agent was restarted before the task came to its executor.", out)
@@ -77,22 +77,31 @@ func (b *Book) executorClosed(in *ExecutorClosed, out *Out) {
 	out.Tell = append(out.Tell, Fact{Kind: FactExecutorDisconnected, Framework: ref.Framework, Executor: ref.Executor})
 }
 
-// deliver gives a task to its executor.
-func (b *Book) deliver(v *TaskView, x *executor, out *Out) {
-	ref := v.ref()
-	n := *v
-	n.Queued, n.PID = false, x.view.PID
-	b.tasks.Set(&n)
+// deliver gives a task to its executor, or a group.
+func (b *Book) deliver(views []*TaskView, x *executor, out *Out) {
+	var tasks []*Task
+	for _, v := range views {
+		ref := v.ref()
+		n := *v
+		n.Queued, n.PID = false, x.view.PID
+		b.tasks.Set(&n)
+		tasks = append(tasks, v.Task)
+		out.Save = append(out.Save, Record{Delivered: &ref})
+		out.Tell = append(out.Tell, Fact{Kind: FactTaskDelivered, Framework: ref.Framework, Task: ref.Task, Executor: x.view.Spec.ID})
+	}
 	x.sent = true
-	out.Save = append(out.Save, Record{Delivered: &ref})
-	b.post(x.stream, LaunchEvent{v.Task, b.frameworks[ref.Framework]}, out)
-	out.Tell = append(out.Tell, Fact{Kind: FactTaskDelivered, Framework: ref.Framework, Task: ref.Task, Executor: x.view.Spec.ID})
+	f := b.frameworks[x.view.Spec.Framework]
+	if tasks[0].Group != 0 {
+		b.post(x.stream, LaunchGroupEvent{tasks, f}, out)
+		return
+	}
+	b.post(x.stream, LaunchEvent{tasks[0], f}, out)
 }
 
 // updateFrom takes an update of an executor.
 func (b *Book) updateFrom(in *ExecutorUpdate, out *Out) {
 	x := b.executors[in.ExecutorRef]
-	if x == nil {
+	if x == nil || x.view.Spec.Default {
 		b.dropUpdate(in.ExecutorRef, in.Status, "its executor has ended", out)
 		return
 	}
@@ -185,7 +194,11 @@ func (b *Book) killIn(v *TaskView, state *taskState, grace time.Duration, cause 
 	switch {
 	case x == nil:
 	case v.Queued:
-		b.end(v, mesosv1.TaskState_TASK_KILLED, mesosv1.TaskStatus_REASON_TASK_KILLED_DURING_LAUNCH, "The task was killed before it came to its executor.", out)
+		for _, o := range b.sameGroup(x, v.Task) {
+			if !o.Ended {
+				b.end(o, mesosv1.TaskState_TASK_KILLED, mesosv1.TaskStatus_REASON_TASK_KILLED_DURING_LAUNCH, "The task was killed before it came to its executor.", out)
+			}
+		}
 		b.resize(x, out)
 		if !x.sent && b.idle(x) {
 			b.shutdown(x, EndIdle, out)

@@ -220,11 +220,26 @@ func Remove(dirs []string) bool {
 	return gone
 }
 
-// Destroy kills what is in the groups and removes them, trying for as long as it may take.
+// tree lists the groups with all that are below them, the lowest first.
+func tree(dirs []string) []string {
+	var all []string
+	for _, d := range dirs {
+		entries, _ := os.ReadDir(d) // one that is gone has none
+		for _, e := range entries {
+			if e.IsDir() {
+				all = append(all, tree([]string{d + "/" + e.Name()})...)
+			}
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// Destroy kills what is in the groups and below them, and removes them, trying for as long as it may take.
 func Destroy(dirs []string, atMost time.Duration) error {
 	wait := time.Millisecond
-	for end := time.Now().Add(atMost); !Remove(dirs); {
-		Kill(dirs)
+	for end := time.Now().Add(atMost); !Remove(tree(dirs)); {
+		Kill(tree(dirs))
 		if time.Now().After(end) {
 			return errors.New("cgroup " + strings.Join(dirs, ", ") + " still has processes after SIGKILL; one may hang in the kernel (state D)")
 		}

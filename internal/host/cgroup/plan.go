@@ -20,9 +20,10 @@ type Limits struct {
 
 // Plan is what is to be written where to hold one container.
 type Plan struct {
-	Groups   []Group // empty: no cgroups
-	OOMFile  string  // whose line "oom_kill N" counts processes killed for the limit
-	MemLimit int64   // the hard limit in bytes; 0: none
+	Groups   []Group  // empty: no cgroups
+	OOMFile  string   // whose line "oom_kill N" counts processes killed for the limit
+	MemLimit int64    // the hard limit in bytes; 0: none
+	Join     []string // groups that processes join as well, which are another's to make and to remove
 }
 
 // Group is one directory to make, with the values to write into it. Processes join all groups of a plan.
@@ -91,7 +92,8 @@ func (l Limits) memory() (hard, soft int64) {
 	return hard, soft
 }
 
-// Plan says what to make and write for the container of that name, below a parent that Prepare made.
+// Plan says what to make and write for the container of that name, below a parent that Prepare made. The name of a container
+// below another is a path, the other's name first.
 func (p *Parent) Plan(name string, l Limits) Plan {
 	var plan Plan
 	at := map[string]int{}

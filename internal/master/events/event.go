@@ -1,8 +1,6 @@
 package events
 
 import (
-	"strconv"
-
 	"google.golang.org/protobuf/proto"
 
 	"github.com/pando-os/pando/gen/mesosv1"
@@ -122,15 +120,4 @@ func appendMessage(dst []byte, m proto.Message, json bool) []byte {
 	}
 	dst, _ = proto.MarshalOptions{AllowPartial: true}.MarshalAppend(dst, m) // it holds nothing that cannot be encoded
 	return dst
-}
-
-// appendChunk appends a record as an HTTP chunk of its own: old clients read one record of each.
-func appendChunk(dst, payload []byte) []byte {
-	digits := 1
-	for n := len(payload); n > 9; n /= 10 {
-		digits++
-	}
-	dst = strconv.AppendInt(dst, int64(digits+1+len(payload)), 16)
-	dst = mesos.AppendRecord(append(dst, '\r', '\n'), payload)
-	return append(dst, '\r', '\n')
 }

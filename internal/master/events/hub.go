@@ -15,6 +15,7 @@ import (
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/loop"
 	"github.com/pando-os/pando/internal/master/reads"
+	"github.com/pando-os/pando/internal/serve"
 )
 
 const (
@@ -246,7 +247,7 @@ func encode(events []entry, json bool) *run {
 	var one []byte
 	for i := range events {
 		one = events[i].append(one[:0], json)
-		r.bytes = appendChunk(r.bytes, one)
+		r.bytes = serve.AppendChunk(r.bytes, one)
 		r.ends[i] = len(r.bytes)
 	}
 	return r

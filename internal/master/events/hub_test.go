@@ -22,6 +22,7 @@ import (
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/machine"
 	"github.com/pando-os/pando/internal/master/reads"
+	"github.com/pando-os/pando/internal/serve"
 	"github.com/pando-os/pando/mesos"
 )
 
@@ -244,7 +245,7 @@ func TestNobodyWhoListensCostsNothing(t *testing.T) {
 func TestAChunkIsOneRecordWhateverItsLength(t *testing.T) {
 	for _, n := range []int{0, 1, 9, 10, 99, 100, 1000, 70_000} {
 		want := bytes.Repeat([]byte{'x'}, n)
-		chunked := append(appendChunk(nil, want), end...)
+		chunked := append(serve.AppendChunk(nil, want), serve.EndOfStream...)
 		got, err := mesos.NewRecordReader(httputil.NewChunkedReader(bytes.NewReader(chunked)), 1<<20).Next()
 		if err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%d bytes: %v, %d come back", n, err, len(got))

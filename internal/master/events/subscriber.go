@@ -12,6 +12,7 @@ import (
 	"github.com/pando-os/pando/gen/mesosv1/master"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/master/reads"
+	"github.com/pando-os/pando/internal/serve"
 	v0 "github.com/pando-os/pando/mesos/v0"
 )
 
@@ -20,8 +21,6 @@ const (
 	pieceBytes = 1 << 20
 	// snapshotTime is how long a subscriber may take to read his snapshot. It holds memory of his own until then.
 	snapshotTime = 2 * time.Minute
-	// end ends a stream as HTTP wants it.
-	end = "0\r\n\r\n"
 )
 
 // Subscriber is one stream. What waits for it is bounded; a goroutine lives only while there is something to write.
@@ -70,7 +69,7 @@ func (s *Subscriber) pulse() {
 }
 
 func heartbeat(json bool) []byte {
-	return appendChunk(nil, appendMessage(nil, &master.Event{Type: master.Event_HEARTBEAT.Enum()}, json))
+	return serve.AppendChunk(nil, appendMessage(nil, &master.Event{Type: master.Event_HEARTBEAT.Enum()}, json))
 }
 
 // send queues bytes, or gives the subscriber up when more waits than may.
@@ -103,7 +102,7 @@ func (s *Subscriber) put(p piece) {
 
 // finish ends the stream once what waits is written.
 func (s *Subscriber) finish() {
-	s.send([]byte(end))
+	s.send([]byte(serve.EndOfStream))
 	s.mu.Lock()
 	s.last = true
 	idle := !s.writing

@@ -49,6 +49,23 @@ func Suite(t *testing.T, machine func(*testing.T) Rig) {
 		{"there is no command or statistic beside what does not run", besideNothing},
 		{"a running container has statistics", statistics},
 		{"a running container may be given more, and one that has ended may not", resized},
+		{"a container below another ends by itself and the other goes on", belowEnds},
+		{"a container that is killed takes those below it along, the lowest first", belowKilled},
+		{"a grace holds for those below too", belowGrace},
+		{"a container that ends takes those below it along", belowEndsWithParent},
+		{"a container without a command holds others until it is killed", holds},
+		{"a container without a command must be alone and runs none beside it", holdsAlone},
+		{"nothing starts below what does not run", belowNothing},
+		{"a container that shares a cgroup has the statistics and limits of the one above", belowShares},
+		{"a restarted agent finds who is below whom", belowRecovered},
+		{"a kill of a container and those below it outlives the agent", belowKillOutlives},
+		{"what a session writes comes to its owner, and its exit code after it", sessionSpeaks},
+		{"a session is killed when its owner goes", sessionDies},
+		{"a session reads what is written to it until that ends", sessionReads},
+		{"one may write to a container at a time, and another after it", oneWriter},
+		{"a container without terminal or session cannot be attached to", unattachable},
+		{"a terminal outlives its agent and who is attached to it", terminalStays},
+		{"a signal is for the main process", signalled},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := &rig{TB: t, Rig: machine(t), pids: map[string]uint32{}}

@@ -25,6 +25,9 @@ type Behaviour struct {
 	Status uint32
 	// IgnoresTERM makes it survive SIGTERM.
 	IgnoresTERM bool
+	// Output is what the owner of a session reads of it, and Echo writes what it reads until that ends, and ends with it.
+	Output string
+	Echo   bool
 	// OOM pretends that it ended for its memory limit.
 	OOM bool
 }
@@ -47,6 +50,8 @@ type box struct {
 	late    bool // killed for MaxCompletion
 	killAt  time.Time
 	timers  []*time.Timer
+	streams *streams // nil: it cannot be attached to
+	ended   *uint32  // the status it has ended with, while it waits for those below it
 }
 
 // pids are unique over all machines of the process.
@@ -139,15 +144,28 @@ func (f *Fake) Launch(ctx context.Context, s container.Spec) (container.Started,
 	if m.boxes[s.ID] != nil {
 		return container.Started{}, &container.Error{Kind: container.KindInvalid, Message: "container " + s.ID + " exists already"}
 	}
-	b := &box{spec: s, does: m.program(s)}
+	b := &box{spec: s}
+	pid := pids.Add(1)
+	b.started = container.Started{PID: pid, StartTicks: uint64(pid), Wall: time.Now().UnixNano()}
+	if err := s.CheckStreams(); err != nil {
+		return container.Started{}, err
+	}
+	if err := m.checkBelow(&s); err != nil {
+		return container.Started{}, err
+	}
+	if b.hollow() {
+		b.does = Behaviour{After: -1}
+	} else {
+		b.does = m.program(s)
+	}
 	if b.does.Refuse != nil {
 		return container.Started{}, b.does.Refuse
 	}
-	pid := pids.Add(1)
-	b.started = container.Started{PID: pid, StartTicks: uint64(pid), Wall: time.Now().UnixNano()}
 	m.boxes[s.ID] = b
-	if b.does.After >= 0 {
-		b.after(b.does.After, func() { m.end(b, b.does.Status) })
+	if s.Attachable() {
+		m.stream(b)
+	} else {
+		m.begin(b)
 	}
 	if s.MaxCompletion > 0 {
 		b.after(s.MaxCompletion, func() {
@@ -165,13 +183,18 @@ func (b *box) after(d time.Duration, do func()) { b.timers = append(b.timers, ti
 func (m *Machine) end(b *box, status uint32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if b.exit != nil {
+	m.endLocked(b, status)
+}
+
+func (m *Machine) endLocked(b *box, status uint32) {
+	if b.exit != nil || m.waitsBelow(b, status) {
 		return
 	}
 	for _, t := range b.timers {
 		t.Stop()
 	}
 	b.timers = nil
+	b.detach()
 	b.exit = &container.Exit{
 		ID: b.spec.ID, Known: true, WaitStatus: status, OOM: b.does.OOM, TimedOut: b.late, Killed: b.killed, Wall: time.Now().UnixNano(),
 	}
@@ -182,18 +205,33 @@ func (m *Machine) end(b *box, status uint32) {
 		default:
 		}
 	}
+	if up := m.boxes[b.spec.Parent]; up != nil && up.exit == nil && up.ended != nil {
+		m.endLocked(up, *up.ended)
+	}
 }
 
 // kill does what the shim does: SIGTERM once, SIGKILL at the earliest time anybody asked for.
 func (m *Machine) kill(b *box, grace time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.killLocked(b, grace)
+}
+
+func (m *Machine) killLocked(b *box, grace time.Duration) {
+	for _, c := range m.below(b) {
+		c.killed = true
+		m.killLocked(c, grace)
+	}
 	at := time.Now().Add(grace)
 	first := b.killAt.IsZero()
 	if b.exit != nil || !first && !at.Before(b.killAt) {
 		return
 	}
 	b.killAt = at
+	if b.hollow() {
+		b.after(0, func() { m.end(b, 0) })
+		return
+	}
 	if first && grace > 0 && !b.does.IgnoresTERM {
 		b.after(0, func() { m.end(b, uint32(syscall.SIGTERM)) })
 		return
@@ -226,7 +264,7 @@ func (f *Fake) Recover(context.Context) ([]container.State, error) {
 	f.queue = nil
 	var out []container.State
 	for id, b := range f.m.boxes {
-		s := container.State{ID: id, Started: b.started}
+		s := container.State{ID: id, Parent: b.spec.Parent, Started: b.started}
 		if b.exit != nil {
 			e := *b.exit
 			s.Exit = &e
@@ -265,6 +303,9 @@ func (f *Fake) Resize(id string, l container.Limits) error {
 	if err != nil {
 		return err
 	}
+	if b.spec.Parent != "" && b.spec.ShareCgroup {
+		return &container.Error{Kind: container.KindInvalid, Message: "container " + id + " has the limits of " + b.spec.Parent}
+	}
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
 	b.spec.CPUs, b.spec.CPULimit, b.spec.Mem, b.spec.MemLimit = l.CPUs, l.CPULimit, max(l.Mem, b.spec.Mem), l.MemLimit
@@ -279,6 +320,9 @@ func (f *Fake) Stats(id string) (container.Stats, error) {
 	}
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
+	for b.spec.ShareCgroup && f.m.boxes[b.spec.Parent] != nil {
+		b = f.m.boxes[b.spec.Parent]
+	}
 	return container.Stats{
 		Timestamp:     float64(time.Now().UnixNano()) / 1e9,
 		CPUsSoftLimit: float64(b.spec.CPUs) / 1000,
@@ -291,6 +335,9 @@ func (f *Fake) Run(ctx context.Context, id string, c container.Command) (int, er
 	b, err := f.running(id)
 	if err != nil {
 		return 0, err
+	}
+	if b.hollow() {
+		return 0, &container.Error{Kind: container.KindInvalid, Message: "container " + id + " has no command of its own"}
 	}
 	s := b.spec
 	s.Path, s.Args, s.Env = c.Path, c.Args, append(slices.Clone(s.Env), c.Env...)
@@ -318,7 +365,7 @@ func (f *Fake) Run(ctx context.Context, id string, c container.Command) (int, er
 	}
 }
 
-// Shell understands a few commands: true, false, sleep N, and sh -c with "exit N", with "sleep N" last, or with a trap
+// Shell understands a few commands: true, false, sleep N, echo, cat, and sh -c with "exit N", with "sleep N" last, or with a trap
 // that ignores TERM. Anything else does not exist.
 func Shell(s container.Spec) Behaviour {
 	refuse := func(k container.Kind, msg string) Behaviour {
@@ -333,6 +380,10 @@ func Shell(s container.Spec) Behaviour {
 		return Behaviour{}
 	case name == "false":
 		return Behaviour{Status: 1 << 8}
+	case name == "cat":
+		return Behaviour{After: -1, Echo: true}
+	case name == "echo":
+		return Behaviour{Output: strings.Join(s.Args[1:], " ") + "\n"}
 	case name == "sleep" && len(s.Args) > 1:
 		return Behaviour{After: seconds(s.Args[1])}
 	case name == "sh" && len(s.Args) > 2:

@@ -24,13 +24,17 @@ const (
 )
 
 // box is one container. It ends when four things have happened: its birth is known, its main process is reaped, its cgroup
-// is empty and removed, and its output is complete. Only then does anybody learn that it ended.
+// is empty and removed, and its output is complete. Only then does anybody learn that it ended. Before that, those below it
+// end (below_linux.go).
 type box struct {
 	spec    *wire.Spec
 	state   wire.State
+	parent  *box
+	below   map[*box]bool
 	sandbox int // descriptor
 	pipes   [2]*os.File
-	conn    *conn // who launched it, for the answer
+	streams *streams // nil: it cannot be attached to
+	conn    *conn    // who launched it, for the answer
 	seq     uint64
 
 	told    bool // the outcome of its birth is known
@@ -59,14 +63,27 @@ func (s *shim) launch(c *conn, m *wire.Message) {
 	case s.boxes[spec.ID] != nil || s.quit:
 		refuse(c, m.Seq, &failure{wire.KindInvalid, "container " + spec.ID + " exists already, or the shim is leaving"})
 		return
-	case len(spec.Args) == 0:
-		refuse(c, m.Seq, &failure{wire.KindInvalid, "a container needs at least one argument, its name"})
+	}
+	b := &box{spec: spec, conn: c, seq: m.Seq, sandbox: -1, below: map[*box]bool{}}
+	b.state = wire.State{
+		ID: spec.ID, Cgroups: spec.Cgroup.Dirs(), MemLimit: spec.Cgroup.MemLimit,
+		Parent: spec.Parent, Shared: spec.Shared, Hollow: len(spec.Args) == 0,
+	}
+	if f := s.adopt(b); f != nil {
+		refuse(c, m.Seq, f)
 		return
 	}
-	b := &box{spec: spec, conn: c, seq: m.Seq, sandbox: -1}
-	b.state = wire.State{ID: spec.ID, Cgroups: spec.Cgroup.Dirs(), MemLimit: spec.Cgroup.MemLimit}
+	if spec.Inherit && b.parent != nil {
+		spec = inherit(spec, b.parent.spec)
+		b.spec = spec
+	}
+	if b.state.Hollow {
+		s.hold(b)
+		return
+	}
 	ch, f := s.start(b)
 	if f != nil {
+		b.disown()
 		refuse(c, m.Seq, f)
 		return
 	}
@@ -96,6 +113,9 @@ func (s *shim) launch(c *conn, m *wire.Message) {
 			if b.born && s.conns[b.conn] {
 				b.conn.send(&wire.Message{Type: wire.Started, Seq: b.seq, States: []wire.State{b.state}})
 			}
+			if b.born && spec.Stdio.Session() {
+				s.awaitOwner(b)
+			}
 			s.advance(b)
 		}
 	}()
@@ -107,7 +127,7 @@ func (s *shim) start(b *box) (ch *child, f *failure) {
 		return nil, &failure{wire.KindCgroup, err.Error()}
 	}
 	var logs [2]*logFile
-	ends := [2]int{-1, -1}
+	ends := [3]int{-1, -1, -1}
 	defer func() {
 		for _, fd := range ends {
 			if fd >= 0 {
@@ -116,6 +136,9 @@ func (s *shim) start(b *box) (ch *child, f *failure) {
 		}
 		if f == nil {
 			return
+		}
+		if b.streams != nil {
+			b.streams.close()
 		}
 		for i := range logs {
 			if b.pipes[i] != nil {
@@ -128,33 +151,40 @@ func (s *shim) start(b *box) (ch *child, f *failure) {
 		unix.Close(b.sandbox)
 		cgroup.Remove(b.state.Cgroups)
 	}()
-	var err error
-	if b.sandbox, err = unix.Open(b.spec.Sandbox, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
-		return nil, fail(wire.KindSandbox, "open sandbox "+b.spec.Sandbox, err)
+	if !b.spec.Stdio.Session() {
+		if f = b.openLogs(&logs); f != nil {
+			return nil, f
+		}
 	}
-	for i, name := range [2]string{"stdout", "stderr"} {
-		l := &logFile{dir: b.sandbox, name: name, uid: -1, gid: -1, max: b.spec.LogBytes, keep: b.spec.LogFiles, fd: -1}
-		if b.spec.SetUser {
-			l.uid, l.gid = int(b.spec.UID), int(b.spec.GID)
-		}
-		if err := l.open(); err != nil {
-			return nil, fail(wire.KindSandbox, "make "+b.spec.Sandbox+"/"+name, err)
-		}
-		logs[i] = l
-		var p [2]int
-		if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-			return nil, fail(wire.KindSystem, "make a pipe", err)
-		}
-		_ = unix.SetNonblock(p[0], true) // fails for a bad descriptor only
-		b.pipes[i], ends[i] = os.NewFile(uintptr(p[0]), name), p[1]
+	if b.spec.Stdio == wire.StdioLogged {
+		f = b.openPipes(&ends)
+	} else {
+		ends, f = b.openStreams()
 	}
-	if ch, f = fork(s.null, ends[0], ends[1]); f != nil {
+	if f != nil {
 		return nil, f
 	}
-	b.copying = len(logs)
-	for i, l := range logs {
+	stdin := s.null
+	if ends[0] >= 0 {
+		stdin = ends[0]
+	}
+	if ch, f = fork(stdin, ends[1], ends[2]); f != nil {
+		return nil, f
+	}
+	if b.spec.Stdio.Terminal() && logs[1] != nil { // it shows both as one
+		logs[1].close()
+	}
+	for i, p := range b.pipes {
+		if p == nil {
+			continue
+		}
+		b.copying++
 		go func() {
-			copyOut(b.pipes[i], l)
+			if b.streams != nil {
+				b.streams.spread(p, wire.PieceStdout+wire.PieceKind(i), logs[i])
+			} else {
+				copyOut(p, logs[i])
+			}
 			s.events <- func() {
 				b.copying--
 				s.advance(b)
@@ -164,12 +194,45 @@ func (s *shim) start(b *box) (ch *child, f *failure) {
 	return ch, nil
 }
 
+// openLogs makes the files that the output goes to.
+func (b *box) openLogs(logs *[2]*logFile) *failure {
+	var err error
+	if b.sandbox, err = openSandbox(b.spec); err != nil {
+		return fail(wire.KindSandbox, "open sandbox "+b.spec.Sandbox, err)
+	}
+	for i, name := range [2]string{"stdout", "stderr"} {
+		l := &logFile{dir: b.sandbox, name: name, uid: -1, gid: -1, max: b.spec.LogBytes, keep: b.spec.LogFiles, fd: -1}
+		if b.spec.SetUser {
+			l.uid, l.gid = int(b.spec.UID), int(b.spec.GID)
+		}
+		if err := l.open(); err != nil {
+			return fail(wire.KindSandbox, "make "+b.spec.Sandbox+"/"+name, err)
+		}
+		logs[i] = l
+	}
+	return nil
+}
+
+// openPipes makes pipes for the output of a container that nobody attaches to, and gives the ends that are its own.
+func (b *box) openPipes(ends *[3]int) *failure {
+	for i, name := range [2]string{"stdout", "stderr"} {
+		var p [2]int
+		if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+			return fail(wire.KindSystem, "make a pipe", err)
+		}
+		_ = unix.SetNonblock(p[0], true) // fails for a bad descriptor only
+		b.pipes[i], ends[i+1] = os.NewFile(uintptr(p[0]), name), p[1]
+	}
+	return nil
+}
+
 // kill asks a container to end: SIGTERM to all of it now, SIGKILL to all of it after grace. A later call only shortens.
 func (s *shim) kill(b *box, grace time.Duration) {
+	s.killBelow(b, grace)
 	at := time.Now().Add(grace)
 	if b.killAt.IsZero() {
 		b.killAt = at
-		if grace > 0 && !b.reaped {
+		if grace > 0 && !b.reaped && !b.state.Hollow {
 			b.signal(unix.SIGTERM)
 			b.signal(unix.SIGCONT) // a stopped process would sit the grace out
 		}
@@ -200,7 +263,7 @@ func (b *box) slay() {
 	if len(b.state.Cgroups) > 0 {
 		cgroup.Kill(b.state.Cgroups)
 	}
-	if !b.reaped {
+	if !b.reaped && !b.state.Hollow {
 		b.signal(unix.SIGKILL)
 	}
 }
@@ -215,6 +278,7 @@ func (b *box) beforeReap() {
 // advance takes a container as far towards its end as it can go now, and says when to try again.
 func (s *shim) advance(b *box) {
 	now := time.Now()
+	b.letGo(now)
 	if !b.reaped {
 		s.starvation(b, now)
 		if !b.due.IsZero() && !now.Before(b.due) {
@@ -236,7 +300,7 @@ func (s *shim) advance(b *box) {
 		}
 		return
 	}
-	if !b.told {
+	if !b.told || s.waitsBelow(b, now) {
 		return
 	}
 	if !b.swept && !b.sweep(now) {
@@ -249,6 +313,9 @@ func (s *shim) advance(b *box) {
 				_ = p.SetReadDeadline(b.drainBy) // a closed one is drained
 			}
 		}
+		if b.streams != nil && (!b.born || !b.killAt.IsZero()) {
+			b.streams.hurry(drainTime)
+		}
 		return
 	}
 	s.end(b)
@@ -257,6 +324,9 @@ func (s *shim) advance(b *box) {
 // watchOOM has a container ended as a whole when the kernel kills one process of it for memory: what is left of a task
 // after that is not to be trusted, and users of the original know it so. On cgroup v2 the kernel does it (memory.oom.group).
 func (s *shim) watchOOM(b *box) {
+	if b.spec.Shared { // the one above watches for all
+		return
+	}
 	fd := cgroup.NotifyOOM(b.spec.Cgroup.OOMFile)
 	if fd < 0 {
 		return
@@ -281,10 +351,11 @@ func (s *shim) watchOOM(b *box) {
 func (s *shim) starvation(b *box, now time.Time) {
 	switch {
 	case b.starved.IsZero():
-	case cgroup.OOMKills(b.spec.Cgroup.OOMFile) > 0:
+	case b.oomKills() > 0:
 		b.starved = time.Time{}
 		b.state.OOM = true
 		b.killAt = now
+		s.starveBelow(b)
 	case now.Sub(b.starved) > time.Second: // it found the memory elsewhere
 		b.starved = time.Time{}
 	default:
@@ -309,10 +380,20 @@ func (b *box) sweep(now time.Time) bool {
 // end records the exit, then tells it.
 func (s *shim) end(b *box) {
 	unix.Close(b.sandbox)
+	if b.streams != nil {
+		b.streams.close()
+	}
 	if b.oom != nil {
 		b.oom.Close()
 	}
 	delete(s.boxes, b.spec.ID)
+	above := b.parent
+	b.disown()
+	if b.state.OOM && b.spec.Shared && above != nil && above.killAt.IsZero() && !above.reaped {
+		above.state.OOM, above.killAt = true, time.Now() // it was the other's limit, and what it had is not to be trusted
+		above.wakeBy(above.killAt)
+		s.starveBelow(above)
+	}
 	if !b.born {
 		_ = unix.Unlink(b.spec.ID + runSuffix) // an exit beside it counts first
 		if s.conns[b.conn] {

@@ -76,6 +76,10 @@ func (s *shim) read(c *conn) {
 			s.events <- func() { s.drop(c) }
 			return
 		}
+		if m.Type == wire.Attach {
+			s.attach(c, m)
+			return
+		}
 		s.events <- func() {
 			if s.conns[c] {
 				s.handle(c, m)

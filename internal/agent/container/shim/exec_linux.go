@@ -26,6 +26,10 @@ func (s *shim) exec(c *conn, m *wire.Message) {
 		refuse(c, m.Seq, &failure{wire.KindGone, "container " + m.ID + " is not running"})
 		return
 	}
+	if b.state.Hollow {
+		refuse(c, m.Seq, &failure{wire.KindInvalid, "container " + m.ID + " has no command of its own to run another beside; name one below it"})
+		return
+	}
 	if len(m.Args) == 0 || c.execs[m.Seq] != nil {
 		refuse(c, m.Seq, &failure{wire.KindInvalid, "a command needs arguments and a number of its own"})
 		return

@@ -47,7 +47,7 @@ func Init() int {
 // very program come after everything that allocates.
 func become(s *wire.Spec, up *os.File) *failure {
 	parent := os.Getppid()
-	if err := cgroup.Join(s.Cgroup.Dirs()); err != nil {
+	if err := cgroup.Join(append(s.Cgroup.Dirs(), s.Cgroup.Join...)); err != nil {
 		return fail(wire.KindCgroup, "join cgroup", err)
 	}
 	if b, err := os.ReadFile(oomScore); err == nil && len(b) > 0 && b[0] == '-' { // the shim's, see Main
@@ -57,8 +57,13 @@ func become(s *wire.Spec, up *os.File) *failure {
 	if f != nil {
 		return f
 	}
-	if err := unix.Chdir(s.Sandbox); err != nil {
+	if err := enterSandbox(s); err != nil {
 		return fail(wire.KindSandbox, "enter sandbox "+s.Sandbox, err)
+	}
+	if s.Stdio.Terminal() { // this process leads a session of its own, see fork
+		if err := unix.IoctlSetInt(0, unix.TIOCSCTTY, 0); err != nil {
+			return fail(wire.KindSystem, "take the terminal", err)
+		}
 	}
 	if s.SetUser {
 		// A program that opens /dev/stdout anew needs to own the pipe behind it.

@@ -21,9 +21,8 @@ type child struct {
 // birth is how a child ended its first phase: as its command (nil) or not.
 type birth = *failure
 
-// fork starts this very program in the role init. stdout and stderr are descriptors that the child gets; they stay open
-// here. Only the main goroutine may call it: the child dies with the thread that forked it.
-func fork(null, stdout, stderr int) (*child, *failure) {
+// fork starts this very program in the role init. It gets the three descriptors; they stay open here. Only the main goroutine may call it: the child dies with the thread that forked it.
+func fork(stdin, stdout, stderr int) (*child, *failure) {
 	var pair [2]int
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -32,7 +31,7 @@ func fork(null, stdout, stderr int) (*child, *failure) {
 	pid, err := syscall.ForkExec("/proc/self/exe", []string{"pando-launcher", "init"}, &syscall.ProcAttr{
 		// One thread at work and no collector: it lives for a millisecond.
 		Env:   []string{"GOMAXPROCS=1", "GOGC=off"},
-		Files: []uintptr{uintptr(null), uintptr(stdout), uintptr(stderr), uintptr(pair[1])},
+		Files: []uintptr{uintptr(stdin), uintptr(stdout), uintptr(stderr), uintptr(pair[1])},
 		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
 	})
 	unix.Close(pair[1])

@@ -160,7 +160,7 @@ func ended() (int, bool) {
 func (s *shim) handle(c *conn, m *wire.Message) {
 	switch m.Type {
 	case wire.Hello:
-		w := &wire.Message{Type: wire.Welcome, Version: wire.Version}
+		w := &wire.Message{Type: wire.Welcome, Version: min(max(m.Version, 1), wire.Version)}
 		for _, b := range s.boxes {
 			if b.born {
 				w.States = append(w.States, b.state)
@@ -182,6 +182,8 @@ func (s *shim) handle(c *conn, m *wire.Message) {
 		if x := c.execs[m.Seq]; x != nil {
 			x.kill()
 		}
+	case wire.Signal:
+		s.signalOne(c, m)
 	case wire.Quit:
 		if len(s.boxes) > 0 {
 			refuse(c, m.Seq, &failure{wire.KindInvalid, "the shim still has containers"})
@@ -190,7 +192,7 @@ func (s *shim) handle(c *conn, m *wire.Message) {
 		s.quit = true
 		c.send(&wire.Message{Type: wire.OK, Seq: m.Seq})
 	default:
-		refuse(c, m.Seq, &failure{wire.KindInvalid, "this launcher does not know that message; it speaks version 1"})
+		refuse(c, m.Seq, &failure{wire.KindInvalid, "this launcher does not know that message; it speaks version 2"})
 	}
 }
 

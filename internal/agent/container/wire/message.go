@@ -7,8 +7,23 @@ import (
 	"github.com/pando-os/pando/internal/host/cgroup"
 )
 
-// Version is the protocol spoken here. The agent names the versions it speaks in its Hello; the shim answers with its own.
-const Version = 1
+// Version is the protocol spoken here. The agent names the newest it speaks in its Hello; the shim answers with that, or with
+// its own when that is older. Frames are the same in all: what a version added comes behind what older ones read, and what is
+// not there is zero. Version 2 knows containers below others, version 3 those that can be attached to.
+const (
+	Version = 3
+	oldest  = 1
+	// Below is the first version that knows containers below others.
+	Below = 2
+	// Streams is the first version that knows containers that can be attached to.
+	Streams = 3
+)
+
+// Speaks says whether a shim that welcomes us with a version can be worked with.
+func Speaks(version uint32) bool { return version >= oldest && version <= Version }
+
+// recordVersion begins a record file.
+const recordVersion = 1
 
 // Type tells messages apart.
 type Type uint8
@@ -29,6 +44,10 @@ const (
 	OK                       // Seq
 	Refused                  // Seq, Kind, Text
 	Ready                    // the first process is about to become the command
+
+	// Since version 3.
+	Attach // ID, Status: the first message on a connection of its own; answered by OK, after which it carries pieces, or Refused
+	Signal // Seq, ID, Status: the number; for the main process; answered by OK or Refused
 )
 
 // Kind says which part of a launch failed.
@@ -47,6 +66,7 @@ const (
 	KindSystem       // anything else: out of processes, descriptors, memory
 	KindGone         // no such container
 	KindKilled       // it was killed before it could become its command
+	KindBusy         // somebody else has it
 )
 
 // Rlimit is one resource limit by the kernel's own number.
@@ -79,6 +99,16 @@ type Spec struct {
 
 	LogBytes int64 // size at which stdout and stderr are rotated; 0: never
 	LogFiles int64 // how many rotated files of each are kept
+
+	// Since version 2. Without Args the container has no process.
+	Parent string // the container it is below, of the same shim
+	Shared bool   // it has its parent's limits; Cgroup.Groups only holds its processes together
+
+	// Since version 3.
+	Stdio         Stdio
+	Rows, Columns uint16 // of its terminal
+	// Inherit takes whatever is not said here from the parent: user, environment, sandbox, limits, capabilities.
+	Inherit bool
 }
 
 // State is what a shim knows of one container; also the content of its record files.
@@ -98,6 +128,11 @@ type State struct {
 	EndWall  int64
 	Orphaned bool // it was ended because its shim died; written by the agent in the shim's place
 	Unknown  bool // Status is not known
+
+	// Since version 2.
+	Parent string // the container it is or was below
+	Shared bool   // it has its parent's limits
+	Hollow bool   // it has no process of its own
 }
 
 // Message is any of the messages; Type tells which members count.
@@ -137,6 +172,15 @@ func (m *Message) Append(b []byte) []byte {
 	for i := range m.States {
 		m.States[i].put(&p)
 	}
+	if m.Spec != nil {
+		m.Spec.put2(&p)
+	}
+	for i := range m.States {
+		m.States[i].put2(&p)
+	}
+	if m.Spec != nil {
+		m.Spec.put3(&p)
+	}
 	return p.b
 }
 
@@ -168,6 +212,18 @@ func (m *Message) Decode(b []byte) error {
 			m.States = append(m.States, s)
 		}
 	}
+	if len(t.b) == 0 && !t.bad { // version 1 ends here
+		return nil
+	}
+	if m.Spec != nil {
+		m.Spec.take2(&t)
+	}
+	for i := range m.States {
+		m.States[i].take2(&t)
+	}
+	if m.Spec != nil && (len(t.b) > 0 || t.bad) { // version 2 ends before it
+		m.Spec.take3(&t)
+	}
 	if t.bad {
 		return ErrCorrupt
 	}
@@ -176,19 +232,23 @@ func (m *Message) Decode(b []byte) error {
 
 // Append encodes a record for a file.
 func (s *State) Append(b []byte) []byte {
-	p := put{append(b, Version)}
+	p := put{append(b, recordVersion)}
 	s.put(&p)
+	s.put2(&p)
 	return p.b
 }
 
 // Decode replaces s by what a record file holds.
 func (s *State) Decode(b []byte) error {
-	if len(b) == 0 || b[0] != Version {
+	if len(b) == 0 || b[0] != recordVersion {
 		return ErrCorrupt
 	}
 	t := take{b: b[1:]}
 	*s = State{}
 	s.take(&t)
+	if len(t.b) > 0 { // version 1 has no more
+		s.take2(&t)
+	}
 	if t.bad {
 		return ErrCorrupt
 	}
@@ -300,4 +360,42 @@ func (s *Spec) take(t *take) {
 	s.KillGrace = t.int()
 	s.LogBytes = t.int()
 	s.LogFiles = t.int()
+}
+
+func (s *State) put2(p *put) {
+	p.string(s.Parent)
+	p.bool(s.Shared)
+	p.bool(s.Hollow)
+}
+
+func (s *State) take2(t *take) {
+	s.Parent = t.string()
+	s.Shared = t.bool()
+	s.Hollow = t.bool()
+}
+
+func (s *Spec) put2(p *put) {
+	p.string(s.Parent)
+	p.bool(s.Shared)
+	p.strings(s.Cgroup.Join)
+}
+
+func (s *Spec) put3(p *put) {
+	p.uint(uint64(s.Stdio))
+	p.uint(uint64(s.Rows))
+	p.uint(uint64(s.Columns))
+	p.bool(s.Inherit)
+}
+
+func (s *Spec) take2(t *take) {
+	s.Parent = t.string()
+	s.Shared = t.bool()
+	s.Cgroup.Join = t.strings()
+}
+
+func (s *Spec) take3(t *take) {
+	s.Stdio = Stdio(t.uint())
+	s.Rows = uint16(t.uint())
+	s.Columns = uint16(t.uint())
+	s.Inherit = t.bool()
 }

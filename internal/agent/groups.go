@@ -1,0 +1,127 @@
+package agent
+
+import (
+	"cmp"
+	"os"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/gen/mesosv1/executor"
+	"github.com/pando-os/pando/internal/agent/container"
+	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/internal/sandbox"
+)
+
+// place is a sandbox. Of one below another the root is open: what is above it belongs to a user.
+type place struct {
+	dir  string
+	root *os.Root
+}
+
+func (p *place) close() {
+	if p.root != nil {
+		_ = p.root.Close() // it was read, not written
+	}
+}
+
+// makePlace makes the sandbox that a launch is for.
+func (a *Agent) makePlace(w *workload.LaunchWork, b *blueprint, uid, gid int) (*place, error) {
+	if w.Parent == "" {
+		dir, err := sandbox.Create(a.cfg.WorkDir, b.run, uid, gid)
+		if err == nil {
+			a.files.AttachRun(a.cfg.WorkDir, b.run)
+		}
+		return &place{dir: dir}, err
+	}
+	dir, root, err := sandbox.CreateBelow(a.cfg.WorkDir, b.run, strings.TrimPrefix(w.Container, w.Parent+"."), uid, gid)
+	return &place{dir, root}, err
+}
+
+// pooledBlueprint reads what a task of the default executor asks for. Its sandbox is in its executor's.
+func (a *Agent) pooledBlueprint(w *workload.LaunchWork) (*blueprint, error) {
+	var info mesosv1.TaskInfo
+	if err := proto.Unmarshal(w.Task.Info, &info); err != nil {
+		return nil, err
+	}
+	b := &blueprint{
+		user:    w.Task.User,
+		run:     sandbox.Run{Agent: a.view.Load().Agent, Framework: w.Task.Framework, Executor: w.Executor.ID, Container: w.Parent},
+		command: info.GetCommand(), container: info.GetContainer(),
+	}
+	if w.Task.Separate {
+		b.limits = a.limitsOf(w.Task, &info, 0, 0)
+	}
+	return b, nil
+}
+
+// limitsOf are a task's, with what is added to them.
+func (a *Agent) limitsOf(t *workload.Task, info *mesosv1.TaskInfo, cpus, mem int64) container.Limits {
+	l := container.Limits{CPUs: int64(t.Resources.Scalar("cpus")) + cpus, Mem: int64(t.Resources.Scalar("mem")) + mem}
+	if a.cfg.Quota {
+		l.CPULimit = l.CPUs
+	}
+	if x, ok := info.GetLimits()["cpus"]; ok {
+		l.CPULimit = limit(x.GetValue(), cpus)
+	}
+	if x, ok := info.GetLimits()["mem"]; ok {
+		l.MemLimit = limit(x.GetValue(), mem)
+	}
+	return l
+}
+
+// unsupportedInGroup says why this agent cannot run a task of the default executor.
+func unsupportedInGroup(t *mesosv1.TaskInfo) string {
+	if t.GetCommand().GetValue() == "" {
+		return "The task has no command (command.value), and an image that brings one is not supported by this version of Pando yet; give it one."
+	}
+	e := t.GetExecutor()
+	if why := unsupported(&mesosv1.TaskInfo{Container: e.GetContainer(), Resources: e.GetResources()}); why != "" {
+		return "Of the executor: " + why
+	}
+	return unsupported(&mesosv1.TaskInfo{
+		Command: t.GetCommand(), Container: t.GetContainer(), Resources: t.GetResources(), HealthCheck: t.GetHealthCheck(), Check: t.GetCheck(),
+	})
+}
+
+// launchGroupEvent makes the protocol's message of a group for its executor.
+func launchGroupEvent(e workload.LaunchGroupEvent) *executor.Event {
+	var framework mesosv1.FrameworkInfo
+	read(e.Framework.Info, &framework)
+	group := &mesosv1.TaskGroupInfo{}
+	for _, t := range e.Tasks {
+		group.Tasks = append(group.Tasks, taskFor(t, &framework))
+	}
+	return &executor.Event{Type: executor.Event_LAUNCH_GROUP.Enum(), LaunchGroup: &executor.Event_LaunchGroup{TaskGroup: group}}
+}
+
+// taskFor is a task as an executor of its framework is given it.
+func taskFor(t *workload.Task, f *mesosv1.FrameworkInfo) *mesosv1.TaskInfo {
+	task := &mesosv1.TaskInfo{}
+	read(t.Info, task)
+	task.Resources = allocated(task.GetResources(), t.Role, f)
+	if x := task.GetExecutor(); x != nil {
+		x.Resources = allocated(x.GetResources(), t.Role, f)
+	}
+	return task
+}
+
+// nested visits the containers below executors that have a process, as running does.
+func (r *reader) nested(keep func(*box) bool, visit func(*box, *container.Stats)) {
+	live, _ := r.groups()
+	for _, g := range live {
+		for _, t := range g.tasks {
+			if t.Ended || t.PID == 0 || t.Top() == t.Container {
+				continue
+			}
+			b := &box{t.Container, t.Task.Framework, t.Task.Executor.ID, cmp.Or(t.Task.Executor.Name, t.Task.Executor.ID), t.Task.Executor.Source, t.PID}
+			if !keep(b) {
+				continue
+			}
+			if s, err := r.agent.deps.Runtime.Stats(b.container); err == nil {
+				visit(b, &s)
+			}
+		}
+	}
+}
