@@ -9,6 +9,7 @@ import (
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/core/signalname"
 	"github.com/pando-os/pando/mesos"
+	"github.com/pando-os/pando/mesos/resource"
 )
 
 // run takes a task on. From the record on the agent owes a terminal status for it.
@@ -209,6 +210,7 @@ func (b *Book) killNow(v *TaskView, state *taskState, out *Out) {
 
 // shutdownFramework ends all of a framework; nobody is left to be told.
 func (b *Book) shutdownFramework(id string, out *Out) {
+	b.forgetOperationsOf(id, out)
 	var refs []Ref
 	b.tasks.Ascend(&TaskView{Task: &Task{Framework: id}}, func(v *TaskView) bool {
 		if v.Task.Framework == id {
@@ -326,6 +328,7 @@ func (b *Book) recover(in *Recovered, out *Out) {
 		}
 	}
 	b.recoverExecutors(found, out)
+	b.removeDoomed(out)
 }
 
 // vanished ends a task of which no container is found.
@@ -424,6 +427,9 @@ type View struct {
 	// Executors are those that have not ended, by framework and id; PastExecutors the last of those that have, oldest first.
 	Executors     []*ExecutorView
 	PastExecutors []*ExecutorView
+	// Total is all that the agent has; Operations are those whose ends are not acknowledged.
+	Total      resource.List
+	Operations []*OperationView
 }
 
 // View gives the book as it is now.
@@ -431,5 +437,6 @@ func (b *Book) View() *View {
 	return &View{
 		Agent: b.identity.Agent, Registered: b.registered, Frameworks: b.sortedFrameworks(),
 		Former: b.former, Tasks: b.tasks.Items(), Completed: b.completed, Executors: b.shown.Items(), PastExecutors: b.past,
+		Total: b.total, Operations: b.ended.Items(),
 	}
 }

@@ -79,6 +79,9 @@ func (b *Book) executorClosed(in *ExecutorClosed, out *Out) {
 
 // deliver gives a task to its executor.
 func (b *Book) deliver(v *TaskView, x *executor, out *Out) {
+	if b.placing(v, out) {
+		return
+	}
 	ref := v.ref()
 	n := *v
 	n.Queued, n.PID = false, x.view.PID
