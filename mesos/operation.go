@@ -227,3 +227,37 @@ func (o *ResourceOperation) shrink(s *mesosv1.Offer_Operation_ShrinkVolume) erro
 	o.Converted = resized(v, v.Scalar-less).Plus(resized(v, less).WithoutVolumes())
 	return nil
 }
+
+// Refined is an operation with its resources in the format after refinement, allocated to a role unless that is "". It was
+// checked. Nothing of op is changed.
+func Refined(op *mesosv1.Offer_Operation, role string) *mesosv1.Offer_Operation {
+	list := func(rs []*mesosv1.Resource) []*mesosv1.Resource {
+		l, _, err := resource.FromProto(rs)
+		if err != nil {
+			return rs // CheckOperation has read them
+		}
+		return l.ToProto(role, resource.PostRefinement)
+	}
+	one := func(r *mesosv1.Resource) *mesosv1.Resource {
+		if all := list([]*mesosv1.Resource{r}); len(all) == 1 {
+			return all[0]
+		}
+		return r
+	}
+	out := &mesosv1.Offer_Operation{Type: op.Type, Id: op.Id}
+	switch {
+	case op.Reserve != nil:
+		out.Reserve = &mesosv1.Offer_Operation_Reserve{Source: list(op.Reserve.Source), Resources: list(op.Reserve.Resources)}
+	case op.Unreserve != nil:
+		out.Unreserve = &mesosv1.Offer_Operation_Unreserve{Resources: list(op.Unreserve.Resources)}
+	case op.Create != nil:
+		out.Create = &mesosv1.Offer_Operation_Create{Volumes: list(op.Create.Volumes)}
+	case op.Destroy != nil:
+		out.Destroy = &mesosv1.Offer_Operation_Destroy{Volumes: list(op.Destroy.Volumes)}
+	case op.GrowVolume != nil:
+		out.GrowVolume = &mesosv1.Offer_Operation_GrowVolume{Volume: one(op.GrowVolume.Volume), Addition: one(op.GrowVolume.Addition)}
+	case op.ShrinkVolume != nil:
+		out.ShrinkVolume = &mesosv1.Offer_Operation_ShrinkVolume{Volume: one(op.ShrinkVolume.Volume), Subtract: op.ShrinkVolume.Subtract}
+	}
+	return out
+}

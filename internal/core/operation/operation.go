@@ -13,8 +13,9 @@ import (
 	"github.com/pando-os/pando/mesos/resource"
 )
 
-// MaxKinds bounds how many different resources an agent may have. Labels and ids make as many as somebody likes.
-const MaxKinds = 2000
+// MaxKinds and MaxRanges bound how many different resources an agent may have, and into how many ranges those are cut: labels and ids
+// make as many as somebody likes. A registration with more is refused.
+const MaxKinds, MaxRanges = 1000, 1000
 
 // Asker is who asks for an operation. A framework asks for its part of an offer, an operator for what is free.
 type Asker struct {
@@ -65,10 +66,21 @@ func Check(o mesos.ResourceOperation, who Asker, at Place) error {
 	if err != nil {
 		return err
 	}
-	if n := len(at.Total.Minus(o.Consumed).Plus(o.Converted)); n > MaxKinds && n > len(at.Total) {
+	after := at.Total.Minus(o.Consumed).Plus(o.Converted)
+	if n := len(after); n > MaxKinds && n > len(at.Total) {
 		return fmt.Errorf("the agent has %d different reservations and volumes, and no more than %d may be; free some, or use fewer labels", len(at.Total), MaxKinds)
 	}
+	if n := ranges(after); n > MaxRanges && n > ranges(at.Total) {
+		return fmt.Errorf("the agent's resources are cut into %d ranges, and no more than %d may be; reserve what is side by side", ranges(at.Total), MaxRanges)
+	}
 	return nil
+}
+
+func ranges(l resource.List) (n int) {
+	for i := range l {
+		n += len(l[i].Spans)
+	}
+	return n
 }
 
 func reserve(l resource.List, who Asker, at Place) error {
