@@ -47,6 +47,10 @@ type AgentRecord struct {
 	//	*AgentRecord_NestedAccepted
 	//	*AgentRecord_NestedEnded
 	//	*AgentRecord_NestedGone
+	//	*AgentRecord_OperationEnded
+	//	*AgentRecord_OperationAcked
+	//	*AgentRecord_KeptResources
+	//	*AgentRecord_VolumeRemoved
 	Record        isAgentRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -251,6 +255,42 @@ func (x *AgentRecord) GetNestedGone() *NestedGone {
 	return nil
 }
 
+func (x *AgentRecord) GetOperationEnded() *OperationEnded {
+	if x != nil {
+		if x, ok := x.Record.(*AgentRecord_OperationEnded); ok {
+			return x.OperationEnded
+		}
+	}
+	return nil
+}
+
+func (x *AgentRecord) GetOperationAcked() *OperationAcked {
+	if x != nil {
+		if x, ok := x.Record.(*AgentRecord_OperationAcked); ok {
+			return x.OperationAcked
+		}
+	}
+	return nil
+}
+
+func (x *AgentRecord) GetKeptResources() *KeptResources {
+	if x != nil {
+		if x, ok := x.Record.(*AgentRecord_KeptResources); ok {
+			return x.KeptResources
+		}
+	}
+	return nil
+}
+
+func (x *AgentRecord) GetVolumeRemoved() *VolumeRemoved {
+	if x != nil {
+		if x, ok := x.Record.(*AgentRecord_VolumeRemoved); ok {
+			return x.VolumeRemoved
+		}
+	}
+	return nil
+}
+
 type isAgentRecord_Record interface {
 	isAgentRecord_Record()
 }
@@ -327,6 +367,22 @@ type AgentRecord_NestedGone struct {
 	NestedGone *NestedGone `protobuf:"bytes,28,opt,name=nested_gone,json=nestedGone,proto3,oneof"`
 }
 
+type AgentRecord_OperationEnded struct {
+	OperationEnded *OperationEnded `protobuf:"bytes,36,opt,name=operation_ended,json=operationEnded,proto3,oneof"`
+}
+
+type AgentRecord_OperationAcked struct {
+	OperationAcked *OperationAcked `protobuf:"bytes,37,opt,name=operation_acked,json=operationAcked,proto3,oneof"`
+}
+
+type AgentRecord_KeptResources struct {
+	KeptResources *KeptResources `protobuf:"bytes,38,opt,name=kept_resources,json=keptResources,proto3,oneof"`
+}
+
+type AgentRecord_VolumeRemoved struct {
+	VolumeRemoved *VolumeRemoved `protobuf:"bytes,39,opt,name=volume_removed,json=volumeRemoved,proto3,oneof"`
+}
+
 func (*AgentRecord_Identity) isAgentRecord_Record() {}
 
 func (*AgentRecord_Framework) isAgentRecord_Record() {}
@@ -362,6 +418,14 @@ func (*AgentRecord_NestedAccepted) isAgentRecord_Record() {}
 func (*AgentRecord_NestedEnded) isAgentRecord_Record() {}
 
 func (*AgentRecord_NestedGone) isAgentRecord_Record() {}
+
+func (*AgentRecord_OperationEnded) isAgentRecord_Record() {}
+
+func (*AgentRecord_OperationAcked) isAgentRecord_Record() {}
+
+func (*AgentRecord_KeptResources) isAgentRecord_Record() {}
+
+func (*AgentRecord_VolumeRemoved) isAgentRecord_Record() {}
 
 // Who the agent is. Written when a master first gave it an id, and when the epoch rose.
 type Identity struct {
@@ -1597,6 +1661,287 @@ func (x *NestedGone) GetPath() string {
 	return ""
 }
 
+// An operation and what came of it, in one record: it was applied if and only if this is here with resources.
+type OperationEnded struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Uuid  []byte                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	// Empty for an operator's.
+	FrameworkId string `protobuf:"bytes,2,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
+	// mesos.v1.Offer.Operation.
+	Operation []byte `protobuf:"bytes,3,opt,name=operation,proto3" json:"operation,omitempty"`
+	// mesos.v1.OperationStatus.
+	Status []byte `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`
+	// All that is kept from now on; absent when nothing changed.
+	Kept          *KeptResources `protobuf:"bytes,5,opt,name=kept,proto3" json:"kept,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperationEnded) Reset() {
+	*x = OperationEnded{}
+	mi := &file_pando_journal_journal_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperationEnded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperationEnded) ProtoMessage() {}
+
+func (x *OperationEnded) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_journal_journal_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperationEnded.ProtoReflect.Descriptor instead.
+func (*OperationEnded) Descriptor() ([]byte, []int) {
+	return file_pando_journal_journal_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *OperationEnded) GetUuid() []byte {
+	if x != nil {
+		return x.Uuid
+	}
+	return nil
+}
+
+func (x *OperationEnded) GetFrameworkId() string {
+	if x != nil {
+		return x.FrameworkId
+	}
+	return ""
+}
+
+func (x *OperationEnded) GetOperation() []byte {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
+func (x *OperationEnded) GetStatus() []byte {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+func (x *OperationEnded) GetKept() *KeptResources {
+	if x != nil {
+		return x.Kept
+	}
+	return nil
+}
+
+// The operation's end was acknowledged.
+type OperationAcked struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Uuid          []byte                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperationAcked) Reset() {
+	*x = OperationAcked{}
+	mi := &file_pando_journal_journal_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperationAcked) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperationAcked) ProtoMessage() {}
+
+func (x *OperationAcked) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_journal_journal_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperationAcked.ProtoReflect.Descriptor instead.
+func (*OperationAcked) Descriptor() ([]byte, []int) {
+	return file_pando_journal_journal_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *OperationAcked) GetUuid() []byte {
+	if x != nil {
+		return x.Uuid
+	}
+	return nil
+}
+
+// The reservations and volumes that do not follow from the agent's settings.
+type KeptResources struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// mesos.v1.Resource.
+	Resources [][]byte `protobuf:"bytes,1,rep,name=resources,proto3" json:"resources,omitempty"`
+	// Volumes that were destroyed and whose data may still be there.
+	Doomed        []*DoomedVolume `protobuf:"bytes,2,rep,name=doomed,proto3" json:"doomed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeptResources) Reset() {
+	*x = KeptResources{}
+	mi := &file_pando_journal_journal_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeptResources) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeptResources) ProtoMessage() {}
+
+func (x *KeptResources) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_journal_journal_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeptResources.ProtoReflect.Descriptor instead.
+func (*KeptResources) Descriptor() ([]byte, []int) {
+	return file_pando_journal_journal_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *KeptResources) GetResources() [][]byte {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
+func (x *KeptResources) GetDoomed() []*DoomedVolume {
+	if x != nil {
+		return x.Doomed
+	}
+	return nil
+}
+
+type DoomedVolume struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 16 bytes: tells this volume from a later one of its name.
+	Uuid []byte `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	// mesos.v1.Resource.
+	Volume        []byte `protobuf:"bytes,2,opt,name=volume,proto3" json:"volume,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DoomedVolume) Reset() {
+	*x = DoomedVolume{}
+	mi := &file_pando_journal_journal_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DoomedVolume) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DoomedVolume) ProtoMessage() {}
+
+func (x *DoomedVolume) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_journal_journal_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DoomedVolume.ProtoReflect.Descriptor instead.
+func (*DoomedVolume) Descriptor() ([]byte, []int) {
+	return file_pando_journal_journal_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *DoomedVolume) GetUuid() []byte {
+	if x != nil {
+		return x.Uuid
+	}
+	return nil
+}
+
+func (x *DoomedVolume) GetVolume() []byte {
+	if x != nil {
+		return x.Volume
+	}
+	return nil
+}
+
+// The data of a volume that was destroyed is gone.
+type VolumeRemoved struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the doomed volume.
+	Uuid          []byte `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VolumeRemoved) Reset() {
+	*x = VolumeRemoved{}
+	mi := &file_pando_journal_journal_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VolumeRemoved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VolumeRemoved) ProtoMessage() {}
+
+func (x *VolumeRemoved) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_journal_journal_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VolumeRemoved.ProtoReflect.Descriptor instead.
+func (*VolumeRemoved) Descriptor() ([]byte, []int) {
+	return file_pando_journal_journal_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *VolumeRemoved) GetUuid() []byte {
+	if x != nil {
+		return x.Uuid
+	}
+	return nil
+}
+
 // What the master keeps of an agent.
 type MasterAgent struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -1614,7 +1959,7 @@ type MasterAgent struct {
 
 func (x *MasterAgent) Reset() {
 	*x = MasterAgent{}
-	mi := &file_pando_journal_journal_proto_msgTypes[19]
+	mi := &file_pando_journal_journal_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +1971,7 @@ func (x *MasterAgent) String() string {
 func (*MasterAgent) ProtoMessage() {}
 
 func (x *MasterAgent) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_journal_journal_proto_msgTypes[19]
+	mi := &file_pando_journal_journal_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +1984,7 @@ func (x *MasterAgent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterAgent.ProtoReflect.Descriptor instead.
 func (*MasterAgent) Descriptor() ([]byte, []int) {
-	return file_pando_journal_journal_proto_rawDescGZIP(), []int{19}
+	return file_pando_journal_journal_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *MasterAgent) GetVersion() uint32 {
@@ -1714,7 +2059,7 @@ type MasterFramework struct {
 
 func (x *MasterFramework) Reset() {
 	*x = MasterFramework{}
-	mi := &file_pando_journal_journal_proto_msgTypes[20]
+	mi := &file_pando_journal_journal_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1726,7 +2071,7 @@ func (x *MasterFramework) String() string {
 func (*MasterFramework) ProtoMessage() {}
 
 func (x *MasterFramework) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_journal_journal_proto_msgTypes[20]
+	mi := &file_pando_journal_journal_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1739,7 +2084,7 @@ func (x *MasterFramework) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterFramework.ProtoReflect.Descriptor instead.
 func (*MasterFramework) Descriptor() ([]byte, []int) {
-	return file_pando_journal_journal_proto_rawDescGZIP(), []int{20}
+	return file_pando_journal_journal_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *MasterFramework) GetVersion() uint32 {
@@ -1797,7 +2142,7 @@ type MasterCounters struct {
 
 func (x *MasterCounters) Reset() {
 	*x = MasterCounters{}
-	mi := &file_pando_journal_journal_proto_msgTypes[21]
+	mi := &file_pando_journal_journal_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1809,7 +2154,7 @@ func (x *MasterCounters) String() string {
 func (*MasterCounters) ProtoMessage() {}
 
 func (x *MasterCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_pando_journal_journal_proto_msgTypes[21]
+	mi := &file_pando_journal_journal_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1822,7 +2167,7 @@ func (x *MasterCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterCounters.ProtoReflect.Descriptor instead.
 func (*MasterCounters) Descriptor() ([]byte, []int) {
-	return file_pando_journal_journal_proto_rawDescGZIP(), []int{21}
+	return file_pando_journal_journal_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *MasterCounters) GetVersion() uint32 {
@@ -1857,7 +2202,7 @@ var File_pando_journal_journal_proto protoreflect.FileDescriptor
 
 const file_pando_journal_journal_proto_rawDesc = "" +
 	"\n" +
-	"\x1bpando/journal/journal.proto\x12\x10pando.journal.v1\"\xfb\t\n" +
+	"\x1bpando/journal/journal.proto\x12\x10pando.journal.v1\"\xa9\f\n" +
 	"\vAgentRecord\x128\n" +
 	"\bidentity\x18\x01 \x01(\v2\x1a.pando.journal.v1.IdentityH\x00R\bidentity\x12;\n" +
 	"\tframework\x18\x02 \x01(\v2\x1b.pando.journal.v1.FrameworkH\x00R\tframework\x12E\n" +
@@ -1881,7 +2226,11 @@ const file_pando_journal_journal_proto_rawDesc = "" +
 	"\x0fnested_accepted\x18\x1a \x01(\v2 .pando.journal.v1.NestedAcceptedH\x00R\x0enestedAccepted\x12B\n" +
 	"\fnested_ended\x18\x1b \x01(\v2\x1d.pando.journal.v1.NestedEndedH\x00R\vnestedEnded\x12?\n" +
 	"\vnested_gone\x18\x1c \x01(\v2\x1c.pando.journal.v1.NestedGoneH\x00R\n" +
-	"nestedGoneB\b\n" +
+	"nestedGone\x12K\n" +
+	"\x0foperation_ended\x18$ \x01(\v2 .pando.journal.v1.OperationEndedH\x00R\x0eoperationEnded\x12K\n" +
+	"\x0foperation_acked\x18% \x01(\v2 .pando.journal.v1.OperationAckedH\x00R\x0eoperationAcked\x12H\n" +
+	"\x0ekept_resources\x18& \x01(\v2\x1f.pando.journal.v1.KeptResourcesH\x00R\rkeptResources\x12H\n" +
+	"\x0evolume_removed\x18' \x01(\v2\x1f.pando.journal.v1.VolumeRemovedH\x00R\rvolumeRemovedB\b\n" +
 	"\x06record\"\x89\x01\n" +
 	"\bIdentity\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x1d\n" +
@@ -1982,7 +2331,23 @@ const file_pando_journal_journal_proto_rawDesc = "" +
 	"\tmem_limit\x18\x05 \x01(\x03R\bmemLimit\" \n" +
 	"\n" +
 	"NestedGone\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\"\xf4\x01\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\"\xb2\x01\n" +
+	"\x0eOperationEnded\x12\x12\n" +
+	"\x04uuid\x18\x01 \x01(\fR\x04uuid\x12!\n" +
+	"\fframework_id\x18\x02 \x01(\tR\vframeworkId\x12\x1c\n" +
+	"\toperation\x18\x03 \x01(\fR\toperation\x12\x16\n" +
+	"\x06status\x18\x04 \x01(\fR\x06status\x123\n" +
+	"\x04kept\x18\x05 \x01(\v2\x1f.pando.journal.v1.KeptResourcesR\x04kept\"$\n" +
+	"\x0eOperationAcked\x12\x12\n" +
+	"\x04uuid\x18\x01 \x01(\fR\x04uuid\"e\n" +
+	"\rKeptResources\x12\x1c\n" +
+	"\tresources\x18\x01 \x03(\fR\tresources\x126\n" +
+	"\x06doomed\x18\x02 \x03(\v2\x1e.pando.journal.v1.DoomedVolumeR\x06doomed\":\n" +
+	"\fDoomedVolume\x12\x12\n" +
+	"\x04uuid\x18\x01 \x01(\fR\x04uuid\x12\x16\n" +
+	"\x06volume\x18\x02 \x01(\fR\x06volume\"#\n" +
+	"\rVolumeRemoved\x12\x12\n" +
+	"\x04uuid\x18\x01 \x01(\fR\x04uuid\"\xf4\x01\n" +
 	"\vMasterAgent\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1d\n" +
 	"\n" +
@@ -2021,7 +2386,7 @@ func file_pando_journal_journal_proto_rawDescGZIP() []byte {
 	return file_pando_journal_journal_proto_rawDescData
 }
 
-var file_pando_journal_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_pando_journal_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_pando_journal_journal_proto_goTypes = []any{
 	(*AgentRecord)(nil),       // 0: pando.journal.v1.AgentRecord
 	(*Identity)(nil),          // 1: pando.journal.v1.Identity
@@ -2042,9 +2407,14 @@ var file_pando_journal_journal_proto_goTypes = []any{
 	(*NestedAccepted)(nil),    // 16: pando.journal.v1.NestedAccepted
 	(*NestedEnded)(nil),       // 17: pando.journal.v1.NestedEnded
 	(*NestedGone)(nil),        // 18: pando.journal.v1.NestedGone
-	(*MasterAgent)(nil),       // 19: pando.journal.v1.MasterAgent
-	(*MasterFramework)(nil),   // 20: pando.journal.v1.MasterFramework
-	(*MasterCounters)(nil),    // 21: pando.journal.v1.MasterCounters
+	(*OperationEnded)(nil),    // 19: pando.journal.v1.OperationEnded
+	(*OperationAcked)(nil),    // 20: pando.journal.v1.OperationAcked
+	(*KeptResources)(nil),     // 21: pando.journal.v1.KeptResources
+	(*DoomedVolume)(nil),      // 22: pando.journal.v1.DoomedVolume
+	(*VolumeRemoved)(nil),     // 23: pando.journal.v1.VolumeRemoved
+	(*MasterAgent)(nil),       // 24: pando.journal.v1.MasterAgent
+	(*MasterFramework)(nil),   // 25: pando.journal.v1.MasterFramework
+	(*MasterCounters)(nil),    // 26: pando.journal.v1.MasterCounters
 }
 var file_pando_journal_journal_proto_depIdxs = []int32{
 	1,  // 0: pando.journal.v1.AgentRecord.identity:type_name -> pando.journal.v1.Identity
@@ -2065,11 +2435,17 @@ var file_pando_journal_journal_proto_depIdxs = []int32{
 	16, // 15: pando.journal.v1.AgentRecord.nested_accepted:type_name -> pando.journal.v1.NestedAccepted
 	17, // 16: pando.journal.v1.AgentRecord.nested_ended:type_name -> pando.journal.v1.NestedEnded
 	18, // 17: pando.journal.v1.AgentRecord.nested_gone:type_name -> pando.journal.v1.NestedGone
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	19, // 18: pando.journal.v1.AgentRecord.operation_ended:type_name -> pando.journal.v1.OperationEnded
+	20, // 19: pando.journal.v1.AgentRecord.operation_acked:type_name -> pando.journal.v1.OperationAcked
+	21, // 20: pando.journal.v1.AgentRecord.kept_resources:type_name -> pando.journal.v1.KeptResources
+	23, // 21: pando.journal.v1.AgentRecord.volume_removed:type_name -> pando.journal.v1.VolumeRemoved
+	21, // 22: pando.journal.v1.OperationEnded.kept:type_name -> pando.journal.v1.KeptResources
+	22, // 23: pando.journal.v1.KeptResources.doomed:type_name -> pando.journal.v1.DoomedVolume
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_pando_journal_journal_proto_init() }
@@ -2096,6 +2472,10 @@ func file_pando_journal_journal_proto_init() {
 		(*AgentRecord_NestedAccepted)(nil),
 		(*AgentRecord_NestedEnded)(nil),
 		(*AgentRecord_NestedGone)(nil),
+		(*AgentRecord_OperationEnded)(nil),
+		(*AgentRecord_OperationAcked)(nil),
+		(*AgentRecord_KeptResources)(nil),
+		(*AgentRecord_VolumeRemoved)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2103,7 +2483,7 @@ func file_pando_journal_journal_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_journal_journal_proto_rawDesc), len(file_pando_journal_journal_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -45,9 +45,11 @@ type Up struct {
 	// Newer states of tasks whose updates wait behind one that is not acknowledged; best effort.
 	States []*State `protobuf:"bytes,8,rep,name=states,proto3" json:"states,omitempty"`
 	// Executors that have ended.
-	ExecutorEnds  []*ExecutorEnd `protobuf:"bytes,9,rep,name=executor_ends,json=executorEnds,proto3" json:"executor_ends,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ExecutorEnds []*ExecutorEnd `protobuf:"bytes,9,rep,name=executor_ends,json=executorEnds,proto3" json:"executor_ends,omitempty"`
+	// What came of operations; sent again until acknowledged.
+	OperationUpdates []*OperationUpdate `protobuf:"bytes,30,rep,name=operation_updates,json=operationUpdates,proto3" json:"operation_updates,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Up) Reset() {
@@ -143,6 +145,13 @@ func (x *Up) GetExecutorEnds() []*ExecutorEnd {
 	return nil
 }
 
+func (x *Up) GetOperationUpdates() []*OperationUpdate {
+	if x != nil {
+		return x.OperationUpdates
+	}
+	return nil
+}
+
 // What the master tells an agent.
 type Down struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -167,7 +176,10 @@ type Down struct {
 	// Executors that are to end.
 	ShutdownExecutors []*ExecutorRef `protobuf:"bytes,14,rep,name=shutdown_executors,json=shutdownExecutors,proto3" json:"shutdown_executors,omitempty"`
 	// After the runs.
-	RunGroups     []*RunGroup `protobuf:"bytes,15,rep,name=run_groups,json=runGroups,proto3" json:"run_groups,omitempty"`
+	RunGroups []*RunGroup `protobuf:"bytes,15,rep,name=run_groups,json=runGroups,proto3" json:"run_groups,omitempty"`
+	// Operations to be applied, in this order, before the runs of the same frame.
+	Operations    []*Operation    `protobuf:"bytes,35,rep,name=operations,proto3" json:"operations,omitempty"`
+	OperationAcks []*OperationAck `protobuf:"bytes,36,rep,name=operation_acks,json=operationAcks,proto3" json:"operation_acks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -303,6 +315,20 @@ func (x *Down) GetShutdownExecutors() []*ExecutorRef {
 func (x *Down) GetRunGroups() []*RunGroup {
 	if x != nil {
 		return x.RunGroups
+	}
+	return nil
+}
+
+func (x *Down) GetOperations() []*Operation {
+	if x != nil {
+		return x.Operations
+	}
+	return nil
+}
+
+func (x *Down) GetOperationAcks() []*OperationAck {
+	if x != nil {
+		return x.OperationAcks
 	}
 	return nil
 }
@@ -472,7 +498,11 @@ type Register struct {
 	// Grows with every registration that the agent sends: what a slow connection brings late is told from what holds.
 	Links uint64 `protobuf:"varint,7,opt,name=links,proto3" json:"links,omitempty"`
 	// Executors of frameworks' own that have not ended.
-	Executors     []*ExecutorReport `protobuf:"bytes,8,rep,name=executors,proto3" json:"executors,omitempty"`
+	Executors []*ExecutorReport `protobuf:"bytes,8,rep,name=executors,proto3" json:"executors,omitempty"`
+	// mesos.v1.Resource: all that the agent has, dynamic reservations and volumes among it, when that is not what agent_info says.
+	Resources [][]byte `protobuf:"bytes,29,rep,name=resources,proto3" json:"resources,omitempty"`
+	// Operations that came to an end whose acknowledgement has not come.
+	Operations    []*OperationReport `protobuf:"bytes,30,rep,name=operations,proto3" json:"operations,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -563,13 +593,29 @@ func (x *Register) GetExecutors() []*ExecutorReport {
 	return nil
 }
 
+func (x *Register) GetResources() [][]byte {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
+func (x *Register) GetOperations() []*OperationReport {
+	if x != nil {
+		return x.Operations
+	}
+	return nil
+}
+
 type Registered struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	AgentId string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
 	// Tasks that the master sent here and the agent does not report: the agent answers each with a TASK_DROPPED.
-	UnknownTasks  []*TaskRef `protobuf:"bytes,2,rep,name=unknown_tasks,json=unknownTasks,proto3" json:"unknown_tasks,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	UnknownTasks []*TaskRef `protobuf:"bytes,2,rep,name=unknown_tasks,json=unknownTasks,proto3" json:"unknown_tasks,omitempty"`
+	// Operations that the master sent here and the agent does not report: the agent answers each with OPERATION_DROPPED.
+	UnknownOperations []*Operation `protobuf:"bytes,23,rep,name=unknown_operations,json=unknownOperations,proto3" json:"unknown_operations,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Registered) Reset() {
@@ -612,6 +658,13 @@ func (x *Registered) GetAgentId() string {
 func (x *Registered) GetUnknownTasks() []*TaskRef {
 	if x != nil {
 		return x.UnknownTasks
+	}
+	return nil
+}
+
+func (x *Registered) GetUnknownOperations() []*Operation {
+	if x != nil {
+		return x.UnknownOperations
 	}
 	return nil
 }
@@ -1531,11 +1584,244 @@ func (x *Message) GetData() []byte {
 	return nil
 }
 
+// An operation on an agent's resources.
+type Operation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 16 bytes; the master's name for it.
+	Uuid []byte `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	// Empty for an operator's.
+	FrameworkId string `protobuf:"bytes,2,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
+	// mesos.v1.Offer.Operation, its resources in the format after refinement.
+	Operation     []byte `protobuf:"bytes,3,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Operation) Reset() {
+	*x = Operation{}
+	mi := &file_pando_link_link_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Operation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Operation) ProtoMessage() {}
+
+func (x *Operation) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_link_link_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Operation.ProtoReflect.Descriptor instead.
+func (*Operation) Descriptor() ([]byte, []int) {
+	return file_pando_link_link_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Operation) GetUuid() []byte {
+	if x != nil {
+		return x.Uuid
+	}
+	return nil
+}
+
+func (x *Operation) GetFrameworkId() string {
+	if x != nil {
+		return x.FrameworkId
+	}
+	return ""
+}
+
+func (x *Operation) GetOperation() []byte {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
+// An operation with its end.
+type OperationReport struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Operation *Operation             `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	// mesos.v1.OperationStatus.
+	Status        []byte `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperationReport) Reset() {
+	*x = OperationReport{}
+	mi := &file_pando_link_link_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperationReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperationReport) ProtoMessage() {}
+
+func (x *OperationReport) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_link_link_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperationReport.ProtoReflect.Descriptor instead.
+func (*OperationReport) Descriptor() ([]byte, []int) {
+	return file_pando_link_link_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *OperationReport) GetOperation() *Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
+func (x *OperationReport) GetStatus() []byte {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+// A reliable update: sent again until its uuid is acknowledged.
+type OperationUpdate struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Uuid        []byte                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	FrameworkId string                 `protobuf:"bytes,2,opt,name=framework_id,json=frameworkId,proto3" json:"framework_id,omitempty"`
+	// mesos.v1.OperationStatus.
+	Status        []byte `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperationUpdate) Reset() {
+	*x = OperationUpdate{}
+	mi := &file_pando_link_link_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperationUpdate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperationUpdate) ProtoMessage() {}
+
+func (x *OperationUpdate) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_link_link_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperationUpdate.ProtoReflect.Descriptor instead.
+func (*OperationUpdate) Descriptor() ([]byte, []int) {
+	return file_pando_link_link_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *OperationUpdate) GetUuid() []byte {
+	if x != nil {
+		return x.Uuid
+	}
+	return nil
+}
+
+func (x *OperationUpdate) GetFrameworkId() string {
+	if x != nil {
+		return x.FrameworkId
+	}
+	return ""
+}
+
+func (x *OperationUpdate) GetStatus() []byte {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+type OperationAck struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation's.
+	Uuid          []byte `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	StatusUuid    []byte `protobuf:"bytes,2,opt,name=status_uuid,json=statusUuid,proto3" json:"status_uuid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperationAck) Reset() {
+	*x = OperationAck{}
+	mi := &file_pando_link_link_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperationAck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperationAck) ProtoMessage() {}
+
+func (x *OperationAck) ProtoReflect() protoreflect.Message {
+	mi := &file_pando_link_link_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperationAck.ProtoReflect.Descriptor instead.
+func (*OperationAck) Descriptor() ([]byte, []int) {
+	return file_pando_link_link_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *OperationAck) GetUuid() []byte {
+	if x != nil {
+		return x.Uuid
+	}
+	return nil
+}
+
+func (x *OperationAck) GetStatusUuid() []byte {
+	if x != nil {
+		return x.StatusUuid
+	}
+	return nil
+}
+
 var File_pando_link_link_proto protoreflect.FileDescriptor
 
 const file_pando_link_link_proto_rawDesc = "" +
 	"\n" +
-	"\x15pando/link/link.proto\x12\rpando.link.v1\"\xff\x02\n" +
+	"\x15pando/link/link.proto\x12\rpando.link.v1\"\xcc\x03\n" +
 	"\x02Up\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12*\n" +
 	"\x05hello\x18\x02 \x01(\v2\x14.pando.link.v1.HelloR\x05hello\x123\n" +
@@ -1547,7 +1833,8 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"unregister\x122\n" +
 	"\bmessages\x18\a \x03(\v2\x16.pando.link.v1.MessageR\bmessages\x12,\n" +
 	"\x06states\x18\b \x03(\v2\x14.pando.link.v1.StateR\x06states\x12?\n" +
-	"\rexecutor_ends\x18\t \x03(\v2\x1a.pando.link.v1.ExecutorEndR\fexecutorEnds\"\xfe\x04\n" +
+	"\rexecutor_ends\x18\t \x03(\v2\x1a.pando.link.v1.ExecutorEndR\fexecutorEnds\x12K\n" +
+	"\x11operation_updates\x18\x1e \x03(\v2\x1e.pando.link.v1.OperationUpdateR\x10operationUpdates\"\xfc\x05\n" +
 	"\x04Down\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x120\n" +
@@ -1567,7 +1854,11 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"\bmessages\x18\r \x03(\v2\x16.pando.link.v1.MessageR\bmessages\x12I\n" +
 	"\x12shutdown_executors\x18\x0e \x03(\v2\x1a.pando.link.v1.ExecutorRefR\x11shutdownExecutors\x126\n" +
 	"\n" +
-	"run_groups\x18\x0f \x03(\v2\x17.pando.link.v1.RunGroupR\trunGroups\"t\n" +
+	"run_groups\x18\x0f \x03(\v2\x17.pando.link.v1.RunGroupR\trunGroups\x128\n" +
+	"\n" +
+	"operations\x18# \x03(\v2\x18.pando.link.v1.OperationR\n" +
+	"operations\x12B\n" +
+	"\x0eoperation_acks\x18$ \x03(\v2\x1b.pando.link.v1.OperationAckR\roperationAcks\"t\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bversions\x18\x01 \x03(\rR\bversions\x12\x18\n" +
 	"\asession\x18\x02 \x01(\tR\asession\x12\x19\n" +
@@ -1579,7 +1870,7 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"\x0fmaster_hostname\x18\x03 \x01(\tR\x0emasterHostname\x12(\n" +
 	"\x10ping_interval_ms\x18\x04 \x01(\rR\x0epingIntervalMs\x12\x1f\n" +
 	"\vping_misses\x18\x05 \x01(\rR\n" +
-	"pingMisses\"\xa4\x02\n" +
+	"pingMisses\"\x82\x03\n" +
 	"\bRegister\x12\x1d\n" +
 	"\n" +
 	"agent_info\x18\x01 \x01(\fR\tagentInfo\x12\x18\n" +
@@ -1589,11 +1880,16 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"\x0fframework_infos\x18\x05 \x03(\fR\x0eframeworkInfos\x12\x0e\n" +
 	"\x02ip\x18\x06 \x01(\tR\x02ip\x12\x14\n" +
 	"\x05links\x18\a \x01(\x04R\x05links\x12;\n" +
-	"\texecutors\x18\b \x03(\v2\x1d.pando.link.v1.ExecutorReportR\texecutors\"d\n" +
+	"\texecutors\x18\b \x03(\v2\x1d.pando.link.v1.ExecutorReportR\texecutors\x12\x1c\n" +
+	"\tresources\x18\x1d \x03(\fR\tresources\x12>\n" +
+	"\n" +
+	"operations\x18\x1e \x03(\v2\x1e.pando.link.v1.OperationReportR\n" +
+	"operations\"\xad\x01\n" +
 	"\n" +
 	"Registered\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12;\n" +
-	"\runknown_tasks\x18\x02 \x03(\v2\x16.pando.link.v1.TaskRefR\funknownTasks\"\x86\x01\n" +
+	"\runknown_tasks\x18\x02 \x03(\v2\x16.pando.link.v1.TaskRefR\funknownTasks\x12G\n" +
+	"\x12unknown_operations\x18\x17 \x03(\v2\x18.pando.link.v1.OperationR\x11unknownOperations\"\x86\x01\n" +
 	"\aTaskRef\x12!\n" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x17\n" +
 	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12'\n" +
@@ -1664,7 +1960,22 @@ const file_pando_link_link_proto_rawDesc = "" +
 	"\fframework_id\x18\x01 \x01(\tR\vframeworkId\x12\x1f\n" +
 	"\vexecutor_id\x18\x02 \x01(\tR\n" +
 	"executorId\x12\x12\n" +
-	"\x04data\x18\x03 \x01(\fR\x04dataB$Z\"github.com/pando-os/pando/gen/linkb\x06proto3"
+	"\x04data\x18\x03 \x01(\fR\x04data\"`\n" +
+	"\tOperation\x12\x12\n" +
+	"\x04uuid\x18\x01 \x01(\fR\x04uuid\x12!\n" +
+	"\fframework_id\x18\x02 \x01(\tR\vframeworkId\x12\x1c\n" +
+	"\toperation\x18\x03 \x01(\fR\toperation\"a\n" +
+	"\x0fOperationReport\x126\n" +
+	"\toperation\x18\x01 \x01(\v2\x18.pando.link.v1.OperationR\toperation\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\fR\x06status\"`\n" +
+	"\x0fOperationUpdate\x12\x12\n" +
+	"\x04uuid\x18\x01 \x01(\fR\x04uuid\x12!\n" +
+	"\fframework_id\x18\x02 \x01(\tR\vframeworkId\x12\x16\n" +
+	"\x06status\x18\x03 \x01(\fR\x06status\"C\n" +
+	"\fOperationAck\x12\x12\n" +
+	"\x04uuid\x18\x01 \x01(\fR\x04uuid\x12\x1f\n" +
+	"\vstatus_uuid\x18\x02 \x01(\fR\n" +
+	"statusUuidB$Z\"github.com/pando-os/pando/gen/linkb\x06proto3"
 
 var (
 	file_pando_link_link_proto_rawDescOnce sync.Once
@@ -1678,27 +1989,31 @@ func file_pando_link_link_proto_rawDescGZIP() []byte {
 	return file_pando_link_link_proto_rawDescData
 }
 
-var file_pando_link_link_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_pando_link_link_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_pando_link_link_proto_goTypes = []any{
-	(*Up)(nil),             // 0: pando.link.v1.Up
-	(*Down)(nil),           // 1: pando.link.v1.Down
-	(*Hello)(nil),          // 2: pando.link.v1.Hello
-	(*Welcome)(nil),        // 3: pando.link.v1.Welcome
-	(*Register)(nil),       // 4: pando.link.v1.Register
-	(*Registered)(nil),     // 5: pando.link.v1.Registered
-	(*TaskRef)(nil),        // 6: pando.link.v1.TaskRef
-	(*TaskReport)(nil),     // 7: pando.link.v1.TaskReport
-	(*Run)(nil),            // 8: pando.link.v1.Run
-	(*RunGroup)(nil),       // 9: pando.link.v1.RunGroup
-	(*GroupTask)(nil),      // 10: pando.link.v1.GroupTask
-	(*ExecutorRef)(nil),    // 11: pando.link.v1.ExecutorRef
-	(*ExecutorReport)(nil), // 12: pando.link.v1.ExecutorReport
-	(*ExecutorEnd)(nil),    // 13: pando.link.v1.ExecutorEnd
-	(*Kill)(nil),           // 14: pando.link.v1.Kill
-	(*Update)(nil),         // 15: pando.link.v1.Update
-	(*State)(nil),          // 16: pando.link.v1.State
-	(*Ack)(nil),            // 17: pando.link.v1.Ack
-	(*Message)(nil),        // 18: pando.link.v1.Message
+	(*Up)(nil),              // 0: pando.link.v1.Up
+	(*Down)(nil),            // 1: pando.link.v1.Down
+	(*Hello)(nil),           // 2: pando.link.v1.Hello
+	(*Welcome)(nil),         // 3: pando.link.v1.Welcome
+	(*Register)(nil),        // 4: pando.link.v1.Register
+	(*Registered)(nil),      // 5: pando.link.v1.Registered
+	(*TaskRef)(nil),         // 6: pando.link.v1.TaskRef
+	(*TaskReport)(nil),      // 7: pando.link.v1.TaskReport
+	(*Run)(nil),             // 8: pando.link.v1.Run
+	(*RunGroup)(nil),        // 9: pando.link.v1.RunGroup
+	(*GroupTask)(nil),       // 10: pando.link.v1.GroupTask
+	(*ExecutorRef)(nil),     // 11: pando.link.v1.ExecutorRef
+	(*ExecutorReport)(nil),  // 12: pando.link.v1.ExecutorReport
+	(*ExecutorEnd)(nil),     // 13: pando.link.v1.ExecutorEnd
+	(*Kill)(nil),            // 14: pando.link.v1.Kill
+	(*Update)(nil),          // 15: pando.link.v1.Update
+	(*State)(nil),           // 16: pando.link.v1.State
+	(*Ack)(nil),             // 17: pando.link.v1.Ack
+	(*Message)(nil),         // 18: pando.link.v1.Message
+	(*Operation)(nil),       // 19: pando.link.v1.Operation
+	(*OperationReport)(nil), // 20: pando.link.v1.OperationReport
+	(*OperationUpdate)(nil), // 21: pando.link.v1.OperationUpdate
+	(*OperationAck)(nil),    // 22: pando.link.v1.OperationAck
 }
 var file_pando_link_link_proto_depIdxs = []int32{
 	2,  // 0: pando.link.v1.Up.hello:type_name -> pando.link.v1.Hello
@@ -1707,23 +2022,29 @@ var file_pando_link_link_proto_depIdxs = []int32{
 	18, // 3: pando.link.v1.Up.messages:type_name -> pando.link.v1.Message
 	16, // 4: pando.link.v1.Up.states:type_name -> pando.link.v1.State
 	13, // 5: pando.link.v1.Up.executor_ends:type_name -> pando.link.v1.ExecutorEnd
-	3,  // 6: pando.link.v1.Down.welcome:type_name -> pando.link.v1.Welcome
-	5,  // 7: pando.link.v1.Down.registered:type_name -> pando.link.v1.Registered
-	8,  // 8: pando.link.v1.Down.runs:type_name -> pando.link.v1.Run
-	14, // 9: pando.link.v1.Down.kills:type_name -> pando.link.v1.Kill
-	17, // 10: pando.link.v1.Down.acks:type_name -> pando.link.v1.Ack
-	18, // 11: pando.link.v1.Down.messages:type_name -> pando.link.v1.Message
-	11, // 12: pando.link.v1.Down.shutdown_executors:type_name -> pando.link.v1.ExecutorRef
-	9,  // 13: pando.link.v1.Down.run_groups:type_name -> pando.link.v1.RunGroup
-	7,  // 14: pando.link.v1.Register.tasks:type_name -> pando.link.v1.TaskReport
-	12, // 15: pando.link.v1.Register.executors:type_name -> pando.link.v1.ExecutorReport
-	6,  // 16: pando.link.v1.Registered.unknown_tasks:type_name -> pando.link.v1.TaskRef
-	10, // 17: pando.link.v1.RunGroup.tasks:type_name -> pando.link.v1.GroupTask
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	21, // 6: pando.link.v1.Up.operation_updates:type_name -> pando.link.v1.OperationUpdate
+	3,  // 7: pando.link.v1.Down.welcome:type_name -> pando.link.v1.Welcome
+	5,  // 8: pando.link.v1.Down.registered:type_name -> pando.link.v1.Registered
+	8,  // 9: pando.link.v1.Down.runs:type_name -> pando.link.v1.Run
+	14, // 10: pando.link.v1.Down.kills:type_name -> pando.link.v1.Kill
+	17, // 11: pando.link.v1.Down.acks:type_name -> pando.link.v1.Ack
+	18, // 12: pando.link.v1.Down.messages:type_name -> pando.link.v1.Message
+	11, // 13: pando.link.v1.Down.shutdown_executors:type_name -> pando.link.v1.ExecutorRef
+	9,  // 14: pando.link.v1.Down.run_groups:type_name -> pando.link.v1.RunGroup
+	19, // 15: pando.link.v1.Down.operations:type_name -> pando.link.v1.Operation
+	22, // 16: pando.link.v1.Down.operation_acks:type_name -> pando.link.v1.OperationAck
+	7,  // 17: pando.link.v1.Register.tasks:type_name -> pando.link.v1.TaskReport
+	12, // 18: pando.link.v1.Register.executors:type_name -> pando.link.v1.ExecutorReport
+	20, // 19: pando.link.v1.Register.operations:type_name -> pando.link.v1.OperationReport
+	6,  // 20: pando.link.v1.Registered.unknown_tasks:type_name -> pando.link.v1.TaskRef
+	19, // 21: pando.link.v1.Registered.unknown_operations:type_name -> pando.link.v1.Operation
+	10, // 22: pando.link.v1.RunGroup.tasks:type_name -> pando.link.v1.GroupTask
+	19, // 23: pando.link.v1.OperationReport.operation:type_name -> pando.link.v1.Operation
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_pando_link_link_proto_init() }
@@ -1737,7 +2058,7 @@ func file_pando_link_link_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pando_link_link_proto_rawDesc), len(file_pando_link_link_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -70,6 +70,8 @@ func encodeRecord(r *workload.Record) ([]byte, error) {
 		}}
 	case r.ExecutorGone != nil:
 		j.Record = &journal.AgentRecord_ExecutorGone{ExecutorGone: &journal.ExecutorGone{FrameworkId: r.ExecutorGone.Framework, ExecutorId: r.ExecutorGone.Executor}}
+	case r.OperationEnded != nil, r.OperationAcked != "", r.Kept != nil, r.VolumeRemoved != "":
+		encodeOperation(r, &j)
 	case r.Gone != nil:
 		j.Record = &journal.AgentRecord_TaskGone{TaskGone: &journal.TaskGone{FrameworkId: r.Gone.Framework, TaskId: r.Gone.Task}}
 	}
@@ -151,6 +153,8 @@ func decodeRecord(b []byte) (workload.Record, error) {
 	case *journal.AgentRecord_ExecutorGone:
 		g := executorRef(x.ExecutorGone)
 		r.ExecutorGone = &g
+	case *journal.AgentRecord_OperationEnded, *journal.AgentRecord_OperationAcked, *journal.AgentRecord_KeptResources, *journal.AgentRecord_VolumeRemoved:
+		return decodeOperation(&j)
 	default:
 		if decodeNested(&j, &r) {
 			return r, nil

@@ -67,6 +67,11 @@ func (a *Agent) AppendUp(dst []byte, seq *uint64, items []any) ([]byte, error) {
 			case m.Unregister:
 				up.Unregister = true
 				size++
+			case m.Operation != nil:
+				up.OperationUpdates = append(up.OperationUpdates, &link.OperationUpdate{
+					Uuid: []byte(m.Operation.Operation.UUID), FrameworkId: m.Operation.Operation.Framework, Status: OperationStatus(m.Operation),
+				})
+				size += len(m.Operation.Message) + 128
 			case m.ExecutorEnd != nil:
 				e := m.ExecutorEnd
 				up.ExecutorEnds = append(up.ExecutorEnds, &link.ExecutorEnd{FrameworkId: e.Framework, ExecutorId: e.Executor, Status: e.Status})
@@ -94,6 +99,10 @@ func (a *Agent) registration(r *workload.Register) *link.Register {
 	out := &link.Register{AgentInfo: a.Info(r.Agent), Version: a.Version, Ip: a.IP, Capabilities: Capabilities(), Links: r.Links}
 	for _, f := range r.Frameworks {
 		out.FrameworkInfos = append(out.FrameworkInfos, f.Info)
+	}
+	out.Resources = AppendResources(nil, r.Total)
+	for _, v := range r.Operations {
+		out.Operations = append(out.Operations, &link.OperationReport{Operation: operation(v.Operation), Status: OperationStatus(v)})
 	}
 	for _, v := range r.Executors {
 		out.Executors = append(out.Executors, &link.ExecutorReport{FrameworkId: v.Spec.Framework, ExecutorInfo: v.Spec.Info, Role: v.Spec.Role})
@@ -134,6 +143,13 @@ func (a *Agent) Orders(d *link.Down) ([]workload.In, error) {
 		for _, u := range r.GetUnknownTasks() {
 			in.Unknown = append(in.Unknown, workload.UnknownTask{Ref: Ref(u), PartitionAware: u.GetPartitionAware(), Launch: u.GetLaunch()})
 		}
+		for _, p := range r.GetUnknownOperations() {
+			op, err := Operation(p)
+			if err != nil {
+				return nil, err
+			}
+			in.UnknownOperations = append(in.UnknownOperations, op)
+		}
 		ins = append(ins, in)
 	}
 	for _, b := range d.GetFrameworkInfos() {
@@ -142,6 +158,13 @@ func (a *Agent) Orders(d *link.Down) ([]workload.In, error) {
 			return nil, err
 		}
 		ins = append(ins, &workload.FrameworkChanged{Framework: f})
+	}
+	for _, p := range d.GetOperations() {
+		op, err := Operation(p)
+		if err != nil {
+			return nil, err
+		}
+		ins = append(ins, &workload.Apply{Operation: op})
 	}
 	for _, r := range d.GetRuns() {
 		f, err := Framework(r.GetFrameworkInfo())
@@ -173,6 +196,9 @@ func (a *Agent) Orders(d *link.Down) ([]workload.In, error) {
 	}
 	for _, k := range d.GetAcks() {
 		ins = append(ins, &workload.Ack{Ref: Ref(k), UUID: string(k.GetUuid())})
+	}
+	for _, k := range d.GetOperationAcks() {
+		ins = append(ins, &workload.OperationAck{Operation: string(k.GetUuid()), UUID: string(k.GetStatusUuid())})
 	}
 	for _, f := range d.GetShutdownFrameworks() {
 		ins = append(ins, &workload.ShutdownFramework{Framework: f})

@@ -33,6 +33,7 @@ const (
 	maxName         = 256
 	maxCapabilities = 64
 	// maxReported bounds the frameworks that one registration brings, and maxExecutors the executors.
+	// and operations.
 	maxReported, maxExecutors = 4096, 100_000
 	// maxRoles bounds a framework's roles.
 	maxRoles = 1000
@@ -59,6 +60,8 @@ func checkAgent(r *link.Register, s *cluster.AgentSpec) error {
 		return fmt.Errorf("agent_info.resources: there are %d, and no more than %d may be", len(s.Total), maxResources)
 	case len(r.GetFrameworkInfos()) > maxReported:
 		return fmt.Errorf("framework_infos: there are %d, and no more than %d may be", len(r.GetFrameworkInfos()), maxReported)
+	case len(r.GetOperations()) > maxExecutors:
+		return fmt.Errorf("operations: there are %d, and no more than %d may be", len(r.GetOperations()), maxExecutors)
 	case len(r.GetExecutors()) > maxExecutors:
 		return fmt.Errorf("executors: there are %d, and no more than %d may be", len(r.GetExecutors()), maxExecutors)
 	case s.Port < 0 || s.Port > 65535:
@@ -156,11 +159,11 @@ func checkCount(call *scheduler.Call) error {
 		n, where = x, "reconcile_operations.operations"
 	}
 	for _, op := range call.GetAccept().GetOperations() {
-		n += len(op.GetLaunch().GetTaskInfos()) + len(op.GetLaunchGroup().GetTaskGroup().GetTasks())
+		n += 1 + len(op.GetLaunch().GetTaskInfos()) + len(op.GetLaunchGroup().GetTaskGroup().GetTasks())
 		where = "accept.operations"
 	}
 	if n > maxCallTasks {
-		return fmt.Errorf("%s: there are %d tasks, and no more than %d may be in one call; send several", where, n, maxCallTasks)
+		return fmt.Errorf("%s: there are %d tasks or operations, and no more than %d may be in one call; send several", where, n, maxCallTasks)
 	}
 	return nil
 }

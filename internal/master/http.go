@@ -21,6 +21,7 @@ func (m *Master) Handler() http.Handler {
 	mux.Exact("/pando/v1/kill", m.serveKill)
 	mux.Exact("/pando/v1/task", m.serveTask)
 	mux.Exact("/teardown", m.serveTeardown)
+	m.forms(mux)
 	mux.Exact("/redirect", m.serveRedirect)
 	m.reads(mux, about)
 	return m.bounded(mux)

@@ -181,6 +181,15 @@ func (l *agentLink) take(up *link.Up) error {
 			return err
 		}
 	}
+	for _, u := range up.GetOperationUpdates() {
+		end, err := operationEnd(u.GetUuid(), u.GetFrameworkId(), u.GetStatus())
+		if err != nil {
+			return &linkFault{linkMalformed, err}
+		}
+		if err := post(&cluster.AgentOperationEnd{Conn: l.id, End: end}); err != nil {
+			return err
+		}
+	}
 	if up.GetUnregister() {
 		return post(&cluster.AgentLeave{Conn: l.id})
 	}
@@ -216,6 +225,11 @@ func (l *agentLink) registration(r *link.Register) (*cluster.AgentRegister, erro
 	if err != nil {
 		return nil, err
 	}
+	if len(r.GetResources()) > 0 {
+		if spec.Total, err = agentlink.Resources(r.GetResources()); err != nil {
+			return nil, err
+		}
+	}
 	if err := checkAgent(r, spec); err != nil {
 		return nil, err
 	}
@@ -233,6 +247,13 @@ func (l *agentLink) registration(r *link.Register) (*cluster.AgentRegister, erro
 			return nil, err
 		}
 		in.Executors = append(in.Executors, cluster.ExecutorReport{Framework: x.GetFrameworkId(), Role: x.GetRole(), Spec: spec})
+	}
+	for _, x := range r.GetOperations() {
+		end, err := reportedOperation(x)
+		if err != nil {
+			return nil, err
+		}
+		in.Operations = append(in.Operations, end)
 	}
 	for _, b := range r.GetFrameworkInfos() {
 		if len(b) > maxDescription {
@@ -263,6 +284,8 @@ func (l *agentLink) send(body any) {
 		l.out.Send(b, sizeOfGroup(&b))
 	case cluster.SchedulerMessage:
 		l.out.Send(b, 100+len(b.Data))
+	case cluster.Apply:
+		l.out.Send(b, 100+len(b.Operation.Info))
 	case cluster.Disconnect:
 		l.out.Finish()
 	default:
@@ -313,22 +336,24 @@ func turn(it any) int {
 		return 0
 	case cluster.FrameworkChanged:
 		return 1
-	case cluster.Run:
+	case cluster.Apply:
 		return 2
-	case cluster.RunGroup:
+	case cluster.Run:
 		return 3
-	case cluster.KillTask:
+	case cluster.RunGroup:
 		return 4
-	case cluster.EndExecutor:
+	case cluster.KillTask:
 		return 5
-	case cluster.SchedulerMessage:
+	case cluster.EndExecutor:
 		return 6
-	case cluster.Ack:
+	case cluster.SchedulerMessage:
 		return 7
-	case cluster.ShutdownFramework:
+	case cluster.Ack, cluster.OperationAck:
 		return 8
+	case cluster.ShutdownFramework:
+		return 9
 	}
-	return 9
+	return 10
 }
 
 // add puts an order into a frame and says about how large it is.
@@ -341,12 +366,20 @@ func (l *agentLink) add(d *link.Down, it any) int {
 		for _, u := range b.Unknown {
 			d.Registered.UnknownTasks = append(d.Registered.UnknownTasks, &link.TaskRef{FrameworkId: u.Framework, TaskId: u.Task, PartitionAware: u.PartitionAware, Launch: u.Launch})
 		}
+		for _, o := range b.UnknownOperations {
+			d.Registered.UnknownOperations = append(d.Registered.UnknownOperations, linkOperation(o))
+		}
 	case cluster.Run:
 		d.Runs = append(d.Runs, &link.Run{FrameworkInfo: b.Framework.Info, TaskInfo: b.Task.Info, Role: b.Role, User: b.Task.User, Launch: b.Launch, StartsExecutor: b.StartsExecutor})
 		return len(b.Framework.Info) + len(b.Task.Info) + 64
 	case cluster.RunGroup:
 		d.RunGroups = append(d.RunGroups, groupOrder(&b))
 		return sizeOfGroup(&b)
+	case cluster.Apply:
+		d.Operations = append(d.Operations, linkOperation(b.Operation))
+		return len(b.Operation.Info) + 64
+	case cluster.OperationAck:
+		d.OperationAcks = append(d.OperationAcks, &link.OperationAck{Uuid: []byte(b.Operation), StatusUuid: []byte(b.UUID)})
 	case cluster.KillTask:
 		d.Kills = append(d.Kills, &link.Kill{FrameworkId: b.Framework, TaskId: b.Task, GraceNs: b.Grace})
 	case cluster.EndExecutor:

@@ -56,6 +56,10 @@ func (m *Master) serveOperator(w http.ResponseWriter, r *http.Request, about *re
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.WriteHeader(http.StatusNotFound)
 	default:
+		if agent, op := operatorsOperation(call); op != nil {
+			t.changeResources(w, r, agent, op)
+			return
+		}
 		t.operatorRead(w, r, call.GetType(), outJSON, about)
 	}
 }

@@ -194,10 +194,9 @@ func (t *term) serveCall(w http.ResponseWriter, r *http.Request, call *scheduler
 		_ = a // the original answers 202 whatever came of it
 		w.WriteHeader(http.StatusAccepted)
 		return
-	case scheduler.Call_REQUEST, scheduler.Call_ACCEPT_INVERSE_OFFERS, scheduler.Call_DECLINE_INVERSE_OFFERS,
-		scheduler.Call_ACKNOWLEDGE_OPERATION_STATUS:
-		// Inverse offers and operations do not exist yet, so there is nobody whom these concern; the
-		// original answers 202 and drops them too. REQUEST it ignores always.
+	case scheduler.Call_REQUEST, scheduler.Call_ACCEPT_INVERSE_OFFERS, scheduler.Call_DECLINE_INVERSE_OFFERS:
+		// Inverse offers do not exist yet, so there is nobody whom these concern; the original answers 202
+		// and drops them too. REQUEST it ignores always.
 		w.WriteHeader(http.StatusAccepted)
 		return
 	}
@@ -236,6 +235,11 @@ func input(call *scheduler.Call, s *stream) cluster.In {
 	case scheduler.Call_ACKNOWLEDGE:
 		a := call.GetAcknowledge()
 		return &cluster.Acknowledge{Stream: s.id, Framework: id, Agent: a.GetAgentId().GetValue(), Task: a.GetTaskId().GetValue(), UUID: string(a.GetUuid())}
+	case scheduler.Call_ACKNOWLEDGE_OPERATION_STATUS:
+		a := call.GetAcknowledgeOperationStatus()
+		return &cluster.AcknowledgeOperation{
+			Stream: s.id, Framework: id, Agent: a.GetAgentId().GetValue(), Operation: a.GetOperationId().GetValue(), UUID: string(a.GetUuid()),
+		}
 	case scheduler.Call_SHUTDOWN:
 		x := call.GetShutdown()
 		return &cluster.ShutdownExecutor{Stream: s.id, Framework: id, Agent: x.GetAgentId().GetValue(), Executor: x.GetExecutorId().GetValue()}
@@ -261,6 +265,10 @@ func input(call *scheduler.Call, s *stream) cluster.In {
 func accept(a *scheduler.Call_Accept, id string, s *stream) *cluster.Accept {
 	in := &cluster.Accept{Stream: s.id, Framework: id, Offers: ids(a.GetOfferIds()), Refuse: refusal(a.GetFilters())}
 	for _, op := range a.GetOperations() {
+		if op.GetType() != mesosv1.Offer_Operation_LAUNCH && op.GetType() != mesosv1.Offer_Operation_LAUNCH_GROUP {
+			in.Operations = append(in.Operations, operation(op))
+			continue
+		}
 		o := cluster.Operation{ID: op.GetId().GetValue(), Type: op.GetType()}
 		switch op.GetType() {
 		case mesosv1.Offer_Operation_LAUNCH:

@@ -135,7 +135,13 @@ func (s *stream) event(it any) *scheduler.Event {
 	case cluster.Rescind:
 		return &scheduler.Event{Type: scheduler.Event_RESCIND.Enum(), Rescind: &scheduler.Event_Rescind{OfferId: &mesosv1.OfferID{Value: &b.Offer}}}
 	case cluster.OperationUpdate:
-		st := &mesosv1.OperationStatus{OperationId: &mesosv1.OperationID{Value: &b.Operation}, State: &b.State, Message: &b.Message}
+		st := &mesosv1.OperationStatus{OperationId: &mesosv1.OperationID{Value: &b.Operation}, State: &b.State}
+		if b.Message != "" {
+			st.Message = &b.Message
+		}
+		if b.UUID != "" {
+			st.Uuid = &mesosv1.UUID{Value: []byte(b.UUID)}
+		}
 		if b.Agent != "" {
 			st.AgentId = &mesosv1.AgentID{Value: &b.Agent}
 		}

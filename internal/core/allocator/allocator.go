@@ -1,5 +1,5 @@
 // Package allocator decides which framework is offered which free resources: hierarchical dominant resource fairness
-// over a tree of roles, with weights, filters, suppression and static reservations. It is a pure calculator with memory:
+// over a tree of roles, with weights, filters, suppression and reservations. It is a pure calculator with memory:
 // the cluster's book tells it what is there and what is used, and asks for a Cycle.
 //
 // A cycle costs what changed. An agent is looked at when it is dirty: when something became free on it, when a filter on
@@ -87,11 +87,12 @@ type agent struct {
 	short  bool // more is held than there is: it came back with less than its tasks use
 	active bool
 	dirty  bool
+	lent   bool // in this cycle somebody was offered what is shared
 	held   []holding
 	filter map[*client][]filter
 }
 
-// holding is what one client holds of one agent, offered or used.
+// holding is what one client holds of one agent, offered or used, without what is shared.
 type holding struct {
 	client *client
 	what   resource.List
@@ -299,22 +300,14 @@ func (a *Allocator) Release(agentID, frameworkID, role string, what resource.Lis
 	if c == nil {
 		return
 	}
-	for i := range g.held {
-		if h := &g.held[i]; h.client == c {
-			h.what = h.what.Minus(what)
-			if h.what.IsEmpty() {
-				g.held = slices.Delete(g.held, i, i+1)
-				c.holdings--
-			}
-			break
-		}
-	}
+	own := what.NonShared()
+	g.setHeld(c, g.heldBy(c).Minus(own))
 	if g.short {
 		g.reckon()
 	} else {
-		g.free = g.free.Plus(what)
+		g.free = g.free.Plus(own)
 	}
-	a.count(c, what, -1)
+	a.count(c, own, -1)
 	if refuseUntil > 0 {
 		a.addFilter(g, c, what, refuseUntil)
 	}
@@ -344,17 +337,16 @@ func (a *Allocator) touch(g *agent) {
 }
 
 func (a *Allocator) hold(g *agent, c *client, what resource.List) {
-	g.short = g.short || !g.free.Contains(what)
-	g.free = g.free.Minus(what)
-	a.count(c, what, 1)
-	for i := range g.held {
-		if g.held[i].client == c {
-			g.held[i].what = g.held[i].what.Plus(what)
-			return
-		}
+	own := what.NonShared()
+	g.short = g.short || !g.free.Contains(own)
+	g.free = g.free.Minus(own)
+	c.given++ // it only grows: of two that hold the same, the one that was given less often is next
+	c.role.ownGiven++
+	for n := c.role; n != nil; n = n.parent {
+		n.given++
 	}
-	g.held = append(g.held, holding{c, what})
-	c.holdings++
+	a.count(c, own, 1)
+	g.setHeld(c, g.heldBy(c).Plus(own))
 }
 
 func (a *Allocator) wants(f *framework, role string) bool {
@@ -411,11 +403,11 @@ func (a *Allocator) client(f *framework, role string) *client {
 }
 
 // count adds what to the books of the client and of every role above it (sign 1), or takes it away (sign -1). Only
-// scalars count for shares, and a shared resource counts for nobody.
+// scalars count for shares, reserved ones as others do, and a shared resource counts for nobody.
 func (a *Allocator) count(c *client, what resource.List, sign int64) {
 	for i := range what {
 		r := &what[i]
-		if r.Kind != resource.Scalar || (r.Traits != nil && r.Traits.Shared) {
+		if r.Kind != resource.Scalar {
 			continue
 		}
 		x, q := a.index(r.Name), sign*int64(r.Scalar)
@@ -423,13 +415,6 @@ func (a *Allocator) count(c *client, what resource.List, sign int64) {
 		c.role.ownAlloc.add(x, q)
 		for n := c.role; n != nil; n = n.parent {
 			n.alloc.add(x, q)
-		}
-	}
-	if sign > 0 { // counts only grow: of two that hold the same, the one that was given less often is next
-		c.given++
-		c.role.ownGiven++
-		for n := c.role; n != nil; n = n.parent {
-			n.given++
 		}
 	}
 	a.reorder(c)

@@ -14,8 +14,11 @@ type Seat struct{ Framework, Role string }
 // Has says whether an agent is known.
 func (a *Allocator) Has(agent string) bool { return a.agents[agent] != nil }
 
-// Audit compares the allocator's books with what its user says is held of each agent, and with themselves; nil when they
-// agree. It looks at everything: it is for tests and the simulator.
+// Total is all that an agent has.
+func (a *Allocator) Total(agent string) resource.List { return a.agents[agent].Total }
+
+// Audit compares the allocator's books with what its user says is held of each agent, shared resources left out, and with
+// themselves; nil when they agree. It looks at everything: it is for tests and the simulator.
 func (a *Allocator) Audit(held map[string]map[Seat]resource.List) error {
 	agents := slices.Clone(a.order)
 	slices.SortFunc(agents, func(x, y *agent) int { return cmp.Compare(x.ID, y.ID) })

@@ -48,8 +48,10 @@ func (a *Allocator) Cycle(now time.Duration, busy func(agent, framework string) 
 				break
 			}
 			a.hold(g, c, what)
+			g.lent = g.lent || len(what.Shared()) > 0
 			grants = append(grants, Grant{g.ID, c.framework.ID, c.role.name, what})
 		}
+		g.lent = false
 	}
 	a.busy = nil
 	return grants
@@ -81,7 +83,7 @@ func (a *Allocator) try(g *agent, c *client, now time.Duration) resource.List {
 		if !f.Revocable {
 			what = what.NonRevocable()
 		}
-		if !f.Shared {
+		if !f.Shared || g.lent {
 			what = what.NonShared()
 		}
 		if !f.Refined {

@@ -107,7 +107,8 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 	gone := b.adoptFrameworks(in, out)
 	b.adoptExecutors(in, spec.ID, state, gone, out)
 	unknown := b.adoptTasks(in, spec.ID, state, fresh, gone, out)
-	out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Registered{spec.ID, unknown}})
+	dropped := b.adoptOperations(in, spec.ID, state, out)
+	out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Registered{spec.ID, unknown, dropped}})
 	for _, f := range gone {
 		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: ShutdownFramework{f}})
 	}
@@ -346,6 +347,7 @@ func (b *Book) agentLeave(in *AgentLeave, out *Out) {
 func (b *Book) removeAgent(a *Agent, why string, out *Out) {
 	b.detach(a, nil, out)
 	state := b.states[a.Spec.ID]
+	b.dropOperations(state, mesosv1.OperationState_OPERATION_UNKNOWN, "Nobody knows whether the operation was carried out: "+why+".", out)
 	for _, key := range b.tasksOn(state) {
 		t := b.tasks.get(key)
 		if t == nil {
@@ -405,6 +407,7 @@ func (b *Book) markUnreachable(a *Agent, why string, out *Out) {
 	n.Mark, n.Since, n.Connected, n.Recovered = Unreachable, b.now.Wall, false, false
 	b.detach(a, &n, out)
 	state := b.states[a.Spec.ID]
+	b.awayOperations(state, out)
 	for _, key := range b.tasksOn(state) {
 		t := b.tasks.get(key)
 		if t == nil {

@@ -6,6 +6,7 @@
 package cluster
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -82,12 +83,15 @@ type Book struct {
 	done       *taskTree
 	offers     *offerTree
 	executors  *table[executorKey, Executor]
+	operations *table[string, AgentOperation]
 
 	states    map[string]*agentState
 	addresses map[address]string // to the agent that registered from there last
 	conns     map[ConnID]*agentState
 	streams   map[StreamID]string
 	extras    map[string]*frameworkState
+	// operationIDs find operations by their frameworks' names for them.
+	operationIDs map[operationRef]string
 
 	elected        int64
 	nextAgent      uint64
@@ -95,6 +99,7 @@ type Book struct {
 	nextOffer      uint64
 	nextDone       uint64
 	nextLaunch     uint64
+	nextOperation  uint64
 	tick           time.Duration // the next sweep
 	prompt         time.Duration // the next cycle before it; Never when none is due
 	recoverBy      time.Duration // when recovered agents are given up; Never when none is left
@@ -117,7 +122,9 @@ type agentState struct {
 	twins     map[FrameworkTask]*Task
 	offers    []*Offer
 	executors map[executorRef]*Executor
-	talk      allowance // for what the book did not ask it for
+	// operations are by their uuids.
+	operations map[string]struct{}
+	talk       allowance // for what the book did not ask it for
 }
 
 // frameworkState is what the book knows of a framework beside what it shows.
@@ -125,6 +132,8 @@ type frameworkState struct {
 	offers    map[string]*Offer
 	offered   time.Duration // Mono time of its last offer
 	completed int
+	// operations counts those that are under way or not acknowledged.
+	operations int
 }
 
 type ping struct {
@@ -149,8 +158,9 @@ func New(cfg Config, records []Record, now machine.Now, rng *rand.Rand) *Book {
 		cfg: cfg, alloc: allocator.New(cfg.Allocation, rng), now: now, elected: now.Wall,
 		agents: newTable(agentKey, lessAgent), frameworks: newTable(frameworkKey, lessFramework), completed: newTree(lessCompletedFramework),
 		tasks: newTable(taskKey, lessTask), done: newTree(lessCompleted), offers: newTree(lessOffer),
-		executors: newTable(keyOfExecutor, lessExecutor),
-		states:    map[string]*agentState{}, addresses: map[address]string{}, conns: map[ConnID]*agentState{},
+		executors: newTable(keyOfExecutor, lessExecutor), operations: newTable(keyOfOperation, lessOperation),
+		operationIDs: map[operationRef]string{},
+		states:       map[string]*agentState{}, addresses: map[address]string{}, conns: map[ConnID]*agentState{},
 		streams: map[StreamID]string{}, extras: map[string]*frameworkState{},
 	}
 	b.tick = now.Mono + cfg.AllocationInterval
@@ -355,7 +365,7 @@ func (q *queue[T]) pop() {
 func (b *Book) Audit() error {
 	held := map[string]map[allocator.Seat]resource.List{}
 	hold := func(agent, framework, role string, what resource.List) {
-		if what.IsEmpty() {
+		if what = what.NonShared(); what.IsEmpty() || !b.alloc.Has(agent) {
 			return
 		}
 		if held[agent] == nil {
@@ -377,5 +387,15 @@ func (b *Book) Audit() error {
 			hold(t.Agent, t.Framework, t.Role, t.Spec.Resources)
 		}
 	}
-	return b.alloc.Audit(held)
+	if err := b.alloc.Audit(held); err != nil {
+		return err
+	}
+	var wrong error
+	b.agents.ordered().Scan(func(a *Agent) bool {
+		if b.alloc.Has(a.Spec.ID) && !b.alloc.Total(a.Spec.ID).Equal(a.Spec.Total) {
+			wrong = fmt.Errorf("agent %s has %s, and the allocator says %s", a.Spec.ID, a.Spec.Total, b.alloc.Total(a.Spec.ID))
+		}
+		return wrong == nil
+	})
+	return wrong
 }

@@ -220,6 +220,9 @@ func (b *Book) removeFramework(f *Framework, why string, out *Out) {
 		b.complete(t)
 	}
 	b.removeExecutorsOf(id)
+	for _, o := range b.operationsOf(id) {
+		b.removeOperation(o)
+	}
 	b.alloc.RemoveFramework(id)
 	b.frameworks.remove(f)
 	n := *f
@@ -236,7 +239,7 @@ func (b *Book) removeFramework(f *Framework, why string, out *Out) {
 	b.soon(b.cfg.Gather)
 }
 
-// connsOf lists the connections of the agents that have tasks or executors of a framework.
+// connsOf lists the connections of the agents that have tasks, executors or operations of a framework.
 func (b *Book) connsOf(id string) []ConnID {
 	var conns []ConnID
 	tasksOf(b.tasks.ordered(), id, func(t *Task) bool {
@@ -247,6 +250,11 @@ func (b *Book) connsOf(id string) []ConnID {
 	})
 	for _, x := range b.executorsOf(id) {
 		if s := b.states[x.Agent]; s != nil && s.conn != 0 {
+			conns = append(conns, s.conn)
+		}
+	}
+	for _, o := range b.operationsOf(id) {
+		if s := b.states[o.Agent]; s != nil && s.conn != 0 {
 			conns = append(conns, s.conn)
 		}
 	}

@@ -43,7 +43,7 @@ func (b *Book) launchGroup(f *Framework, agent *Agent, role string, op *Operatio
 		run.Tasks, run.Launches = append(run.Tasks, t), append(run.Launches, task.launch)
 	}
 	out.Send = append(out.Send, Msg{Conn: state.conn, Body: run})
-	return left.Minus(needs)
+	return left.Minus(needs.NonShared()) // what is shared the next task may use as well
 }
 
 // groupFor finds the executor of a group, nil when the group brings it into being, and what they need together; or says why

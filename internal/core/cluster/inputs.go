@@ -107,6 +107,8 @@ type (
 		Tasks      []TaskReport
 		Executors  []ExecutorReport
 		Frameworks []*FrameworkSpec
+		// Operations are those whose ends are not acknowledged.
+		Operations []OperationEnd
 		// Links is higher in every registration of the agent.
 		Links uint64
 	}
@@ -239,4 +241,7 @@ type Operation struct {
 	Type mesosv1.Offer_Operation_Type
 	// Tasks of a LAUNCH or LAUNCH_GROUP.
 	Tasks []*TaskSpec
+	// Change is what any other does. Invalid says why checks that need no state refuse it; Change is then nil.
+	Change  *Change
+	Invalid string
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -195,26 +196,26 @@ func (b *Book) accept(in *Accept, out *Out) {
 		return
 	}
 	taken, ok := b.take(in.Framework, in.Offers)
-	giveUp := func(reason mesosv1.TaskStatus_Reason, words string) {
+	giveUp := func(reason mesosv1.TaskStatus_Reason, why string) {
 		for _, o := range taken {
 			b.alloc.Release(o.Agent, o.Framework, o.Role, o.Resources, 0)
 		}
 		b.soon(b.cfg.Gather)
 		for i := range in.Operations {
-			b.dropOperation(f, &in.Operations[i], reason, words, out)
+			b.dropOperation(f, &in.Operations[i], reason, why, out)
 		}
 	}
 	if !ok {
-		giveUp(mesosv1.TaskStatus_REASON_INVALID_OFFERS, "The tasks were not launched: "+OffersInvalid.Text()+".")
+		giveUp(mesosv1.TaskStatus_REASON_INVALID_OFFERS, OffersInvalid.Text())
 		return
 	}
 	agent := b.agents.get(taken[0].Agent)
 	if agent == nil || agent.Mark != Admitted {
-		giveUp(mesosv1.TaskStatus_REASON_AGENT_REMOVED, "The tasks were not launched: the agent was removed.")
+		giveUp(mesosv1.TaskStatus_REASON_AGENT_REMOVED, "the agent was removed")
 		return
 	}
 	if !agent.Connected {
-		giveUp(mesosv1.TaskStatus_REASON_AGENT_DISCONNECTED, "The tasks were not launched: the agent is not connected.")
+		giveUp(mesosv1.TaskStatus_REASON_AGENT_DISCONNECTED, "the agent is not connected")
 		return
 	}
 	out.Tell = append(out.Tell, Fact{Kind: FactOffersAccepted, Framework: in.Framework, Agent: agent.Spec.ID, N: len(taken)})
@@ -222,6 +223,7 @@ func (b *Book) accept(in *Accept, out *Out) {
 	for _, o := range taken[1:] {
 		left = left.Plus(o.Resources)
 	}
+	offered := left // what of it no operation has changed
 	for i := range in.Operations {
 		op := &in.Operations[i]
 		switch {
@@ -236,11 +238,16 @@ func (b *Book) accept(in *Accept, out *Out) {
 		case op.Type == mesosv1.Offer_Operation_LAUNCH_GROUP:
 			left = b.launchGroup(f, agent, taken[0].Role, op, left, out)
 		default:
-			b.laterOperation(f, op, agent.Spec.ID, out)
+			var made bool
+			if left, made = b.change(f, agent, taken[0].Role, op, left, out); made {
+				offered = offered.Minus(op.Change.Consumed)
+			}
 		}
 	}
-	if !left.IsEmpty() {
-		b.alloc.Release(agent.Spec.ID, f.Spec.ID, taken[0].Role, left, b.refuseUntil(in.Refuse))
+	if !left.IsEmpty() { // what was made of it is offered at once: nobody has refused that
+		made := left.Minus(offered)
+		b.alloc.Release(agent.Spec.ID, f.Spec.ID, taken[0].Role, made, 0)
+		b.alloc.Release(agent.Spec.ID, f.Spec.ID, taken[0].Role, left.Minus(made), b.refuseUntil(in.Refuse))
 		b.soon(b.cfg.Gather)
 	}
 }
@@ -277,7 +284,7 @@ func (b *Book) launch(f *Framework, agent *Agent, role string, t *TaskSpec, left
 	}
 	task := b.addTask(f, state, t, role, out)
 	out.Send = append(out.Send, Msg{Conn: state.conn, Body: Run{f.Spec, t, role, task.launch, starts}})
-	return left.Minus(needs)
+	return left.Minus(needs.NonShared()) // what is shared the next task may use as well
 }
 
 // addTask books a task that is about to be sent to its agent.
@@ -304,7 +311,8 @@ func (b *Book) refuseTask(f *Framework, t *TaskSpec, reason mesosv1.TaskStatus_R
 
 // dropOperation answers an operation whose offers or agent are not there. Of a task that lives it says how it is: clients that
 // hear no answer send an ACCEPT again, and the second finds its offers used up by the first.
-func (b *Book) dropOperation(f *Framework, op *Operation, reason mesosv1.TaskStatus_Reason, words string, out *Out) {
+func (b *Book) dropOperation(f *Framework, op *Operation, reason mesosv1.TaskStatus_Reason, why string, out *Out) {
+	words := "The tasks were not launched: " + why + "."
 	for _, t := range op.Tasks {
 		if x := b.tasks.get(FrameworkTask{f.Spec.ID, t.ID}); x != nil && x.Agent == t.AgentID && !x.Released {
 			b.tell(f.Spec.ID, b.statusOf(x, reconciliation, "The task was launched before; this is its latest state."), out)
@@ -314,21 +322,14 @@ func (b *Book) dropOperation(f *Framework, op *Operation, reason mesosv1.TaskSta
 		b.tell(f.Spec.ID, s, out)
 		out.Tell = append(out.Tell, Fact{Kind: FactTaskRefused, Framework: f.Spec.ID, Agent: t.AgentID, Task: t.ID, Reason: OffersInvalid, Status: s, Text: words})
 	}
-	if op.ID != "" {
-		out.Send = append(out.Send, Msg{Stream: f.Stream, Body: OperationUpdate{op.ID, "", mesosv1.OperationState_OPERATION_ERROR, words}})
+	if op.ID == "" {
+		return
 	}
-}
-
-// laterOperation answers the operations that this version does not carry out.
-func (b *Book) laterOperation(f *Framework, op *Operation, agent string, out *Out) {
-	words := fmt.Sprintf("%s is not supported by this version of Pando yet; only LAUNCH and LAUNCH_GROUP are", op.Type)
-	for _, t := range op.Tasks {
-		b.refuseTask(f, t, mesosv1.TaskStatus_REASON_TASK_INVALID, words, out)
+	if o := b.operations.get(b.operationIDs[operationRef{f.Spec.ID, op.ID}]); o != nil && op.Change != nil && bytes.Equal(o.Info, op.Change.Info) {
+		b.tellOperation(o, "", "The operation was accepted before; this is its latest state.", out)
+		return
 	}
-	if op.ID != "" {
-		out.Send = append(out.Send, Msg{Stream: f.Stream, Body: OperationUpdate{op.ID, agent, mesosv1.OperationState_OPERATION_FAILED, words}})
-	}
-	b.dropCall(f.Spec.ID, OperationLater, out)
+	out.Send = append(out.Send, Msg{Stream: f.Stream, Body: OperationUpdate{op.ID, "", mesosv1.OperationState_OPERATION_ERROR, "The operation was not carried out: " + why + ".", ""}})
 }
 
 var _ machine.Machine[In, Record, Msg, Work, Fact] = (*Book)(nil)

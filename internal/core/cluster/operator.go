@@ -23,7 +23,7 @@ func (b *Book) operate(in In, out *Out) {
 	case *Observe:
 		out.Tell = append(out.Tell, Fact{Kind: FactObserved, N: int(in.ID)})
 	default:
-		b.stepExecutor(in, out)
+		b.stepOperation(in, out)
 	}
 }
 
@@ -51,6 +51,7 @@ func (b *Book) markAgentGone(in *MarkAgentGone, out *Out) {
 	n := *a
 	n.Mark, n.Since, n.Connected, n.Recovered = Gone, b.now.Wall, false, false
 	b.detach(a, &n, out)
+	b.dropOperations(state, mesosv1.OperationState_OPERATION_GONE_BY_OPERATOR, "An operator marked the operation's agent gone.", out)
 	for _, key := range b.tasksOn(state) {
 		if t := b.tasks.get(key); t != nil {
 			b.taskGone(t, out)

@@ -74,6 +74,8 @@ type (
 		Operation, Agent string
 		State            mesosv1.OperationState
 		Message          string
+		// UUID is set when an acknowledgement is wanted.
+		UUID string
 	}
 	// ExecutorMessage comes from an executor.
 	ExecutorMessage struct {
@@ -94,10 +96,11 @@ type (
 
 // Orders for an agent.
 type (
-	// Registered tells an agent its id, and which tasks sent to it are missing from its report.
+	// Registered tells an agent its id, and which tasks and operations sent to it are missing from its report.
 	Registered struct {
-		Agent   string
-		Unknown []UnknownTask
+		Agent             string
+		Unknown           []UnknownTask
+		UnknownOperations []*AgentOperation
 	}
 	// UnknownTask is one of them. The agent may know nothing of its framework, so that stands here.
 	UnknownTask struct {
@@ -198,6 +201,10 @@ const (
 	FactTaskReturned
 	FactTaskReported
 	FactObserved
+	FactOperationAccepted
+	FactOperationRefused
+	FactOperationEnded
+	FactOperationAcknowledged
 )
 
 // factNames are for logs and metrics, by kind.
@@ -208,6 +215,7 @@ var factNames = [...]string{
 	"task_refused", "task_state", "task_acknowledged", "task_kill", "task_adopted", "call_dropped", "allocated", "update_dropped",
 	"executor_started", "executor_ended",
 	"framework_recovered", "task_returned", "task_reported", "observed",
+	"operation_accepted", "operation_refused", "operation_ended", "operation_acknowledged",
 }
 
 // String is the fact's name in logs and metrics.
@@ -230,7 +238,6 @@ const (
 	TaskMismatch
 	RolesInvalid
 	AcknowledgementStale
-	OperationLater
 	SpecInvalid
 	RegistrationStale
 	AgentElsewhere
@@ -238,17 +245,19 @@ const (
 	FrameworksTooMany
 	UpdateMisaddressed
 	UpdatesTooMany
+	OperationInvalid
+	OperationUnknown
 )
 
 var reasonTexts = [...]string{
 	"", "the stream was replaced by a newer subscription", "no such framework", "the framework was removed",
 	"an offer is no longer valid", "no such agent", "the agent is not connected", "the agent was marked gone",
 	"no such task", "the task is on another agent", "a role is invalid or not subscribed",
-	"the acknowledgement is not for the outstanding update", "the operation is not supported yet",
+	"the acknowledgement is not for the outstanding update",
 	"the description is invalid", "the agent has registered again since",
 	"another agent is connected under this id, from another address", "there are as many agents as there may be",
 	"there are as many frameworks as there may be", "the update names another agent than the one that sends it, or has no uuid",
-	"the agent sends more than it may without being asked",
+	"the agent sends more than it may without being asked", "the operation breaks a rule", "no such operation",
 }
 
 // reasonNames are for metrics, by reason.
@@ -256,6 +265,7 @@ var reasonNames = [...]string{
 	"", "stream_replaced", "framework_unknown", "framework_gone", "offers_invalid", "agent_unknown", "agent_away", "agent_gone",
 	"task_unknown", "task_mismatch", "roles_invalid", "acknowledgement_stale", "operation_later", "spec_invalid",
 	"registration_stale", "agent_elsewhere", "agents_too_many", "frameworks_too_many", "update_misaddressed", "updates_too_many",
+	"operation_invalid", "operation_unknown",
 }
 
 // Reasons is every reason there is.
@@ -282,6 +292,7 @@ type Fact struct {
 	State                  mesosv1.TaskState
 	Status                 *mesos.Status
 	Resources              resource.List
+	Operation              *AgentOperation
 	Text                   string
 	N                      int
 	// AgentIs, FrameworkIs and TaskIs are what it is about, as they are after it, where a reader of the book would see a

@@ -251,12 +251,15 @@ func (s *stage) say(body any) string {
 		return "ERROR " + b.Message
 	case Close:
 		return "closes"
-	case OperationUpdate:
-		return fmt.Sprintf("OPERATION %s %s: %s", b.Operation, b.State, b.Message)
+	case OperationUpdate, Apply, OperationAck:
+		return s.sayOperation(body)
 	case Registered:
 		words := "registered " + b.Agent
 		for _, u := range b.Unknown {
 			words += fmt.Sprintf(", unknown %s/%s (aware %t)", u.Framework, u.Task, u.PartitionAware)
+		}
+		for _, o := range b.UnknownOperations {
+			words += ", unknown operation " + cmp.Or(o.ID, "without an id")
 		}
 		return words
 	case Run:
@@ -308,6 +311,8 @@ func (s *stage) input(verb string, arg map[string]string, flags []string) In {
 		for task := range strings.FieldsSeq(arg["task"]) {
 			in.Tasks = append(in.Tasks, s.report(fw, task))
 		}
+		in.Spec.Capabilities = every
+		in.Operations = s.ended(fw, list("operation"))
 		for x := range strings.FieldsSeq(arg["executor"]) {
 			in.Executors = append(in.Executors, ExecutorReport{Framework: fw, Role: "*", Spec: s.executor(x)})
 		}
@@ -334,7 +339,7 @@ func (s *stage) input(verb string, arg map[string]string, flags []string) In {
 	case "subscribe", "change":
 		spec := &FrameworkSpec{
 			ID: arg["id"], Name: cmp.Or(arg["name"], "f"), User: cmp.Or(arg["user"], "root"), Principal: arg["principal"], Roles: strings.Split(cmp.Or(arg["roles"], "*"), ","),
-			FailoverTimeout: s.duration(arg["timeout"], 0), Info: []byte(arg["name"] + arg["roles"]), Caps: Capabilities{PartitionAware: slices.Contains(flags, "aware")},
+			FailoverTimeout: s.duration(arg["timeout"], 0), Info: []byte(arg["name"] + arg["roles"]), Caps: Capabilities{PartitionAware: slices.Contains(flags, "aware"), Shared: slices.Contains(flags, "shared"), Refinement: slices.Contains(flags, "refined")},
 		}
 		sub := Subscribe{Stream: stream, Spec: spec, Suppressed: list("suppressed")}
 		if verb == "change" {
@@ -356,8 +361,11 @@ func (s *stage) input(verb string, arg map[string]string, flags []string) In {
 			op.Tasks = append(op.Tasks, spec)
 		}
 		in := &Accept{Stream: stream, Framework: fw, Offers: list("offers"), Refuse: s.duration(arg["refuse"], -1)}
+		for x := range strings.FieldsSeq(arg["op"]) {
+			in.Operations = append(in.Operations, s.operation(x))
+		}
 		if len(op.Tasks) > 0 || op.ID != "" {
-			in.Operations = []Operation{op}
+			in.Operations = append(in.Operations, op)
 		}
 		return in
 	case "decline":
@@ -383,6 +391,19 @@ func (s *stage) input(verb string, arg map[string]string, flags []string) In {
 		return &ShutdownExecutor{Stream: stream, Framework: fw, Agent: cmp.Or(arg["agent"], "M1-S0"), Executor: arg["executor"]}
 	case "gone":
 		return &MarkAgentGone{Call: call, Agent: arg["agent"]}
+	case "operated":
+		return &AgentOperationEnd{Conn: conn, End: s.ended(fw, list("operation"))[0]}
+	case "ack_operation":
+		return &AcknowledgeOperation{Stream: stream, Framework: fw, Agent: arg["agent"], Operation: arg["operation"], UUID: arg["uuid"]}
+	case "reconcile_operations":
+		in := &ReconcileOperations{Stream: stream, Framework: fw}
+		for _, r := range list("operation") {
+			id, agent, _ := strings.Cut(r, "@")
+			in.Operations = append(in.Operations, OperationRef{id, agent})
+		}
+		return in
+	case "operate":
+		return &ChangeResources{Call: call, Agent: cmp.Or(arg["agent"], "M1-S0"), Change: s.operation(arg["op"]).Change}
 	case "teardown":
 		return &Teardown{Stream: stream, Call: call, Framework: fw}
 	}
@@ -430,11 +451,11 @@ func (s *stage) state(name string) mesosv1.TaskState {
 }
 
 func (s *stage) resources(text string) resource.List {
-	l, err := resource.Parse(text, "*")
-	if err != nil {
-		s.t.Fatalf("%q: %v", text, err)
+	var all resource.List
+	for part := range strings.SplitSeq(text, "+") {
+		all = all.Plus(s.part(part))
 	}
-	return l
+	return all
 }
 
 func (s *stage) duration(text string, none time.Duration) time.Duration {

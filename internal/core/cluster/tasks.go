@@ -227,28 +227,6 @@ func (b *Book) reconcileOne(f *Framework, r TaskRef, out *Out) {
 	b.tell(f.Spec.ID, s, out)
 }
 
-// reconcileOperations answers for operations, of which this version keeps none.
-func (b *Book) reconcileOperations(in *ReconcileOperations, out *Out) {
-	f := b.mine(in.Stream, in.Framework, out)
-	if f == nil {
-		return
-	}
-	for _, o := range in.Operations {
-		state, words := mesosv1.OperationState_OPERATION_UNKNOWN, "Reconciliation: the operation is unknown."
-		if a := b.agents.get(o.Agent); a != nil {
-			switch {
-			case a.Recovered:
-				state, words = mesosv1.OperationState_OPERATION_RECOVERING, "Reconciliation: the agent has not come back yet."
-			case a.Mark == Unreachable:
-				state, words = mesosv1.OperationState_OPERATION_UNREACHABLE, "Reconciliation: the agent is unreachable."
-			case a.Mark == Gone:
-				state, words = mesosv1.OperationState_OPERATION_GONE_BY_OPERATOR, "Reconciliation: the agent was marked gone."
-			}
-		}
-		out.Send = append(out.Send, Msg{Stream: f.Stream, Body: OperationUpdate{o.Operation, o.Agent, state, words}})
-	}
-}
-
 // message passes bytes to an executor, best effort.
 func (b *Book) message(in *Message, out *Out) {
 	if f := b.mine(in.Stream, in.Framework, out); f == nil {

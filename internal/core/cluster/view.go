@@ -120,6 +120,7 @@ type View struct {
 	done       *taskTree
 	offers     *offerTree
 	executors  *executorTree
+	operations *operationTree
 }
 
 // View gives the book as it is now. It costs the same however large the book is.
@@ -128,6 +129,7 @@ func (b *Book) View() *View {
 		MasterID: b.cfg.MasterID, Started: b.cfg.Started, Elected: b.elected,
 		agents: b.agents.ordered().Copy(), frameworks: b.frameworks.ordered().Copy(), completed: b.completed.Copy(),
 		tasks: b.tasks.ordered().Copy(), done: b.done.Copy(), offers: b.offers.Copy(), executors: b.executors.ordered().Copy(),
+		operations: b.operations.ordered().Copy(),
 	}
 }
 

@@ -19,10 +19,13 @@ import (
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/machine"
 	"github.com/pando-os/pando/mesos"
+	"github.com/pando-os/pando/mesos/resource"
 )
 
 // Config holds the settings of a book.
 type Config struct {
+	// Resources are the agent's by its settings, without dynamic reservations and volumes.
+	Resources resource.List
 	// Boot is the machine's boot id.
 	Boot string
 	// IP is what tasks that share the machine's network are told to have.
@@ -78,6 +81,7 @@ type Book struct {
 	alarms    []alarm // by time
 
 	nested nestedBook
+	ledger
 }
 
 // TaskView is one task as it is shown. Values are replaced, never changed.
@@ -111,6 +115,8 @@ type taskState struct {
 	check   CheckRecord
 	healthy int8
 	early   *Exit // an end that was told before the launch was
+	// placing: its volumes are being brought into its executor's sandbox; placed: they are there.
+	placing, placed bool
 }
 
 type retry struct {
@@ -132,8 +138,9 @@ func New(cfg Config, journal []Record, now machine.Now, rng *rand.Rand) *Book {
 		frameworks: map[string]*Framework{}, states: map[Ref]*taskState{}, containers: map[string]Ref{},
 		tasks:     btree.NewBTreeGOptions(lessTask, btree.Options{NoLocks: true}),
 		executors: map[ExecutorRef]*executor{}, boxes: map[string]ExecutorRef{}, streams: map[uint64]ExecutorRef{},
-		shown: btree.NewBTreeGOptions(lessExecutor, btree.Options{NoLocks: true}), nested: newNestedBook(),
+		shown: btree.NewBTreeGOptions(lessExecutor, btree.Options{NoLocks: true}), nested: newNestedBook(), ledger: newLedger(),
 	}
+	b.reckon(KeptOf(journal))
 	for i := range journal {
 		b.replay(&journal[i])
 	}
@@ -186,6 +193,7 @@ func (b *Book) replay(r *Record) {
 			s.check = *r.Check
 		}
 	case b.replayNested(r):
+	case b.replayOperation(r):
 	default:
 		b.replayExecutor(r)
 	}
@@ -198,7 +206,7 @@ func (b *Book) Journal() []Record {
 	for _, f := range b.sortedFrameworks() {
 		out = append(out, Record{Framework: f})
 	}
-	out = b.executorsJournal(out)
+	out = b.operationsJournal(b.executorsJournal(out))
 	b.tasks.Scan(func(v *TaskView) bool {
 		ref := v.ref()
 		s := b.states[ref]
@@ -241,6 +249,9 @@ func (b *Book) Deadline() time.Duration {
 	if len(b.alarms) > 0 && (at == machine.Never || b.alarms[0].at < at) {
 		at = b.alarms[0].at
 	}
+	if b.registered && b.due != machine.Never && (at == machine.Never || b.due < at) {
+		at = b.due
+	}
 	return at
 }
 
@@ -273,6 +284,7 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 		}
 	case *Resend:
 		b.resend(in.Framework, out)
+		b.resendOperations(in.Framework, out)
 	case *Launched:
 		b.launched(in, out)
 	case *Exited:
@@ -286,6 +298,8 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 		b.leave(out)
 	case *Compact:
 		out.Save = append(out.Save, Record{Compact: b.Journal()})
+	case *Apply, *OperationAck, *VolumeRemoved, *VolumesPlaced:
+		b.stepOperation(in, out)
 	default:
 		if !b.stepNested(in, out) {
 			b.stepExecutor(in, out)
@@ -293,6 +307,7 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 	}
 	b.alarmsDue(out)
 	b.retryDue(out)
+	b.operationsDue(out)
 	b.depart(out)
 }
 
@@ -311,6 +326,7 @@ func (b *Book) link(in *Linked, out *Out) {
 	b.linked, b.linkID = true, in.Link
 	r := &Register{Agent: b.identity.Agent, Links: b.identity.Links, Frameworks: b.sortedFrameworks()}
 	r.Tasks, r.Executors = b.tasks.Items(), b.shown.Items()
+	r.Total, r.Operations = b.total, b.ended.Items()
 	out.Send = append(out.Send, Msg{Link: b.linkID, Register: r})
 }
 
@@ -340,6 +356,8 @@ func (b *Book) register(in *Registered, out *Out) {
 			b.owe(u, out)
 		}
 	}
+	b.resendOperations("", out)
+	b.oweOperations(in.UnknownOperations, out)
 }
 
 // silence forgets what is owed of a task: nobody is left to be told.

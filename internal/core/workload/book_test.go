@@ -75,6 +75,8 @@ func (s *bench) step(in In) []string {
 			words = append(words, event(m.Executor))
 		case m.ExecutorEnd != nil:
 			words = append(words, fmt.Sprintf("executor %s ended %d", m.ExecutorEnd.Executor, m.ExecutorEnd.Status))
+		case m.Operation != nil:
+			words = append(words, fmt.Sprintf("operation %s %s", m.Operation.Operation.UUID, strings.TrimPrefix(m.Operation.State.String(), "OPERATION_")))
 		case m.Message != nil:
 			words = append(words, fmt.Sprintf("message of %s: %s", m.Message.Executor, m.Message.Data))
 		case m.Nested != nil:
@@ -107,6 +109,12 @@ func (s *bench) step(in In) []string {
 			words = append(words, fmt.Sprintf("kill %s %s", s.task(w.Kill.Container), w.Kill.Grace))
 		case w.Watch != nil:
 			words = append(words, "watch "+w.Watch.Task.ID)
+		case w.RemoveVolume != nil:
+			words = append(words, "remove "+w.RemoveVolume.Volume.PersistenceID())
+		case w.ClearVolume != "":
+			words = append(words, "clear")
+		case w.PlaceVolumes != nil:
+			words = append(words, "place "+w.PlaceVolumes.Task.ID)
 		case w.Forget != "":
 			words = append(words, "forget")
 		case w.Left:

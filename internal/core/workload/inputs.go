@@ -58,6 +58,8 @@ type (
 		Info  []byte
 		// Unknown are tasks that the master sent here and that were not reported.
 		Unknown []UnknownTask
+		// UnknownOperations likewise.
+		UnknownOperations []*Operation
 	}
 	// Run starts a task.
 	Run struct {
@@ -197,6 +199,12 @@ type Record struct {
 	NestedAccepted *Nested
 	NestedEnded    *NestedEnded
 	NestedGone     string
+	OperationEnded    *OperationEnded
+	// OperationAcked is the operation whose end was acknowledged.
+	OperationAcked string
+	Kept           *Kept
+	// VolumeRemoved is the doomed volume whose data is gone.
+	VolumeRemoved string
 	// Compact takes the place of all records before it.
 	Compact []Record
 }
@@ -275,6 +283,8 @@ type Msg struct {
 	// ExecutorEnd and Message are of executors.
 	ExecutorEnd *ExecutorEnd
 	Message     *Message
+	// Operation is the end of one.
+	Operation *OperationView
 	// Executor is for an executor, and has no Link.
 	Executor *ToExecutor
 	// Nested answers a call, and has no Link.
@@ -291,6 +301,9 @@ type Register struct {
 	Tasks      []*TaskView
 	Executors  []*ExecutorView
 	Frameworks []*Framework
+	// Total is all that the agent has, and Operations the ends that are owed.
+	Total      resource.List
+	Operations []*OperationView
 	// Links is higher in every registration: a master heeds none that is older than one that it has seen.
 	Links uint64
 }
@@ -331,6 +344,13 @@ type Work struct {
 	Forget string
 	// Destroy ends a container that nobody knows, and cleans up.
 	Destroy string
+	// RemoveVolume removes the data of a volume that was destroyed, and ends in VolumeRemoved. Whatever is launched after it finds
+	// a volume of the same name empty.
+	RemoveVolume *Doomed
+	// ClearVolume removes the last trace of such a volume, by its UUID.
+	ClearVolume string
+	// PlaceVolumes brings a task's volumes into the sandbox of its executor, which runs, and ends in VolumesPlaced.
+	PlaceVolumes *LaunchWork
 	// Left says, once, that the agent is leaving and nothing of its tasks is here any more.
 	Left bool
 }
@@ -394,6 +414,8 @@ const (
 	FactNestedAccepted
 	FactNestedStarted
 	FactNestedEnded
+	FactOperationEnded
+	FactOperationAcked
 )
 
 // factNames are for logs and metrics, by kind.
@@ -401,7 +423,7 @@ var factNames = [...]string{
 	"registered", "reregistered", "unlinked", "leader_refused", "task_accepted", "task_refused", "task_started", "task_state",
 	"task_acked", "task_kill", "task_forgotten", "framework_shutdown", "orphan_destroyed", "message_dropped",
 	"leaving", "executor_accepted", "executor_started", "executor_subscribed", "executor_disconnected", "executor_shutdown",
-	"executor_ended", "task_delivered", "nested_accepted", "nested_started", "nested_ended",
+	"executor_ended", "task_delivered", "nested_accepted", "nested_started", "nested_ended", "operation_ended", "operation_acked",
 }
 
 // String is the fact's name in logs and metrics.
@@ -417,4 +439,5 @@ type Fact struct {
 	Status          *mesos.Status
 	Text            string
 	PID             uint32
+	Operation       *OperationView
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/core/signalname"
 	"github.com/pando-os/pando/mesos"
+	"github.com/pando-os/pando/mesos/resource"
 )
 
 // run takes a task on. From the record on the agent owes a terminal status for it.
@@ -231,6 +232,7 @@ func (b *Book) killNow(v *TaskView, state *taskState, out *Out) {
 
 // shutdownFramework ends all of a framework; nobody is left to be told.
 func (b *Book) shutdownFramework(id string, out *Out) {
+	b.forgetOperationsOf(id, out)
 	var refs []Ref
 	b.tasks.Ascend(&TaskView{Task: &Task{Framework: id}}, func(v *TaskView) bool {
 		if v.Task.Framework == id {
@@ -359,6 +361,7 @@ func (b *Book) recover(in *Recovered, out *Out) {
 	b.recovering = false
 	b.recoverExecutors(found, out)
 	b.recoverNested(found, out)
+	b.removeDoomed(out)
 }
 
 // vanished ends a task of which no container is found.
@@ -465,6 +468,9 @@ type View struct {
 	PastExecutors []*ExecutorView
 	// Nested are containers of the API that are not forgotten, by path.
 	Nested []*NestedView
+	// Total is all that the agent has; Operations are those whose ends are not acknowledged.
+	Total      resource.List
+	Operations []*OperationView
 }
 
 // View gives the book as it is now.
@@ -473,5 +479,6 @@ func (b *Book) View() *View {
 		Agent: b.identity.Agent, Registered: b.registered, Frameworks: b.sortedFrameworks(),
 		Former: b.former, Tasks: b.tasks.Items(), Completed: b.completed, Executors: b.shown.Items(), PastExecutors: b.past,
 		Nested: b.nestedViews(),
+		Total: b.total, Operations: b.ended.Items(),
 	}
 }

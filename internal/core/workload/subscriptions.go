@@ -77,8 +77,15 @@ func (b *Book) executorClosed(in *ExecutorClosed, out *Out) {
 	out.Tell = append(out.Tell, Fact{Kind: FactExecutorDisconnected, Framework: ref.Framework, Executor: ref.Executor})
 }
 
-// deliver gives a task to its executor, or a group.
+// deliver gives a task to its executor, or a group, once all its volumes are there.
 func (b *Book) deliver(views []*TaskView, x *executor, out *Out) {
+	wait := false
+	for _, v := range views {
+		wait = b.placing(v, out) || wait
+	}
+	if wait {
+		return
+	}
 	var tasks []*Task
 	for _, v := range views {
 		ref := v.ref()

@@ -41,7 +41,7 @@ func (r *Reader) Listing(call genmaster.Call_Type) *mesos.Listing {
 	case genmaster.Call_GET_ROLES:
 		return &mesos.Listing{Name: "get_roles", Number: 14, Lists: []mesos.List{{Name: "roles", Number: 1, Each: r.v1Roles}}}
 	case genmaster.Call_GET_OPERATIONS:
-		return &mesos.Listing{Name: "get_operations", Number: 20}
+		return &mesos.Listing{Name: "get_operations", Number: 20, Lists: []mesos.List{{Name: "operations", Number: 1, Each: r.v1Operations}}}
 	}
 	return nil
 }
