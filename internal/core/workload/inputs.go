@@ -199,7 +199,7 @@ type Record struct {
 	NestedAccepted *Nested
 	NestedEnded    *NestedEnded
 	NestedGone     string
-	OperationEnded    *OperationEnded
+	OperationEnded *OperationEnded
 	// OperationAcked is the operation whose end was acknowledged.
 	OperationAcked string
 	Kept           *Kept

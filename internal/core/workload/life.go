@@ -479,6 +479,6 @@ func (b *Book) View() *View {
 		Agent: b.identity.Agent, Registered: b.registered, Frameworks: b.sortedFrameworks(),
 		Former: b.former, Tasks: b.tasks.Items(), Completed: b.completed, Executors: b.shown.Items(), PastExecutors: b.past,
 		Nested: b.nestedViews(),
-		Total: b.total, Operations: b.ended.Items(),
+		Total:  b.total, Operations: b.ended.Items(),
 	}
 }
