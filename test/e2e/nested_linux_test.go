@@ -100,6 +100,7 @@ func (s *scope) nothingBelow(names ...string) {
 
 // inBoth runs a test with both encodings.
 func inBoth(t *testing.T, run func(t *testing.T, json bool)) {
+	t.Helper()
 	for name, json := range map[string]bool{"JSON": true, "protobuf": false} {
 		t.Run(name, func(t *testing.T) { run(t, json) })
 	}
@@ -108,6 +109,7 @@ func inBoth(t *testing.T, run func(t *testing.T, json bool)) {
 func TestASessionIsWithinItsTask(t *testing.T) {
 	need(t, true)
 	inBoth(t, func(t *testing.T, json bool) {
+		t.Helper()
 		x := task("top", "exec sleep 1000")
 		v := x.Command.Environment
 		v.Variables = append(v.Variables, &mesosv1.Environment_Variable{Name: new("OF_TASK"), Value: new("yes")}, &mesosv1.Environment_Variable{Name: new("BOTH"), Value: new("task")})
@@ -179,6 +181,7 @@ func TestAHundredMegabytesComeThroughAsTheyWere(t *testing.T) {
 	need(t, true)
 	const script, size = "read go; seq 1 20000000 | head -c 100000000", 100_000_000
 	inBoth(t, func(t *testing.T, json bool) {
+		t.Helper()
 		s := newScope(t, json, task("top", "exec sleep 1000"))
 		want := sha256.New()
 		seq := exec.Command("sh", "-c", strings.TrimPrefix(script, "read go; "))
@@ -236,6 +239,7 @@ func (c *counter) sum() []byte {
 func TestInputComesThroughAndEnds(t *testing.T) {
 	need(t, true)
 	inBoth(t, func(t *testing.T, json bool) {
+		t.Helper()
 		s := newScope(t, json, task("top", "exec sleep 1000"))
 		data := bytes.Repeat([]byte("all of these, and as they are\x00\xff\n"), 300_000)
 		out := s.session("in", "sha256sum")
@@ -266,6 +270,7 @@ func TestInputComesThroughAndEnds(t *testing.T) {
 func TestATaskWithATerminalCanBeAttachedTo(t *testing.T) {
 	need(t, true)
 	inBoth(t, func(t *testing.T, json bool) {
+		t.Helper()
 		x := task("top", "stty size; exec sh")
 		x.Container = &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_MESOS.Enum(), TtyInfo: &mesosv1.TTYInfo{
 			WindowSize: &mesosv1.TTYInfo_WindowSize{Rows: new(uint32(33)), Columns: new(uint32(77))},
@@ -376,6 +381,7 @@ func launchNested(s *scope, name, script string) {
 func TestANestedContainerOutlivesItsAgent(t *testing.T) {
 	need(t, true)
 	inBoth(t, func(t *testing.T, json bool) {
+		t.Helper()
 		s := newScope(t, json, task("top", "exec sleep 1000"))
 		launchNested(s, "waits", "echo here; while [ ! -e go ]; do sleep 0.01; done; exit 5")
 		launchNested(s, "ends", "exit 3")

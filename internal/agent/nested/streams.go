@@ -174,7 +174,7 @@ func (s *Server) ServeInput(base context.Context, w http.ResponseWriter, r *http
 	case err = <-end:
 	case <-over: // the container has ended, or takes no more
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // so that the other gives up
-		<-end
+		_ = <-end                                                     // it was cut short
 		w.WriteHeader(http.StatusOK)
 		return
 	}

@@ -152,8 +152,11 @@ func TestNestedContainersAreKnownAgainAfterARestart(t *testing.T) {
 	s.step(&Compact{})
 	s.restart()
 	s.expect(t, &Recovered{Containers: []Found{
-		{Container: top, PID: 7}, {Container: names["runs"], PID: 20, Wall: 5}, {Container: names["ends"], PID: 20, Exit: &Exit{Status: 0x500, Known: true}},
-		{Container: names["mine"], PID: 20}, {Container: names["alone"], PID: 21},
+		{Container: top, PID: 7},
+		{Container: names["runs"], PID: 20, Wall: 5},
+		{Container: names["ends"], PID: 20, Exit: &Exit{Status: 0x500, Known: true}},
+		{Container: names["mine"], PID: 20},
+		{Container: names["alone"], PID: 21},
 	}}, "destroy "+names["mine"], "watch t1", "ends ended 0x500 true", "forget", "lost ended 0x0 false")
 	v := s.book.View()
 	for name, want := range map[string]string{"runs": "20 <nil>", "ended": "0 0x300", "ends": "20 0x500", "lost": "0 0x0", "mine": "gone", "alone": "21 <nil>"} {

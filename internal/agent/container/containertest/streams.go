@@ -1,6 +1,7 @@
 package containertest
 
 import (
+	"errors"
 	"io"
 	"strings"
 	"syscall"
@@ -40,7 +41,7 @@ func (r *rig) all(s *container.Stream) string {
 	var out strings.Builder
 	for {
 		_, data, err := s.Read()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return out.String()
 		}
 		if err != nil {

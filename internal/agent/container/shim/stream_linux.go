@@ -397,7 +397,7 @@ func (st *streams) serve(t *tap) {
 
 // awaitOwner ends a session whose owner does not come.
 func (s *shim) awaitOwner(b *box) {
-	time.AfterFunc(ownTime, func() { //nolint:forbidigo // the launcher links no clock
+	time.AfterFunc(ownTime, func() {
 		s.events <- func() {
 			b.streams.mu.Lock()
 			came := b.streams.came
