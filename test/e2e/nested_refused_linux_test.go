@@ -20,7 +20,9 @@ func TestHowCallsAboutContainersAreRefused(t *testing.T) {
 		}
 		return string(b)
 	}
-	input := func(inner string) string { return `{"type":"ATTACH_CONTAINER_INPUT","attach_container_input":` + inner + `}` }
+	input := func(inner string) string {
+		return `{"type":"ATTACH_CONTAINER_INPUT","attach_container_input":` + inner + `}`
+	}
 	first := func(id string) string { return input(`{"type":"CONTAINER_ID","container_id":` + id + `}`) }
 	call := func(kind, id, more string) string {
 		return `{"type":"` + kind + `","` + strings.ToLower(kind) + `":{"container_id":` + id + more + `}}`

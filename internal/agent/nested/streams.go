@@ -174,7 +174,9 @@ func (s *Server) ServeInput(base context.Context, w http.ResponseWriter, r *http
 	case err = <-end:
 	case <-over: // the container has ended, or takes no more
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // so that the other gives up
-		_ = <-end                                                     // it was cut short
+		if err := <-end; err != nil {
+			s.deps.Log.Debug("input for a container was cut short", "error", err)
+		}
 		w.WriteHeader(http.StatusOK)
 		return
 	}
