@@ -93,6 +93,7 @@ func (s *Server) output(base context.Context, w http.ResponseWriter, stream *con
 		serve.Fail(w, http.StatusInternalServerError, err.Error())
 		return
 	}
+	defer client.Close()
 	ctx, cancel := context.WithCancel(base)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { client.Close(); stream.Close() })()
