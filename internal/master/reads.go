@@ -69,6 +69,20 @@ func (m *Master) reads(mux *serve.Mux, about *reads.About) {
 		return []byte("{}"), onlyRead(r, "This version plans no maintenance yet")
 	})
 	part("/maintenance/status", func(*reads.Reader, *http.Request) ([]byte, error) { return []byte("{}"), nil })
+	for _, path := range []string{"/machine/down", "/machine/up"} {
+		part(path, func(*reads.Reader, *http.Request) ([]byte, error) {
+			return nil, &serve.StatusError{Status: http.StatusNotImplemented, Words: "This version plans no maintenance yet, so no machine can be taken down or up by it."}
+		})
+	}
+	part("/quota", func(_ *reads.Reader, r *http.Request) ([]byte, error) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			return nil, &serve.StatusError{Status: http.StatusNotImplemented, Words: "This version keeps no quota yet: every role may have what it is offered."}
+		}
+		return []byte(`{"infos":[]}`), nil
+	})
+	part("/registrar(1)/registry", func(rd *reads.Reader, _ *http.Request) ([]byte, error) {
+		return rd.Registry(m.masterInfo(rd.View.MasterID))
+	})
 
 	mux.Handle("/health", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	fixed("/version", slices.Concat([]byte{'{'}, about.Build, []byte{'}'}))

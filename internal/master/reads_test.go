@@ -180,13 +180,13 @@ func TestPathsAreTakenAsOldClientsWriteThem(t *testing.T) {
 		"/state": 200, "/state/": 200, "/state/anything": 200, "/state.json": 200, "/master/state": 200, "/master/state.json": 200,
 		"/master/tasks.json": 200, "/system/stats.json": 200, "/master": 200, "/metrics/snapshot?timeout=1000ms": 200,
 		"/redirect": 307, "/master/redirect": 307, "/redirect/x": 404, "/nothing": 404, "/master/nothing": 404, "/tasks?offset=x": 400,
-		"/state?jsonp=cb": 200, "/state?jsonp=alert(1)": 400,
+		"/quota": 200, "/registrar(1)/registry": 200, "/machine/down": 501, "/state?jsonp=cb": 200, "/state?jsonp=alert(1)": 400,
 	} {
 		if r, body := get(t, h, path); r.StatusCode != want {
 			t.Errorf("%s: %s, want %d: %s", path, r.Status, want, body)
 		}
 	}
-	for path, want := range map[string]int{"/state-summary": 200, "/tasks": 200, "/weights": 405, "/maintenance/schedule": 405} {
+	for path, want := range map[string]int{"/state-summary": 200, "/tasks": 200, "/quota": 501, "/machine/up": 501, "/weights": 405, "/maintenance/schedule": 405} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, path, strings.NewReader("")))
 		if w.Code != want {

@@ -11,10 +11,11 @@ import (
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/sim/say"
 	"github.com/pando-os/pando/internal/sim/setting"
+	"github.com/pando-os/pando/internal/sim/stage"
 	"github.com/pando-os/pando/mesos/resource"
 )
 
-type workProcess = process[workload.In, workload.Record, workload.Msg, workload.Work, workload.Fact]
+type workProcess = stage.Process[workload.In, workload.Record, workload.Msg, workload.Work, workload.Fact]
 
 // agent is one machine of the cluster: a disk and containers that outlive the agent's process, and that process.
 type agent struct {
@@ -26,6 +27,7 @@ type agent struct {
 	ip      string
 	boot    int
 
+	had        []resource.List // before it was configured anew
 	journal    []workload.Record
 	containers map[string]*container
 
@@ -35,14 +37,15 @@ type agent struct {
 	live context
 	// launches that are under way, of this process
 	launches  map[string]*launch
-	link      *conn
+	streams   map[uint64]*stream // of executors, of this process
+	link      *stage.Conn
 	epoch     uint64  // of the link
 	ask       *master // who is asked for the leader next
 	turn      int     // of the masters, which are asked one after the other
 	wait      time.Duration
 	dismissed bool          // its master has said that it was marked gone
 	leaving   bool          // all that is here ends without a word
-	goodbye   *conn         // over which it was said
+	goodbye   *stage.Conn   // over which it was said
 	full      time.Duration // its disk takes nothing until then
 }
 
@@ -68,18 +71,19 @@ func (a *agent) start() {
 	a.dismissed, a.leaving, a.goodbye = false, false, nil
 	cfg := workload.Defaults()
 	cfg.Boot, cfg.IP = a.bootID(), a.ip
-	rng := rand.New(rand.NewPCG(w.rng.Uint64(), w.rng.Uint64()))
-	a.p = newProcess[workload.In, workload.Record, workload.Msg, workload.Work, workload.Fact](w, "agent", fmt.Sprintf("%s.%d", a.name, a.run), nil, a, w.now)
-	a.book = workload.New(cfg, slices.Clone(a.journal), a.p.clock(), rng)
-	a.p.machine = a.book
+	cfg.RegistrationTimeout = patience / 2 // or a checker could not tell it from one that is never over
+	rng := rand.New(rand.NewPCG(w.Rand.Uint64(), w.Rand.Uint64()))
+	a.p = stage.NewProcess[workload.In, workload.Record, workload.Msg, workload.Work, workload.Fact](w.Stage, "agent", fmt.Sprintf("%s.%d", a.name, a.run), nil, a, w.Now())
+	a.book = workload.New(cfg, slices.Clone(a.journal), a.p.Clock(), rng)
+	a.p.Machine = a.book
 	ended := false
-	a.live, a.launches = context{&ended}, map[string]*launch{}
-	w.note("%s starts (boot %d, %d records, %d containers)", a.p.name, a.boot, len(a.journal), len(a.containers))
+	a.live, a.launches, a.streams = context{&ended}, map[string]*launch{}, map[uint64]*stream{}
+	w.Note("%s starts (boot %d, %d records, %d containers)", a.p.Name, a.boot, len(a.journal), len(a.containers))
 	in := &workload.Recovered{}
 	for _, id := range slices.Sorted(maps.Keys(a.containers)) {
 		in.Containers = append(in.Containers, a.containers[id].found())
 	}
-	a.p.post(in)
+	a.p.Post(in)
 	a.wait, a.ask = 50*time.Millisecond, nil
 	a.dialLater()
 }
@@ -87,7 +91,7 @@ func (a *agent) start() {
 // after runs something of the process, if it still lives by then.
 func (a *agent) after(d time.Duration, do func()) {
 	ended := a.live.ended
-	a.w.after(d, func() {
+	a.w.After(d, func() {
 		if !*ended {
 			do()
 		}
@@ -96,7 +100,7 @@ func (a *agent) after(d time.Duration, do func()) {
 
 // dialLater asks a master after a while, again and again until one leads.
 func (a *agent) dialLater() {
-	a.after(a.wait+a.w.between(0, a.wait), func() {
+	a.after(a.wait+a.w.Between(0, a.wait), func() {
 		a.wait = min(2*a.wait, time.Second)
 		a.dial(a.w.masters[a.turn%len(a.w.masters)])
 		a.turn++
@@ -104,17 +108,17 @@ func (a *agent) dialLater() {
 }
 
 func (a *agent) dial(m *master) {
-	c := a.w.connect(a.name, m.name)
+	c := a.w.Connect(a.name, m.name)
 	ended := a.live.ended
-	heard := a.w.now
-	e := &c.ends[near]
-	e.recv = func(message any) {
+	heard := a.w.Now()
+	e := &c.Ends[stage.Near]
+	e.Recv = func(message any) {
 		if !*ended {
-			heard = a.w.now
+			heard = a.w.Now()
 			a.take(c, message)
 		}
 	}
-	e.closed = func() {
+	e.Closed = func() {
 		if !*ended {
 			a.unlink(c)
 		}
@@ -123,10 +127,10 @@ func (a *agent) dial(m *master) {
 	var watch func()
 	watch = func() {
 		switch {
-		case !e.open:
-		case a.w.now-heard > silence || a.link != c && a.w.now-heard > 5*time.Second:
-			a.w.note("%s gives up its link: silence", a.p.name)
-			c.close()
+		case !e.Open:
+		case a.w.Now()-heard > silence || a.link != c && a.w.Now()-heard > 5*time.Second:
+			a.w.Note("%s gives up its link: silence", a.p.Name)
+			c.Close()
 			a.unlink(c)
 		default:
 			a.after(silence/4, watch)
@@ -137,10 +141,10 @@ func (a *agent) dial(m *master) {
 }
 
 // unlink follows the end of a connection: the book hears of it, and another is tried.
-func (a *agent) unlink(c *conn) {
+func (a *agent) unlink(c *stage.Conn) {
 	if a.link == c {
 		a.link = nil
-		a.p.post(&workload.Unlinked{})
+		a.p.Post(&workload.Unlinked{})
 	}
 	if a.dismissed {
 		return
@@ -158,13 +162,20 @@ func (a *agent) unlink(c *conn) {
 }
 
 // take turns a master's order into an input of the book.
-func (a *agent) take(c *conn, message any) {
+func (a *agent) take(c *stage.Conn, message any) {
 	switch m := message.(type) {
 	case redirect:
 		a.ask = m.to
 	case welcome:
 		a.link, a.epoch, a.wait = c, m.epoch, 50*time.Millisecond
-		a.p.post(&workload.Linked{Link: c.id, Epoch: m.epoch})
+		a.p.Post(&workload.Linked{Link: c.ID, Epoch: m.epoch})
+		if all := a.running(); len(all) > 0 && !a.w.Calm && a.w.Chance(0.2) { // something ends while the agent registers
+			x := all[a.w.Rand.IntN(len(all))]
+			if x.within != nil {
+				x = x.within
+			}
+			a.after(a.w.Between(0, 50*time.Millisecond), func() { x.end(workload.Exit{Status: 0x300, Known: true}) })
+		}
 	case cluster.Registered:
 		a.w.check.registered(a, m.Agent)
 		in := &workload.Registered{Agent: m.Agent, Info: a.Info()}
@@ -176,8 +187,8 @@ func (a *agent) take(c *conn, message any) {
 		a.w.check.specs[string(m.Framework.Info)] = m.Framework
 		in := &workload.Run{Framework: agentFramework(m.Framework), Task: &workload.Task{
 			Framework: m.Framework.ID, ID: m.Task.ID, Name: m.Task.Name, Role: m.Role, User: m.Task.User, Resources: m.Task.Resources,
-			Info: m.Task.Info, Grace: 3 * time.Second, Launch: m.Launch,
-		}}
+			Info: m.Task.Info, Grace: 3 * time.Second, Launch: m.Launch, Executor: executorOf(m.Framework.ID, m.Role, m.Task.User, m.Task.Executor),
+		}, StartsExecutor: m.StartsExecutor}
 		if a.w.check.instance(m.Task.Info).script.refused {
 			in.Task.Refused = "this agent cannot do that"
 		}
@@ -193,10 +204,12 @@ func (a *agent) take(c *conn, message any) {
 		a.order(&workload.FrameworkChanged{Framework: agentFramework(m.Framework)})
 	case cluster.Resend:
 		a.order(&workload.Resend{Framework: m.Framework})
-	case cluster.SchedulerMessage: // an executor that answers
-		c.send(near, &cluster.AgentMessage{Framework: m.Framework, Executor: m.Executor, Data: m.Data})
+	case cluster.EndExecutor:
+		a.order(&workload.ShutdownExecutor{ExecutorRef: workload.ExecutorRef{Framework: m.Framework, Executor: m.Executor}})
+	case cluster.SchedulerMessage:
+		a.order(&workload.SchedulerMessage{ExecutorRef: workload.ExecutorRef{Framework: m.Framework, Executor: m.Executor}, Data: m.Data})
 	case cluster.Ping:
-		c.send(near, &cluster.AgentPong{})
+		c.Send(stage.Near, &cluster.AgentPong{})
 	case cluster.Shutdown:
 		a.dismiss(c)
 	}
@@ -205,7 +218,7 @@ func (a *agent) take(c *conn, message any) {
 // order passes a leader's order on to the book.
 func (a *agent) order(in workload.In) {
 	a.w.check.ordered(a, in)
-	a.p.post(in)
+	a.p.Post(in)
 }
 
 func agentFramework(f *cluster.FrameworkSpec) *workload.Framework {
@@ -214,31 +227,31 @@ func agentFramework(f *cluster.FrameworkSpec) *workload.Framework {
 	}
 }
 
-func (a *agent) took(_ time.Duration, in workload.In, _ *workload.Out, _ mark) {
-	a.w.cover.Input(in)
+func (a *agent) Took(_ time.Duration, in workload.In, _ *workload.Out, _ stage.Mark) {
+	a.w.Cover.Input(in)
 	if _, ok := in.(*workload.Leave); ok {
 		a.leaving = true
 	}
 }
 
-func (a *agent) stepped(out *workload.Out) {
-	a.w.cover.Agent(out)
+func (a *agent) Stepped(out *workload.Out) {
+	a.w.Cover.Agent(out)
 	a.w.check.agentStepped(a, out)
 }
 
 // save appends to the journal, which takes a while. A disk that is full takes a part, and the process ends.
-func (a *agent) save(records []workload.Record, done func(ok bool)) {
+func (a *agent) Save(records []workload.Record, done func(ok bool)) {
 	p := a.p
-	wait := a.w.between(200*time.Microsecond, 20*time.Millisecond)
-	if a.w.chance(0.02) {
-		wait = a.w.between(20*time.Millisecond, 2*time.Second) // a slow disk
+	wait := a.w.Between(200*time.Microsecond, 20*time.Millisecond)
+	if a.w.Chance(0.02) {
+		wait = a.w.Between(20*time.Millisecond, 2*time.Second) // a slow disk
 	}
-	a.w.after(wait, func() {
+	a.w.After(wait, func() {
 		switch {
-		case p.dead: // torn has seen to it
-		case a.w.now < a.full:
-			a.w.cover.Fault(diskFull)
-			a.torn(records)
+		case p.Dead: // torn has seen to it
+		case a.w.Now() < a.full:
+			a.w.Cover.Fault(diskFull)
+			a.Torn(records)
 			done(false)
 		default:
 			a.durable(records)
@@ -248,8 +261,8 @@ func (a *agent) save(records []workload.Record, done func(ok bool)) {
 }
 
 func (a *agent) durable(records []workload.Record) {
-	if a.w.tracing() {
-		a.w.note("%s has saved %s", a.p.name, say.Records(records))
+	if a.w.Tracing() {
+		a.w.Note("%s has saved %s", a.p.Name, say.Records(records))
 	}
 	for i := range records {
 		r := records[i]
@@ -263,32 +276,38 @@ func (a *agent) durable(records []workload.Record) {
 }
 
 // torn: of an append that was under way, some first part may be there. A compaction is there or not.
-func (a *agent) torn(records []workload.Record) {
-	n := a.w.rng.IntN(len(records) + 1)
-	a.w.note("%s: %d of %d records of the last save are on the disk", a.p.name, n, len(records))
+func (a *agent) Torn(records []workload.Record) {
+	n := a.w.Rand.IntN(len(records) + 1)
+	a.w.Note("%s: %d of %d records of the last save are on the disk", a.p.Name, n, len(records))
 	a.durable(records[:n])
 }
 
-func (a *agent) send(messages []workload.Msg) {
+func (a *agent) Send(messages []workload.Msg) {
 	for i := range messages {
 		m := &messages[i]
 		switch {
-		case a.link == nil || a.link.id != m.Link:
+		case m.Executor != nil:
+			a.deliver(m.Executor)
+		case a.link == nil || a.link.ID != m.Link:
 		case m.Refuse != "":
-			a.w.note("%s refuses its master: %s", a.p.name, m.Refuse)
+			a.w.Note("%s refuses its master: %s", a.p.Name, m.Refuse)
 			c := a.link
-			c.close()
+			c.Close()
 			a.unlink(c)
 		case m.Unregister:
 			a.goodbye = a.link
-			a.link.send(near, &cluster.AgentLeave{})
+			a.link.Send(stage.Near, &cluster.AgentLeave{})
 		case m.Register != nil:
-			a.link.send(near, a.registration(m.Register))
+			a.link.Send(stage.Near, a.registration(m.Register))
 		case m.Update != nil:
 			a.w.check.updateSent(a, m.Update)
-			a.link.send(near, &cluster.AgentUpdate{Framework: m.Update.Framework, Status: m.Update.Status, Latest: m.Update.Latest, Launch: m.Update.Launch})
+			a.link.Send(stage.Near, &cluster.AgentUpdate{Framework: m.Update.Framework, Status: m.Update.Status, Latest: m.Update.Latest, Launch: m.Update.Launch})
+		case m.ExecutorEnd != nil:
+			a.link.Send(stage.Near, &cluster.AgentExecutorEnd{Framework: m.ExecutorEnd.Framework, Executor: m.ExecutorEnd.Executor, Status: m.ExecutorEnd.Status})
+		case m.Message != nil:
+			a.link.Send(stage.Near, &cluster.AgentMessage{Framework: m.Message.Framework, Executor: m.Message.Executor, Data: m.Message.Data})
 		case m.State != nil:
-			a.link.send(near, &cluster.AgentState{Framework: m.State.Framework, Task: m.State.Task, State: m.State.State, Launch: m.State.Launch})
+			a.link.Send(stage.Near, &cluster.AgentState{Framework: m.State.Framework, Task: m.State.Task, State: m.State.State, Launch: m.State.Launch})
 		}
 	}
 }
@@ -300,17 +319,23 @@ func (a *agent) registration(r *workload.Register) *cluster.AgentRegister {
 	for _, f := range r.Frameworks {
 		in.Frameworks = append(in.Frameworks, a.w.check.specs[string(f.Info)])
 	}
+	for _, x := range r.Executors {
+		in.Executors = append(in.Executors, cluster.ExecutorReport{Framework: x.Spec.Framework, Role: x.Spec.Role, Spec: reportOf(x.Spec)})
+	}
 	for _, v := range r.Tasks {
 		t := cluster.TaskReport{
 			Framework: v.Task.Framework, Role: v.Task.Role, State: v.State, Statuses: v.Statuses, UpdateState: v.UpdateState, UpdateUUID: v.UpdateUUID, Launch: v.Task.Launch,
 			Spec: &cluster.TaskSpec{ID: v.Task.ID, Name: v.Task.Name, AgentID: r.Agent, Resources: v.Task.Resources, Role: v.Task.Role, Info: v.Task.Info},
+		}
+		if x := v.Task.Executor; x != nil {
+			t.Spec.ExecutorID = x.ID
 		}
 		in.Tasks = append(in.Tasks, t)
 	}
 	return in
 }
 
-func (a *agent) do(work []workload.Work) {
+func (a *agent) Do(work []workload.Work) {
 	for i := range work {
 		w := &work[i]
 		switch {
@@ -320,48 +345,57 @@ func (a *agent) do(work []workload.Work) {
 			a.cancel(w.Cancel)
 		case w.Kill != nil:
 			k := *w.Kill
-			a.after(a.w.between(0, 5*time.Millisecond), func() { a.kill(k.Container, k.Grace) })
+			a.after(a.w.Between(0, 5*time.Millisecond), func() { a.kill(k.Container, k.Grace) })
 		case w.Left:
 			a.vacated()
 		case w.Forget != "":
 			id := w.Forget
-			a.after(a.w.between(0, 5*time.Millisecond), func() { a.forget(id) })
+			a.after(a.w.Between(0, 5*time.Millisecond), func() { a.forget(id) })
 		case w.Destroy != "":
 			id := w.Destroy
-			a.after(a.w.between(0, 5*time.Millisecond), func() { a.kill(id, 0); a.forget(id) })
+			a.after(a.w.Between(0, 5*time.Millisecond), func() { a.kill(id, 0); a.forget(id) })
 		}
 	}
 }
 
-func (a *agent) tell(facts []workload.Fact) {
-	if !a.w.tracing() {
+func (a *agent) Tell(facts []workload.Fact) {
+	if !a.w.Tracing() {
 		return
 	}
 	for i := range facts {
 		f := &facts[i]
-		a.w.note("%s decides %s%s", a.p.name, f.Kind, say.Words("framework", f.Framework, "task", f.Task, "state", say.State(f.State), "", f.Text))
+		a.w.Note("%s decides %s%s", a.p.Name, f.Kind, say.Words("framework", f.Framework, "task", f.Task, "state", say.State(f.State), "", f.Text))
 	}
 }
 
 // crashed ends what belonged to the process; a new one starts after a while, sometimes with the whole machine.
-func (a *agent) crashed() {
+func (a *agent) Crashed() {
 	*a.live.ended = true
 	if a.link != nil {
-		a.link.cut()
+		a.link.Cut()
 		a.link = nil
 	}
-	if a.w.chance(0.2) {
+	for _, id := range slices.Sorted(maps.Keys(a.streams)) {
+		x := a.streams[id].x
+		x.drop()
+		x.connectLater()
+		if a.w.Chance(0.2) { // it gives its agent up
+			a.w.After(a.w.Between(0, 10*time.Second), func() { x.box.end(workload.Exit{Status: 0x200, Known: true}) })
+		}
+	}
+	a.streams = nil
+	if a.w.Chance(0.2) {
 		a.boot++
-		a.w.cover.Fault(reboots)
-		a.w.note("%s: the machine reboots", a.name)
+		a.w.Cover.Fault(reboots)
+		a.w.Note("%s: the machine reboots", a.name)
 		for _, id := range slices.Sorted(maps.Keys(a.containers)) {
 			a.containers[id].gone = true
 		}
 		a.containers = map[string]*container{}
 	}
-	wait := a.w.between(10*time.Millisecond, 5*time.Second)
-	if a.w.chance(0.1) {
-		wait = a.w.between(5*time.Second, 3*time.Minute)
+	wait := a.w.Between(10*time.Millisecond, 5*time.Second)
+	if a.w.Chance(0.1) {
+		wait = a.w.Between(5*time.Second, 3*time.Minute)
 	}
-	a.w.after(wait, a.start)
+	a.w.After(wait, a.start)
 }

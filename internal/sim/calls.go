@@ -5,6 +5,7 @@ import (
 
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/sim/envelope"
+	"github.com/pando-os/pando/internal/sim/stage"
 )
 
 // taken is a 202: the call is queued.
@@ -16,7 +17,7 @@ func (taken) Say() string { return "202" }
 // line is one of the connections that a scheduler has beside its stream for its calls, as an HTTP client with a pool has.
 type line struct {
 	m    *master
-	c    *conn
+	c    *stage.Conn
 	owed []cluster.In // sent and not answered, oldest first
 }
 
@@ -25,16 +26,16 @@ const maxLines = 3
 
 // post sends a call over any line. So calls overtake each other.
 func (f *framework) post(in cluster.In) {
-	n := f.w.rng.IntN(len(f.lines))
-	if l := f.lines[n]; l != nil && l.m == f.at && l.c.ends[near].open {
+	n := f.w.Rand.IntN(len(f.lines))
+	if l := f.lines[n]; l != nil && l.m == f.at && l.c.Ends[stage.Near].Open {
 		l.owed = append(l.owed, in)
-		l.c.send(near, in)
+		l.c.Send(stage.Near, in)
 		return
 	}
-	l := &line{m: f.at, c: f.w.connect(f.name, f.at.name), owed: []cluster.In{in}}
+	l := &line{m: f.at, c: f.w.Connect(f.name, f.at.name), owed: []cluster.In{in}}
 	f.lines[n] = l
-	e := &l.c.ends[near]
-	e.recv = func(message any) {
+	e := &l.c.Ends[stage.Near]
+	e.Recv = func(message any) {
 		switch {
 		case message != taken{}: // it does not lead
 			l.owed = nil
@@ -42,7 +43,7 @@ func (f *framework) post(in cluster.In) {
 			l.owed = l.owed[1:]
 		}
 	}
-	e.closed = func() { f.again(l) }
+	e.Closed = func() { f.again(l) }
 	f.w.dial(l.c, l.m, in)
 }
 
@@ -54,11 +55,11 @@ func (f *framework) again(l *line) {
 	if len(owed) == 0 {
 		return
 	}
-	f.w.after(f.w.between(50*time.Millisecond, time.Second), func() {
+	f.w.After(f.w.Between(50*time.Millisecond, time.Second), func() {
 		if !f.subscribed || f.at != l.m {
 			return
 		}
-		f.w.cover.Fault(repeated)
+		f.w.Cover.Fault(repeated)
 		for _, in := range owed {
 			f.post(in)
 		}
@@ -66,23 +67,23 @@ func (f *framework) again(l *line) {
 }
 
 // acceptCall takes a call that comes by itself. A scheduler's is answered when it is queued, an operator's by the book.
-func (t *term) acceptCall(c *conn, in cluster.In) {
-	t.calls[c.id] = c
-	c.ends[far].closed = func() { delete(t.calls, c.id) }
-	t.p.post(in)
+func (t *term) acceptCall(c *stage.Conn, in cluster.In) {
+	t.calls[c.ID] = c
+	c.Ends[stage.Far].Closed = func() { delete(t.calls, c.ID) }
+	t.p.Post(in)
 	if id := envelope.Call(in); id != 0 {
 		t.asked[id] = c
 		return
 	}
-	c.send(far, taken{})
+	c.Send(stage.Far, taken{})
 }
 
 // answer ends a call that waits.
 func (t *term) answer(id cluster.CallID, body any) {
 	if c := t.asked[id]; c != nil {
 		delete(t.asked, id)
-		delete(t.calls, c.id)
-		c.send(far, body)
-		c.finish()
+		delete(t.calls, c.ID)
+		c.Send(stage.Far, body)
+		c.Finish()
 	}
 }

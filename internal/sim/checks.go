@@ -12,6 +12,7 @@ import (
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/sim/promise"
 	"github.com/pando-os/pando/internal/sim/rule"
+	"github.com/pando-os/pando/internal/sim/stage"
 	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
 )
@@ -75,7 +76,7 @@ func (c *checks) instance(info []byte) *instance { return c.instances[string(inf
 // committed looks at a leader's transaction that happens.
 func (c *checks) committed(epoch uint64, records []cluster.Record) {
 	if l := c.w.leader; l != nil && epoch < l.epoch {
-		c.w.fail(rule.OneLeader, "the store takes %d records of epoch %d, and %s leads with epoch %d", len(records), epoch, l.name, l.epoch)
+		c.w.Fail(rule.OneLeader, "the store takes %d records of epoch %d, and %s leads with epoch %d", len(records), epoch, l.name, l.epoch)
 	}
 	for i := range records {
 		r := &records[i]
@@ -88,12 +89,12 @@ func (c *checks) committed(epoch uint64, records []cluster.Record) {
 
 func (c *checks) elected(m *term) {
 	if o := c.elections[m.epoch]; o != nil {
-		c.w.fail(rule.OneLeader, "%s and %s lead with epoch %d", o.name, m.name, m.epoch)
+		c.w.Fail(rule.OneLeader, "%s and %s lead with epoch %d", o.name, m.name, m.epoch)
 	}
 	c.elections[m.epoch] = m
 	c.away = map[string]time.Duration{}
 	m.book.View().Frameworks(func(f *cluster.Framework) bool {
-		c.away[f.Spec.ID] = c.w.now
+		c.away[f.Spec.ID] = c.w.Now()
 		return true
 	})
 }
@@ -102,7 +103,7 @@ func (c *checks) elected(m *term) {
 func (c *checks) masterStepped(m *term, out *cluster.Out) {
 	if c.steps++; len(c.w.agents) <= 12 || c.steps%len(c.w.agents) == 0 { // it looks at everything
 		if err := m.book.Audit(); err != nil {
-			c.w.fail(rule.OneOwner, "%s: %v", m.name, err)
+			c.w.Fail(rule.OneOwner, "%s: %v", m.name, err)
 		}
 	}
 	for i := range out.Tell {
@@ -120,7 +121,7 @@ func (c *checks) masterStepped(m *term, out *cluster.Out) {
 			}
 		case cluster.FactFrameworkDisconnected:
 			if m == c.w.leader {
-				c.away[f.Framework] = c.w.now
+				c.away[f.Framework] = c.w.Now()
 			}
 		case cluster.FactFrameworkRemoved:
 			c.frameworkRemoved(m, f)
@@ -135,14 +136,14 @@ func (c *checks) frameworkRemoved(m *term, f *cluster.Fact) {
 	if m != c.w.leader {
 		return // its save will be refused
 	}
-	if _, now := c.w.store.leader(); now != m.epoch {
+	if _, now := c.w.store.Leader(); now != m.epoch {
 		return // likewise
 	}
 	since, ok := c.away[f.Framework]
 	owner := c.owners[f.Framework]
 	// One that was removed before the last fifty is forgotten; when an agent still reports it, it ends a second time.
-	if owner != nil && !c.removed[f.Framework] && f.Text != tornDown && (!ok || c.w.now-since < owner.spec.FailoverTimeout) {
-		c.w.fail(rule.Failover, "%s was removed (%s) after %s; its failover timeout is %s", f.Framework, f.Text, c.w.now-since, owner.spec.FailoverTimeout)
+	if owner != nil && !c.removed[f.Framework] && f.Text != tornDown && (!ok || c.w.Now()-since < owner.spec.FailoverTimeout) {
+		c.w.Fail(rule.Failover, "%s was removed (%s) after %s; its failover timeout is %s", f.Framework, f.Text, c.w.Now()-since, owner.spec.FailoverTimeout)
 	}
 	delete(c.away, f.Framework)
 }
@@ -175,7 +176,7 @@ func (c *checks) agentStepped(a *agent, out *workload.Out) {
 func (c *checks) acknowledged(a *agent, ref workload.Ref, uuid string) {
 	i := c.uuids[uuid].inst
 	if i != nil && !c.removed[ref.Framework] && i.heardOf < 1+slices.Index(i.updates, uuid) {
-		c.w.fail(rule.InOrder, "%s forgets %s of %s, which %s has never had", a.p.name, c.uuids[uuid].state, i.key, i.fw.name)
+		c.w.Fail(rule.InOrder, "%s forgets %s of %s, which %s has never had", a.p.Name, c.uuids[uuid].state, i.key, i.fw.name)
 	}
 }
 
@@ -190,6 +191,8 @@ func (c *checks) durable(a *agent, records []workload.Record) {
 				i.updates = append(i.updates, uuid)
 			}
 			c.saved[uuid] = true
+		case r.ExecutorAccepted != nil:
+			c.admitted[r.ExecutorAccepted.Container] = true
 		case r.Accepted != nil:
 			c.admitted[r.Accepted.Container] = true
 			// A crash may have come between this record and those after it: the book forgets them, and so do we.
@@ -202,14 +205,14 @@ func (c *checks) durable(a *agent, records []workload.Record) {
 
 func (c *checks) updateSent(a *agent, u *workload.Update) {
 	if !c.saved[u.Status.UUID] {
-		c.w.fail(rule.Checkpointed, "%s sent %s of %s, which is not in its journal", a.p.name, u.Status.State, u.Status.TaskID)
+		c.w.Fail(rule.Checkpointed, "%s sent %s of %s, which is not in its journal", a.p.Name, u.Status.State, u.Status.TaskID)
 	}
 }
 
 // ordered looks at an order that an agent passes on to its book.
 func (c *checks) ordered(a *agent, in workload.In) {
 	if a.epoch < c.epochs[a] {
-		c.w.fail(rule.OneLeader, "%s obeys %T of epoch %d, and has obeyed epoch %d", a.p.name, in, a.epoch, c.epochs[a])
+		c.w.Fail(rule.OneLeader, "%s obeys %T of epoch %d, and has obeyed epoch %d", a.p.Name, in, a.epoch, c.epochs[a])
 	}
 	if _, ok := in.(*workload.Registered); ok { // it has given itself to this leader
 		c.epochs[a] = max(c.epochs[a], a.epoch)
@@ -221,29 +224,54 @@ func (c *checks) spawned(a *agent, x *container) {
 	i := x.inst
 	switch i.spawned++; {
 	case i.spawned > 1:
-		c.w.fail(rule.Accepted, "%s was started twice", i.key)
+		c.w.Fail(rule.Accepted, "%s was started twice", i.key)
 	case !c.admitted[x.id]:
-		c.w.fail(rule.Checkpointed, "%s started %s, which is not in its journal", a.p.name, i.key)
+		c.w.Fail(rule.Checkpointed, "%s started %s, which is not in its journal", a.p.Name, i.key)
 	case a.book.Identity().Agent != i.agent:
-		c.w.fail(rule.Accepted, "%s runs on %s, and the offer was of %s", i.key, a.book.Identity().Agent, i.agent)
+		c.w.Fail(rule.Accepted, "%s runs on %s, and the offer was of %s", i.key, a.book.Identity().Agent, i.agent)
 	case i.terminal != "":
-		c.w.fail(rule.OneEnd, "%s was started after its framework was told of its end", i.key)
+		c.w.Fail(rule.OneEnd, "%s was started after its framework was told of its end", i.key)
 	}
-	var sum resource.List
-	var names []string
-	for _, id := range slices.Sorted(maps.Keys(a.containers)) {
-		if y := a.containers[id]; y.running() && !c.removed[y.inst.owner] { // a removed framework's resources are free before its tasks have ended, as in the original
-			sum = sum.Plus(y.inst.spec.Resources)
-			names = append(names, y.inst.key)
-			if y != x && y.inst.owner == i.owner && y.inst.id == i.id {
-				c.w.fail(rule.OneEnd, "%s was started while %s ran", i.key, y.inst.key)
-			}
+	c.room(a)
+	for _, y := range a.running() {
+		if y != x && y.inst != nil && y.inst.owner == i.owner && y.inst.id == i.id {
+			c.w.Fail(rule.OneEnd, "%s was started while %s ran", i.key, y.inst.key)
 		}
 	}
-	if !a.Total.Contains(sum) {
-		c.w.fail(rule.OneOwner, "the containers of %s use %s, and it has %s: %v", a.name, sum, a.Total, names)
-	}
 	i.live = x
+}
+
+// executorSpawned looks at an executor that has just started.
+func (c *checks) executorSpawned(a *agent, x *container) {
+	if !c.admitted[x.id] {
+		c.w.Fail(rule.Checkpointed, "%s started %s, which is not in its journal", a.p.Name, x.name())
+	}
+	c.room(a)
+	for _, y := range a.running() {
+		if y != x && y.executor != nil && y.executor.ref == x.executor.ref {
+			c.w.Fail(rule.OneEnd, "%s was started while one of that name ran", x.name())
+		}
+	}
+}
+
+// room sees that what runs on a machine fits there.
+func (c *checks) room(a *agent) {
+	var sum resource.List
+	var names []string
+	for _, y := range a.running() {
+		owner, needs := y.holds()
+		if !c.removed[owner] { // a removed framework's resources are free before its tasks have ended, as in the original
+			sum = sum.Plus(needs)
+			names = append(names, y.name())
+		}
+	}
+	if len(names) < 2 {
+		a.had = nil
+	}
+	// What was taken on when it had more may start now, in an executor that outlived the agent.
+	if !a.Total.Contains(sum) && !slices.ContainsFunc(a.had, func(l resource.List) bool { return l.Contains(sum) }) {
+		c.w.Fail(rule.OneOwner, "the containers of %s use %s, and it has %s: %v", a.name, sum, a.Total, names)
+	}
 }
 
 // delivered looks at a status that reaches its framework, and says which task it is about.
@@ -255,7 +283,7 @@ func (c *checks) delivered(f *framework, s *mesos.Status) *instance {
 		}
 		if i != nil && i.terminal != "" && !cluster.Terminal(s.State) && s.State != mesosv1.TaskState_TASK_UNKNOWN &&
 			s.State != mesosv1.TaskState_TASK_UNREACHABLE { // which is said of any task of an unreachable agent
-			c.w.fail(rule.OneEnd, "%s has ended, and the master says %s (%s)", i.key, s.State, s.Message)
+			c.w.Fail(rule.OneEnd, "%s has ended, and the master says %s (%s)", i.key, s.State, s.Message)
 		}
 		return i
 	}
@@ -264,7 +292,7 @@ func (c *checks) delivered(f *framework, s *mesos.Status) *instance {
 		return nil
 	}
 	if !ok {
-		c.w.fail(rule.Checkpointed, "%s of %s has a uuid that no agent gave", s.State, s.TaskID)
+		c.w.Fail(rule.Checkpointed, "%s of %s has a uuid that no agent gave", s.State, s.TaskID)
 		return nil
 	}
 	i := t.inst
@@ -281,15 +309,15 @@ func (c *checks) delivered(f *framework, s *mesos.Status) *instance {
 	case place > i.heardOf && i.silenced:
 		i.heardOf = place + 1
 	case place > i.heardOf:
-		c.w.fail(rule.InOrder, "%s of %s comes, its update number %d, and number %d has not", s.State, i.key, place+1, i.heardOf+1)
+		c.w.Fail(rule.InOrder, "%s of %s comes, its update number %d, and number %d has not", s.State, i.key, place+1, i.heardOf+1)
 	case place == i.heardOf:
 		i.heardOf++
 	}
 	switch {
 	case i.terminal != "" && i.terminal != s.UUID:
-		c.w.fail(rule.OneEnd, "%s has ended, and its agent says %s with another uuid", i.key, s.State)
+		c.w.Fail(rule.OneEnd, "%s has ended, and its agent says %s with another uuid", i.key, s.State)
 	case cluster.Terminal(s.State) && i.live != nil && i.live.running():
-		c.w.fail(rule.OneEnd, "%s is told to be %s, and runs", i.key, s.State)
+		c.w.Fail(rule.OneEnd, "%s is told to be %s, and runs", i.key, s.State)
 	}
 	return i
 }
@@ -297,13 +325,13 @@ func (c *checks) delivered(f *framework, s *mesos.Status) *instance {
 // audit looks at all books from time to time for what must not stay as it is.
 func (c *checks) audit() {
 	w := c.w
-	w.after(auditEvery, c.audit)
+	w.After(auditEvery, c.audit)
 	now := map[suspect]time.Duration{}
 	see := func(checker, format string, args ...any) {
 		s := suspect{checker, fmt.Sprintf(format, args...)}
 		since, ok := c.suspects[s]
 		if !ok {
-			since = w.now
+			since = w.Now()
 		}
 		now[s] = since
 	}
@@ -316,7 +344,7 @@ func (c *checks) audit() {
 	c.suspects = now
 	var late []suspect
 	for s, since := range now { // order: sorted below
-		if w.now-since > patience {
+		if w.Now()-since > patience {
 			late = append(late, s)
 		}
 	}
@@ -324,31 +352,34 @@ func (c *checks) audit() {
 		return cmp.Or(cmp.Compare(x.checker, y.checker), cmp.Compare(x.words, y.words))
 	})
 	if len(late) > 0 {
-		w.fail(late[0].checker, "for %s now: %s", w.now-now[late[0]], late[0].words)
+		w.Fail(late[0].checker, "for %s now: %s", w.Now()-now[late[0]], late[0].words)
 	}
 }
 
 func (c *checks) auditAgent(a *agent, see func(checker, format string, args ...any)) {
-	if a.p.dead {
+	if a.p.Dead {
 		return
 	}
 	view := a.book.View()
 	if a.dismissed && c.gone[view.Agent] == 0 {
-		c.w.fail(rule.Gone, "%s was told that it is gone, and %s is not", a.p.name, view.Agent)
+		c.w.Fail(rule.Gone, "%s was told that it is gone, and %s is not", a.p.Name, view.Agent)
 	}
 	booked := map[string]bool{}
 	for _, t := range view.Tasks {
 		booked[t.Container] = true
 	}
+	for _, x := range view.Executors {
+		booked[x.Container] = true
+	}
 	for _, id := range slices.Sorted(maps.Keys(a.containers)) {
 		if x := a.containers[id]; x.running() && !booked[id] {
-			see(rule.Known, "container %s of %s runs on %s, whose agent does not know it (run %d)", id, x.inst.key, a.name, a.run)
+			see(rule.Known, "container %s of %s runs on %s, whose agent does not know it (run %d)", id, x.name(), a.name, a.run)
 		} else if x.running() && a.leaving {
-			see(rule.KillDone, "%s leaves, and %s runs there (run %d)", a.name, x.inst.key, a.run)
+			see(rule.KillDone, "%s leaves, and %s runs there (run %d)", a.name, x.name(), a.run)
 		}
 	}
 	m := c.w.leader
-	if !m.alive() || a.link == nil || a.link.stalled(near) > c.w.now || a.link.stalled(far) > c.w.now || a.epoch != m.epoch || !view.Registered {
+	if !m.alive() || a.link == nil || a.link.Stalled(stage.Near) > c.w.Now() || a.link.Stalled(stage.Far) > c.w.Now() || a.epoch != m.epoch || !view.Registered {
 		return
 	}
 	book := m.book.View()
@@ -371,6 +402,7 @@ func (c *checks) auditAgent(a *agent, see func(checker, format string, args ...a
 			see(rule.KillDone, "%s runs on %s (run %d), and its framework was removed", t.Task.ID, a.name, a.run)
 		}
 	}
+	c.auditExecutors(a, view, book, see)
 	book.Tasks(func(t *cluster.Task) bool {
 		if t.Agent == view.Agent && !t.Released && !slices.ContainsFunc(view.Tasks, func(v *workload.TaskView) bool {
 			return v.Task.ID == t.Spec.ID && v.Task.Framework == t.Framework
@@ -381,6 +413,36 @@ func (c *checks) auditAgent(a *agent, see func(checker, format string, args ...a
 	})
 }
 
+// auditExecutors sees that the books agree about the executors of an agent.
+func (c *checks) auditExecutors(a *agent, view *workload.View, book *cluster.View, see func(checker, format string, args ...any)) {
+	booked := map[workload.ExecutorRef]bool{}
+	book.Frameworks(func(f *cluster.Framework) bool {
+		book.ExecutorsOf(f.Spec.ID, func(x *cluster.Executor) bool {
+			if x.Agent == view.Agent {
+				booked[workload.ExecutorRef{Framework: x.Framework, Executor: x.Spec.ID}] = true
+			}
+			return true
+		})
+		return true
+	})
+	for _, x := range view.Executors {
+		ref := workload.ExecutorRef{Framework: x.Spec.Framework, Executor: x.Spec.ID}
+		if book.Framework(ref.Framework) != nil && !booked[ref] {
+			see(rule.Known, "executor %s of %s on %s (run %d) is unknown to its master", ref.Executor, ref.Framework, a.name, a.run)
+		}
+		delete(booked, ref)
+		if y := a.containers[x.Container]; y != nil && y.running() && y.executor.stream != nil && len(y.executor.owed) > 0 {
+			see(rule.InOrder, "executor %s of %s on %s (run %d) tells %x, and nobody acknowledges it", ref.Executor, ref.Framework, a.name, a.run, y.executor.owed[0].UUID)
+		}
+		if x.State == workload.ExecutorRegistering && x.PID != 0 {
+			see(rule.KillDone, "executor %s of %s on %s (run %d) has not subscribed, and nobody ends it", ref.Executor, ref.Framework, a.name, a.run)
+		}
+	}
+	for ref := range booked { // order: sorted by who reads it
+		see(rule.Known, "executor %s of %s is unknown to %s (run %d), where its master has it", ref.Executor, ref.Framework, a.name, a.run)
+	}
+}
+
 // auditAway sees that a framework which does not come back is removed in time.
 func (c *checks) auditAway(id string, see func(checker, format string, args ...any)) {
 	m, f := c.w.leader, c.owners[id]
@@ -388,20 +450,20 @@ func (c *checks) auditAway(id string, see func(checker, format string, args ...a
 		return
 	}
 	limit := max(f.spec.FailoverTimeout, c.w.Params.Cluster.ReregisterTimeout)
-	if c.w.now-c.away[id] > limit && m.book.View().Framework(id) != nil {
+	if c.w.Now()-c.away[id] > limit && m.book.View().Framework(id) != nil {
 		see(rule.Failover, "%s is away since %s, longer than %s", id, c.away[id], limit)
 	}
 }
 
 // settled says whether every wish is met. When that takes too long, it is a failure.
 func (c *checks) settled() bool {
-	if c.w.now-c.looked < time.Second {
+	if c.w.Now()-c.looked < time.Second {
 		return false
 	}
-	c.looked = c.w.now
+	c.looked = c.w.Now()
 	what := c.unmet()
-	if what != "" && c.w.now-c.calmed > settleBy {
-		c.w.fail(rule.Liveness, "%s after the last fault: %s", c.w.now-c.calmed, what)
+	if what != "" && c.w.Now()-c.calmed > settleBy {
+		c.w.Fail(rule.Liveness, "%s after the last fault: %s", c.w.Now()-c.calmed, what)
 	}
 	return what == ""
 }
@@ -415,7 +477,7 @@ func (c *checks) unmet() string {
 	}
 	book := m.book.View()
 	for _, a := range w.agents {
-		if a.p.dead {
+		if a.p.Dead {
 			return a.name + " is down"
 		}
 		view := a.book.View()
@@ -425,7 +487,7 @@ func (c *checks) unmet() string {
 			return a.name + " is not registered"
 		case x == nil || !x.Active():
 			return a.name + " is not active in the master's book"
-		case len(a.p.waiting) > 0:
+		case a.p.Saving():
 			return a.name + " is saving"
 		case len(view.Tasks) > 0:
 			return fmt.Sprintf("%s still has %s of %s, %s", a.name, view.Tasks[0].Task.ID, view.Tasks[0].Task.Framework, view.Tasks[0].State)
@@ -433,7 +495,7 @@ func (c *checks) unmet() string {
 			return fmt.Sprintf("%s still has framework %s", a.name, view.Frameworks[0].ID)
 		}
 		for _, id := range slices.Sorted(maps.Keys(a.containers)) {
-			return fmt.Sprintf("%s still has container %s of %s, running: %t", a.name, id, a.containers[id].inst.key, a.containers[id].running())
+			return fmt.Sprintf("%s still has container %s of %s, running: %t", a.name, id, a.containers[id].name(), a.containers[id].running())
 		}
 	}
 	for _, f := range w.fws {
@@ -443,7 +505,7 @@ func (c *checks) unmet() string {
 			}
 			continue
 		}
-		if !f.subscribed || f.c == nil || !f.c.ends[far].open {
+		if !f.subscribed || f.c == nil || !f.c.Ends[stage.Far].Open {
 			return f.name + " is not subscribed"
 		}
 		if f.offered < c.calmed {
@@ -462,6 +524,18 @@ func (c *checks) unmet() string {
 		return ids[0] + ", a liar, is not gone"
 	}
 	what := ""
+	book.Frameworks(func(f *cluster.Framework) bool {
+		book.ExecutorsOf(f.Spec.ID, func(x *cluster.Executor) bool {
+			if c.exists(x.Agent) {
+				what = fmt.Sprintf("%s still has executor %s of %s", m.name, x.Spec.ID, x.Framework)
+			}
+			return what == ""
+		})
+		return what == ""
+	})
+	if what != "" {
+		return what
+	}
 	book.Tasks(func(t *cluster.Task) bool {
 		if t.Unreachable && !c.exists(t.Agent) { // it stands there as long as its framework
 			return true
@@ -482,11 +556,11 @@ func (c *checks) exists(id string) bool {
 func (c *checks) final() {
 	for _, a := range c.w.agents {
 		if len(a.book.Journal()) != 1 {
-			c.w.fail(rule.Liveness, "the journal of %s is not empty: %d records", a.name, len(a.book.Journal()))
+			c.w.Fail(rule.Liveness, "the journal of %s is not empty: %d records", a.name, len(a.book.Journal()))
 		}
-		replayed := workload.New(workload.Defaults(), a.journal, a.p.clock(), c.w.rng)
+		replayed := workload.New(workload.Defaults(), a.journal, a.p.Clock(), c.w.Rand)
 		if n := len(replayed.View().Tasks); n > 0 {
-			c.w.fail(rule.Checkpointed, "the journal of %s has %d tasks, its book has none", a.name, n)
+			c.w.Fail(rule.Checkpointed, "the journal of %s has %d tasks, its book has none", a.name, n)
 		}
 	}
 }

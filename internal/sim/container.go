@@ -1,9 +1,12 @@
 package sim
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/mesos/resource"
 )
 
 // script is what a task is going to do.
@@ -19,19 +22,44 @@ type script struct {
 // launch is one that is under way; it ends with the agent's process.
 type launch struct{ canceled bool }
 
-// container is a process that runs, or the record of its end.
+// container is a process that runs, or the record of its end: a task's, or an executor's, or a task's within an executor's.
 type container struct {
-	agent  *agent
-	id     string
-	inst   *instance
-	pid    uint32
-	exit   *workload.Exit
-	gone   bool // with its machine
-	killed bool
-	killAt time.Duration
+	agent    *agent
+	id       string
+	inst     *instance // nil for an executor's
+	executor *executor
+	within   *container
+	pid      uint32
+	exit     *workload.Exit
+	gone     bool // with its machine
+	killed   bool
+	killAt   time.Duration
 }
 
-func (c *container) running() bool { return c.exit == nil && !c.gone }
+func (c *container) running() bool {
+	return c.exit == nil && !c.gone && (c.within == nil || c.within.running())
+}
+
+// name says what it is of.
+func (c *container) name() string {
+	if c.executor != nil {
+		return "executor " + c.executor.ref.Framework + "/" + c.executor.ref.Executor
+	}
+	return c.inst.key
+}
+
+// holds says what it has of its machine, and whose framework's it is.
+func (c *container) holds() (owner string, what resource.List) {
+	if c.executor != nil {
+		return c.executor.ref.Framework, c.executor.spec.Resources
+	}
+	return c.inst.owner, c.inst.spec.Resources
+}
+
+// stubborn containers do not heed SIGTERM.
+func (c *container) stubborn() bool {
+	return c.executor != nil && c.executor.stubborn || c.inst != nil && c.inst.script.stubborn
+}
 
 func (c *container) found() workload.Found {
 	return workload.Found{Container: c.id, PID: c.pid, Ticks: uint64(c.pid) * 7, Exit: c.exit}
@@ -43,27 +71,32 @@ func (a *agent) launch(w *workload.LaunchWork) {
 	l := &launch{}
 	a.launches[w.Container] = l
 	inst := a.w.check.instance(w.Task.Info)
+	failure, start := inst.script.failure, func() *container { return a.spawn(w.Container, inst) }
+	if w.Executor != nil {
+		u := a.w.newUpbringing()
+		failure, start = u.failure, func() *container { return a.spawnExecutor(w.Container, w.Executor, u) }
+	}
 	tell := func(in workload.Launched) {
 		delete(a.launches, w.Container)
 		in.Container = w.Container
-		a.p.post(&in)
+		a.p.Post(&in)
 	}
-	fetch := a.w.between(time.Millisecond, 50*time.Millisecond)
-	if a.w.chance(0.1) {
-		fetch = a.w.between(50*time.Millisecond, 20*time.Second)
+	fetch := a.w.Between(time.Millisecond, 50*time.Millisecond)
+	if a.w.Chance(0.1) {
+		fetch = a.w.Between(50*time.Millisecond, 20*time.Second)
 	}
 	a.after(fetch, func() {
 		if l.canceled {
 			tell(workload.Launched{Failure: workload.LaunchCanceled})
 			return
 		}
-		if f := inst.script.failure; f != workload.LaunchOK {
-			tell(workload.Launched{Failure: f, Words: "it was to fail"})
+		if failure != workload.LaunchOK {
+			tell(workload.Launched{Failure: failure, Words: "it was to fail"})
 			return
 		}
-		c := a.spawn(w.Container, inst)
-		a.after(a.w.between(0, 30*time.Millisecond), func() {
-			if l.canceled && a.w.chance(0.5) { // both may come first
+		c := start()
+		a.after(a.w.Between(0, 30*time.Millisecond), func() {
+			if l.canceled && a.w.Chance(0.5) { // both may come first
 				c.end(workload.Exit{Status: 9, Known: true})
 				a.forget(c.id)
 				tell(workload.Launched{Failure: workload.LaunchCanceled})
@@ -82,32 +115,32 @@ func (a *agent) cancel(id string) {
 }
 
 func (a *agent) spawn(id string, inst *instance) *container {
-	c := &container{agent: a, id: id, inst: inst, pid: uint32(a.w.id())}
+	c := &container{agent: a, id: id, inst: inst, pid: uint32(a.w.ID())}
 	a.containers[id] = c
-	a.w.note("%s: container %s of %s runs, pid %d", a.name, id[:8], inst.key, c.pid)
+	a.w.Note("%s: container %s of %s runs, pid %d", a.name, id[:8], inst.key, c.pid)
 	a.w.check.spawned(a, c)
-	if a.w.chance(0.2) {
+	if a.w.Chance(0.2) {
 		a.checkHealth(c)
 	}
 	s := inst.script
-	a.w.after(s.life, func() { c.end(workload.Exit{Status: s.status, Known: true, OOM: s.oom, Limit: 64 << 20}) })
+	a.w.After(s.life, func() { c.end(workload.Exit{Status: s.status, Known: true, OOM: s.oom, Limit: 64 << 20}) })
 	return c
 }
 
 // checkHealth tells the agent that runs how a container is, as long as it runs. Some are not well.
 func (a *agent) checkHealth(c *container) {
-	a.w.after(a.w.between(time.Second, 20*time.Second), func() {
+	a.w.After(a.w.Between(time.Second, 20*time.Second), func() {
 		if !c.running() {
 			return
 		}
 		a.checkHealth(c)
-		if !a.p.dead {
-			sick := a.w.chance(0.03)
+		if !a.p.Dead {
+			sick := a.w.Chance(0.03)
 			h := &workload.Health{Container: c.id, Healthy: 1, EverHealthy: true, Kill: sick}
 			if sick {
 				h.Healthy, h.Failures = 0, 3
 			}
-			a.p.post(h)
+			a.p.Post(h)
 		}
 	})
 }
@@ -118,17 +151,20 @@ func (c *container) end(e workload.Exit) {
 		return
 	}
 	a := c.agent
-	if a.w.chance(0.02) {
+	if a.w.Chance(0.02) {
 		e = workload.Exit{} // its shim died, and it with it
 	}
 	c.exit = &e
-	a.w.note("%s: container %s of %s ended, status %#x", a.name, c.id[:8], c.inst.key, e.Status)
-	if a.p.dead {
+	a.w.Note("%s: container %s of %s ended, status %#x", a.name, c.id[:8], c.name(), e.Status)
+	if c.executor != nil {
+		c.executor.gone()
+	}
+	if a.p.Dead {
 		return
 	}
 	for times := 1; times > 0; {
-		a.after(a.w.between(0, 20*time.Millisecond), func() { a.p.post(&workload.Exited{Container: c.id, Exit: e}) })
-		if !a.w.chance(0.05) {
+		a.after(a.w.Between(0, 20*time.Millisecond), func() { a.p.Post(&workload.Exited{Container: c.id, Exit: e}) })
+		if !a.w.Chance(0.05) {
 			times--
 		}
 	}
@@ -140,16 +176,16 @@ func (a *agent) kill(id string, grace time.Duration) {
 	if c == nil || !c.running() {
 		return
 	}
-	at := a.w.now + grace
+	at := a.w.Now() + grace
 	if c.killed && at >= c.killAt {
 		return
 	}
 	first := !c.killed
 	c.killed, c.killAt = true, at
-	if first && !c.inst.script.stubborn {
-		a.w.after(min(grace, a.w.between(0, time.Second)), func() { c.end(workload.Exit{Status: 15, Known: true}) })
+	if first && !c.stubborn() {
+		a.w.After(min(grace, a.w.Between(0, time.Second)), func() { c.end(workload.Exit{Status: 15, Known: true}) })
 	}
-	a.w.at(at, func() { c.end(workload.Exit{Status: 9, Known: true}) })
+	a.w.At(at, func() { c.end(workload.Exit{Status: 9, Known: true}) })
 }
 
 // forget removes the record of an end.
@@ -157,4 +193,24 @@ func (a *agent) forget(id string) {
 	if c := a.containers[id]; c != nil && !c.running() {
 		delete(a.containers, id)
 	}
+}
+
+// running lists what runs on a machine in a fixed order: containers, and the tasks within those of executors.
+func (a *agent) running() (all []*container) {
+	for _, id := range slices.Sorted(maps.Keys(a.containers)) {
+		c := a.containers[id]
+		if !c.running() {
+			continue
+		}
+		all = append(all, c)
+		if c.executor == nil {
+			continue
+		}
+		for _, h := range c.executor.hosts() {
+			if h.box.running() {
+				all = append(all, h.box)
+			}
+		}
+	}
+	return all
 }

@@ -7,7 +7,9 @@ import (
 
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/internal/sim/registry"
 	"github.com/pando-os/pando/internal/sim/setting"
+	"github.com/pando-os/pando/internal/sim/stage"
 )
 
 // Params are what a seed is made into.
@@ -33,40 +35,40 @@ func (p Params) String() string {
 func (w *World) setUp() {
 	p := &w.Params
 	if p.Agents == 0 {
-		switch x := w.rng.Float64(); {
+		switch x := w.Rand.Float64(); {
 		case x < 0.7:
-			p.Agents = 5 + w.rng.IntN(8)
+			p.Agents = 5 + w.Rand.IntN(8)
 		case x < 0.94:
-			p.Agents = 12 + w.rng.IntN(40)
+			p.Agents = 12 + w.Rand.IntN(40)
 		case x < 0.98:
-			p.Agents = 50 + w.rng.IntN(100)
+			p.Agents = 50 + w.Rand.IntN(100)
 		default:
-			p.Agents = 150 + w.rng.IntN(351)
+			p.Agents = 150 + w.Rand.IntN(351)
 		}
 	}
-	p.Steady = p.Steady || w.chance(0.4)
+	p.Steady = p.Steady || w.Chance(0.4)
 	if p.Frameworks == 0 {
-		p.Frameworks = 1 + w.rng.IntN(4)
+		p.Frameworks = 1 + w.Rand.IntN(4)
 	}
 	if p.Faults == 0 {
 		// The larger the fleet, the shorter the time, so that a seed costs about the same.
-		p.Faults = max(w.between(4*time.Minute, 20*time.Minute)*6/time.Duration(5+p.Agents), 45*time.Second)
+		p.Faults = max(w.Between(4*time.Minute, 20*time.Minute)*6/time.Duration(5+p.Agents), 45*time.Second)
 	}
 	if p.Every == 0 {
-		p.Every = w.between(300*time.Millisecond, 6*time.Second)
+		p.Every = w.Between(300*time.Millisecond, 6*time.Second)
 	}
 	if p.Cluster.AllocationInterval == 0 {
 		c := cluster.Defaults()
-		if w.chance(0.5) {
+		if w.Chance(0.5) {
 			c.PingInterval, c.PingMisses = 3*time.Second, 3
 		}
-		if w.chance(0.5) || p.Agents > 50 { // many pings are sent while a large fleet waits
-			c.ReregisterTimeout = w.between(20*time.Second, 3*time.Minute)
+		if w.Chance(0.5) || p.Agents > 50 { // many pings are sent while a large fleet waits
+			c.ReregisterTimeout = w.Between(20*time.Second, 3*time.Minute)
 		}
-		if w.chance(0.3) {
-			c.OfferTimeout = w.between(5*time.Second, time.Minute)
+		if w.Chance(0.3) {
+			c.OfferTimeout = w.Between(5*time.Second, time.Minute)
 		}
-		if w.chance(0.3) {
+		if w.Chance(0.3) {
 			c.MaxCompletedTasks = 3
 		}
 		p.Cluster = c
@@ -75,19 +77,19 @@ func (w *World) setUp() {
 		w.newMaster(fmt.Sprintf("M%d", n+1))
 	}
 	for n := range p.Agents {
-		total := setting.Resources(fmt.Sprintf("cpus:%d;mem:%d", 1+w.rng.IntN(8), 512<<w.rng.IntN(4)))
+		total := setting.Resources(fmt.Sprintf("cpus:%d;mem:%d", 1+w.Rand.IntN(8), 512<<w.Rand.IntN(4)))
 		a := w.newAgent(n+1, total)
-		w.after(w.between(0, time.Second), a.start)
-		a.p = &workProcess{dead: true}
+		w.After(w.Between(0, time.Second), a.start)
+		a.p = &workProcess{Dead: true}
 	}
 	for n := range p.Frameworks {
 		w.newFramework(n + 1)
 	}
-	if w.chance(0.3) {
+	if w.Chance(0.3) {
 		w.newLiar()
 	}
-	w.after(w.Params.Every, w.fault)
-	w.after(auditEvery, w.check.audit)
+	w.After(w.Params.Every, w.fault)
+	w.After(auditEvery, w.check.audit)
 }
 
 // fault is one way for something to go wrong.
@@ -100,57 +102,55 @@ type fault struct {
 
 // Counted beside the faults are these, to which they lead.
 const (
-	noAnswer = "an answer of the store that never comes"
-	refused  = "a request that the store refuses"
 	diskFull = "a save that finds the disk full"
 	reboots  = "a machine that reboots"
 	repeated = "calls that are sent again, since their connection ended"
 )
 
 var consequences = []string{
-	noAnswer, refused, diskFull, reboots, repeated, dismissals, departures, comesWithMore, comesWithLess, comesAsOther, joinsAnew, mustNotStart,
+	registry.NoAnswer, registry.Refused, diskFull, reboots, repeated, dismissals, departures, comesWithMore, comesWithLess, comesAsOther, joinsAnew, mustNotStart,
 	lies, acceptedTwice, floods, streamsInARow, wrongAcknowledgements,
 }
 
-var faults = slices.Concat(departing, operations, crowds, []fault{
+var faults = slices.Concat(departing, operations, crowds, executorFaults, []fault{
 	{"an agent will crash at a boundary", 24, func(w *World) bool {
 		a := w.pickAgent()
-		a.p.armed = w.boundary()
-		return !a.p.dead
+		a.p.Armed = w.boundary()
+		return !a.p.Dead
 	}},
 	{"an agent is killed", 3, func(w *World) bool {
 		a := w.pickAgent()
-		was := a.p.dead
-		a.p.crashIdle()
+		was := a.p.Dead
+		a.p.Crash()
 		return !was
 	}},
 	{"an agent's disk is full", 2, func(w *World) bool {
 		a := w.pickAgent()
-		a.full = w.now + w.between(time.Second, time.Minute)
-		w.note("%s: the disk is full until %s", a.name, a.full)
+		a.full = w.Now() + w.Between(time.Second, time.Minute)
+		w.Note("%s: the disk is full until %s", a.name, a.full)
 		return true
 	}},
 	{"an agent compacts its journal", 5, func(w *World) bool {
 		a := w.pickAgent()
-		a.p.post(&workload.Compact{})
-		return !a.p.dead
+		a.p.Post(&workload.Compact{})
+		return !a.p.Dead
 	}},
 	{"an agent's clock jumps", 2, func(w *World) bool {
-		w.pickAgent().p.skew += w.between(-2*time.Hour, 2*time.Hour)
+		w.pickAgent().p.Skew += w.Between(-2*time.Hour, 2*time.Hour)
 		return true
 	}},
 	{"a leader's clock jumps", 1, func(w *World) bool {
 		if w.leader == nil {
 			return false
 		}
-		w.leader.p.skew += w.between(-2*time.Hour, 2*time.Hour)
+		w.leader.p.Skew += w.Between(-2*time.Hour, 2*time.Hour)
 		return true
 	}},
 	{"a leader will crash at a boundary", 20, func(w *World) bool {
 		if !w.leader.alive() || !w.masterFails() {
 			return false
 		}
-		w.leader.p.armed = w.boundary()
+		w.leader.p.Armed = w.boundary()
 		return true
 	}},
 	{"a leader is killed", 2, func(w *World) bool {
@@ -172,55 +172,54 @@ var faults = slices.Concat(departing, operations, crowds, []fault{
 		if !w.leader.alive() || !w.masterFails() {
 			return false
 		}
-		w.leader.m.freeze(w.between(time.Second, time.Minute))
+		w.leader.m.freeze(w.Between(time.Second, time.Minute))
 		return true
 	}},
 	{"a lease is lost", 2, func(w *World) bool {
-		if _, revision := w.store.leader(); revision == 0 || !w.masterFails() {
+		if _, revision := w.store.Leader(); revision == 0 || !w.masterFails() {
 			return false
 		}
-		w.note("store: the leader's lease is lost")
-		w.store.holder.revision = 0
+		w.store.Lose()
 		return true
 	}},
 	{"the store is slow", 2, func(w *World) bool {
-		w.store.slow = w.now + w.between(time.Second, 20*time.Second)
-		w.note("store: slow until %s", w.store.slow)
+		w.store.Slow = w.Now() + w.Between(time.Second, 20*time.Second)
+		w.Note("store: slow until %s", w.store.Slow)
 		return true
 	}},
 	{"the store refuses", 1, func(w *World) bool {
 		if !w.masterFails() {
 			return false
 		}
-		w.store.deaf = w.now + w.between(time.Second, 15*time.Second)
-		w.note("store: refuses until %s", w.store.deaf)
+		w.store.Deaf = w.Now() + w.Between(time.Second, 15*time.Second)
+		w.Note("store: refuses until %s", w.store.Deaf)
 		return true
 	}},
 	{"the store does not answer what it does", 2, func(w *World) bool {
 		if !w.masterFails() {
 			return false
 		}
-		w.store.mute = w.now + w.between(100*time.Millisecond, 5*time.Second)
-		w.note("store: without answers until %s", w.store.mute)
+		w.store.Mute = w.Now() + w.Between(100*time.Millisecond, 5*time.Second)
+		w.Note("store: without answers until %s", w.store.Mute)
 		return true
 	}},
-	{"a connection is cut", 12, func(w *World) bool { return w.withConn((*conn).cut) }},
+	{"a connection is cut", 12, func(w *World) bool { return w.withConn((*stage.Conn).Cut) }},
 	{"a connection stalls", 6, func(w *World) bool {
-		return w.withConn(func(c *conn) {
-			until := w.now + w.between(100*time.Millisecond, 2*time.Minute)
-			c.ends[near].stall, c.ends[far].stall = until, until
+		return w.withConn(func(c *stage.Conn) {
+			until := w.Now() + w.Between(100*time.Millisecond, 2*time.Minute)
+			c.Ends[stage.Near].Stall, c.Ends[stage.Far].Stall = until, until
 		})
 	}},
 	{"a connection stalls one way", 4, func(w *World) bool {
-		return w.withConn(func(c *conn) {
-			c.ends[w.rng.IntN(2)].stall = w.now + w.between(100*time.Millisecond, 2*time.Minute)
+		return w.withConn(func(c *stage.Conn) {
+			c.Ends[w.Rand.IntN(2)].Stall = w.Now() + w.Between(100*time.Millisecond, 2*time.Minute)
 		})
 	}},
 	{"a connection is half open", 4, func(w *World) bool {
-		return w.withConn(func(c *conn) {
-			end := w.rng.IntN(2)
-			w.note("conn %d of %s ends at %s alone", c.id, c.names[near], c.names[end])
-			c.halve(end)
+		return w.withConn(func(c *stage.Conn) {
+			end := w.Rand.IntN(2)
+			w.Note("conn %d of %s ends at %s alone", c.ID, c.Names[stage.Near], c.Names[end])
+			c.Halve(end)
 		})
 	}},
 	{"an agent is cut off", 5, func(w *World) bool { w.isolate(w.pickAgent().name); return true }},
@@ -236,7 +235,7 @@ var faults = slices.Concat(departing, operations, crowds, []fault{
 		if !w.masterFails() {
 			return false
 		}
-		w.part(w.pickMaster().name, storeName, w.chance(0.5))
+		w.part(w.pickMaster().name, registry.Name, w.Chance(0.5))
 		return true
 	}},
 	{"an agent and a master are parted", 4, func(w *World) bool {
@@ -256,7 +255,7 @@ var faults = slices.Concat(departing, operations, crowds, []fault{
 		if f.c == nil || f.left {
 			return false
 		}
-		f.c.close()
+		f.c.Close()
 		f.drop()
 		return true
 	}},
@@ -269,89 +268,73 @@ var faults = slices.Concat(departing, operations, crowds, []fault{
 
 // fault lets something go wrong, and comes again.
 func (w *World) fault() {
-	if w.calm {
+	if w.Calm {
 		return
 	}
-	w.after(w.between(0, 2*w.Params.Every), w.fault)
+	w.After(w.Between(0, 2*w.Params.Every), w.fault)
 	sum := 0
 	for i := range faults {
 		sum += faults[i].weight
 	}
-	n := w.rng.IntN(sum)
+	n := w.Rand.IntN(sum)
 	for i := range faults {
 		if n -= faults[i].weight; n < 0 {
 			if faults[i].do(w) {
-				w.cover.Fault(faults[i].name)
+				w.Cover.Fault(faults[i].name)
 			}
 			return
 		}
 	}
 }
 
-func (w *World) boundary() Boundary        { return Boundary(w.rng.IntN(int(boundaries))) }
-func (w *World) pickAgent() *agent         { return w.agents[w.rng.IntN(len(w.agents))] }
-func (w *World) pickMaster() *master       { return w.masters[w.rng.IntN(len(w.masters))] }
-func (w *World) pickFramework() *framework { return w.fws[w.rng.IntN(len(w.fws))] }
-func (w *World) masterFails() bool         { return !w.Params.Steady || w.chance(0.1) }
+func (w *World) boundary() stage.Boundary  { return stage.Boundary(w.Rand.IntN(int(stage.Boundaries))) }
+func (w *World) pickAgent() *agent         { return w.agents[w.Rand.IntN(len(w.agents))] }
+func (w *World) pickMaster() *master       { return w.masters[w.Rand.IntN(len(w.masters))] }
+func (w *World) pickFramework() *framework { return w.fws[w.Rand.IntN(len(w.fws))] }
+func (w *World) masterFails() bool         { return !w.Params.Steady || w.Chance(0.1) }
 
 // withConn does something to a connection that is open; false when none is found.
-func (w *World) withConn(do func(c *conn)) bool {
-	if len(w.conns) == 0 {
-		return false
+func (w *World) withConn(do func(c *stage.Conn)) bool {
+	c := w.AnyConn()
+	if c != nil {
+		do(c)
 	}
-	for range 8 { // most of the old ones are closed
-		if c := w.conns[w.rng.IntN(len(w.conns))]; c.ends[near].open && c.ends[far].open {
-			do(c)
-			return true
-		}
-	}
-	return false
+	return c != nil
 }
 
 // isolate cuts a machine off from everybody.
 func (w *World) isolate(name string) {
-	until := w.now + w.between(time.Second, 4*time.Minute)
-	w.note("%s is cut off until %s", name, until)
-	w.block(name, "", until)
-	w.block("", name, until)
+	until := w.Now() + w.Between(time.Second, 4*time.Minute)
+	w.Note("%s is cut off until %s", name, until)
+	w.Block(name, "", until)
+	w.Block("", name, until)
 }
 
 // part stops what goes from one machine to another, and perhaps what comes back.
 func (w *World) part(a, b string, both bool) {
-	until := w.now + w.between(time.Second, 3*time.Minute)
-	if w.chance(0.5) {
+	until := w.Now() + w.Between(time.Second, 3*time.Minute)
+	if w.Chance(0.5) {
 		a, b = b, a
 	}
-	w.note("nothing passes from %s to %s until %s; both ways: %t", a, b, until, both)
-	w.block(a, b, until)
+	w.Note("nothing passes from %s to %s until %s; both ways: %t", a, b, until, both)
+	w.Block(a, b, until)
 	if both {
-		w.block(b, a, until)
-	}
-}
-
-// crashIdle kills a process between two turns.
-func (p *process[In, R, M, K, F]) crashIdle() {
-	if !p.dead {
-		p.crash()
+		w.Block(b, a, until)
 	}
 }
 
 // calmDown ends all faults. From here on every wish must be met in time.
 func (w *World) calmDown() {
-	w.calm = true
-	w.note("faults stop")
-	clear(w.walls)
-	w.store.slow, w.store.deaf, w.store.mute = 0, 0, 0
-	for _, c := range w.conns {
-		c.calmDown()
-	}
+	w.Hush()
+	w.Note("faults stop")
+	w.store.Slow, w.store.Deaf, w.store.Mute = 0, 0, 0
 	for _, a := range w.agents {
 		a.full = 0
 	}
 	for _, f := range w.fws {
 		f.want = 1
 	}
-	w.check.calmed = w.now
+	w.check.calmed = w.Now()
 	w.rid()
 }
 

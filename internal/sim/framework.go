@@ -11,6 +11,7 @@ import (
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/sim/envelope"
 	"github.com/pando-os/pando/internal/sim/setting"
+	"github.com/pando-os/pando/internal/sim/stage"
 	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
 )
@@ -37,7 +38,7 @@ type framework struct {
 	manner manner
 	spec   cluster.FrameworkSpec // without an id
 	id     string
-	c      *conn
+	c      *stage.Conn
 	stream cluster.StreamID
 	// subscribed says that SUBSCRIBED came on the present stream.
 	subscribed bool
@@ -55,6 +56,7 @@ type framework struct {
 	next       int
 	want       int // tasks to launch
 	floods     int
+	executors  int  // that it has of its own, at most
 	sharing    bool // it fills every offer, see shares.go
 	offers     map[string]*cluster.Offer
 }
@@ -92,32 +94,35 @@ func (i *instance) done() bool { return i.terminal != "" || i.lost }
 
 func (w *World) newFramework(n int) *framework {
 	f := &framework{w: w, name: fmt.Sprintf("F%d", n), named: map[string]*instance{}, offers: map[string]*cluster.Offer{}}
-	if w.chance(0.7) {
-		f.manner = manner(w.rng.IntN(int(manners)))
+	if w.Chance(0.7) {
+		f.manner = manner(w.Rand.IntN(int(manners)))
 	}
-	roles := [][]string{{"*"}, {"dev"}, {"dev", "eng/build"}}[w.rng.IntN(3)]
+	roles := [][]string{{"*"}, {"dev"}, {"dev", "eng/build"}}[w.Rand.IntN(3)]
 	f.spec = cluster.FrameworkSpec{
-		Name: f.name, User: "root", Roles: roles, Legacy: len(roles) == 1 && w.chance(0.5),
-		Caps:            cluster.Capabilities{PartitionAware: w.chance(0.5), TaskKilling: w.chance(0.5), Refinement: w.chance(0.5)},
-		FailoverTimeout: []time.Duration{10 * time.Second, 2 * time.Minute, 20 * time.Minute, 168 * time.Hour}[w.rng.IntN(4)],
+		Name: f.name, User: "root", Roles: roles, Legacy: len(roles) == 1 && w.Chance(0.5),
+		Caps:            cluster.Capabilities{PartitionAware: w.Chance(0.5), TaskKilling: w.Chance(0.5), Refinement: w.Chance(0.5)},
+		FailoverTimeout: []time.Duration{10 * time.Second, 2 * time.Minute, 20 * time.Minute, 168 * time.Hour}[w.Rand.IntN(4)],
 	}
 	if f.manner == vanishing {
 		f.spec.FailoverTimeout = min(f.spec.FailoverTimeout, 2*time.Minute)
 	}
 	f.lines = make([]*line, 1)
-	if w.chance(0.7) {
+	if w.Chance(0.7) {
 		f.lines = make([]*line, maxLines)
 	}
-	f.want = w.rng.IntN(10)
+	f.want = w.Rand.IntN(10)
+	if w.Chance(0.5) {
+		f.executors = 1 + w.Rand.IntN(2)
+	}
 	w.fws = append(w.fws, f)
-	w.after(w.between(0, 2*time.Second), f.tick)
+	w.After(w.Between(0, 2*time.Second), f.tick)
 	return f
 }
 
 // tick is what a scheduler does without being asked.
 func (f *framework) tick() {
 	w := f.w
-	defer w.after(w.between(time.Second, 5*time.Second), f.tick)
+	defer w.After(w.Between(time.Second, 5*time.Second), f.tick)
 	switch {
 	case f.left:
 		return
@@ -127,59 +132,63 @@ func (f *framework) tick() {
 	case !f.subscribed || f.sharing:
 		return
 	}
-	if f.manner == vanishing && !w.calm && w.now > w.Params.Faults/2 && w.chance(0.05) {
-		w.note("%s vanishes", f.name)
+	if f.manner == vanishing && !w.Calm && w.Now() > w.Params.Faults/2 && w.Chance(0.05) {
+		w.Note("%s vanishes", f.name)
 		f.left = true
-		f.c.close()
+		f.c.Close()
 		f.drop()
 		return
 	}
-	if !w.calm && w.chance(0.3) {
-		f.want += w.rng.IntN(4 + len(w.agents)/16)
+	if !w.Calm && w.Chance(0.3) {
+		f.want += w.Rand.IntN(4 + len(w.agents)/16)
 	}
 	switch {
-	case w.chance(0.02) && !w.calm:
+	case w.Chance(0.02) && !w.Calm:
 		f.call(&cluster.Suppress{})
 		f.quiet = true
-	case f.quiet && (w.calm || w.chance(0.1)):
+	case f.quiet && (w.Calm || w.Chance(0.1)):
 		f.call(&cluster.Revive{})
 		f.quiet = false
-	case w.chance(0.002) && !w.calm:
-		w.note("%s tears itself down", f.name)
+	case w.Chance(0.002) && !w.Calm:
+		w.Note("%s tears itself down", f.name)
 		f.call(&cluster.Teardown{})
-	case w.chance(0.02) && !f.spec.Legacy:
+	case w.Chance(0.02) && !f.spec.Legacy:
 		f.change()
-	case w.chance(0.04):
-		if w.chance(0.5) {
+	case w.Chance(0.04):
+		executor := fmt.Sprintf("e%d", w.Rand.IntN(2))
+		switch w.Rand.IntN(3) {
+		case 0:
 			f.call(&cluster.ReconcileOperations{Operations: []cluster.OperationRef{{Operation: "op", Agent: w.anyAgent()}}})
-		} else {
-			f.call(&cluster.Message{Agent: w.anyAgent(), Executor: "e", Data: []byte("how are you")})
+		case 1:
+			f.call(&cluster.ShutdownExecutor{Agent: w.anyAgent(), Executor: executor})
+		default:
+			f.call(&cluster.Message{Agent: w.anyAgent(), Executor: executor, Data: []byte("how are you")})
 		}
 	}
 	f.killSome()
-	if f.manner == restless && !w.calm && w.chance(0.02) {
+	if f.manner == restless && !w.Calm && w.Chance(0.02) {
 		f.resubscribe()
 	}
 	if f.manner == hoarder {
 		for _, id := range slices.Sorted(maps.Keys(f.offers)) { // at last
-			if o := f.offers[id]; o != nil && (w.calm || w.chance(0.02)) {
+			if o := f.offers[id]; o != nil && (w.Calm || w.Chance(0.02)) {
 				f.use(o)
 			}
 		}
 	}
-	if w.chance(0.05) {
+	if w.Chance(0.05) {
 		f.call(&cluster.Reconcile{})
 		return
 	}
 	var ask []cluster.TaskRef
 	for _, i := range f.insts {
-		if i.owner == f.id && i.terminal == "" && (w.now-i.heard > time.Minute || w.chance(0.02)) {
+		if i.owner == f.id && i.terminal == "" && (w.Now()-i.heard > time.Minute || w.Chance(0.02)) {
 			r := cluster.TaskRef{Task: i.id}
-			if w.chance(0.8) {
+			if w.Chance(0.8) {
 				r.Agent = i.agent
 			}
 			ask = append(ask, r)
-			i.heard = w.now
+			i.heard = w.Now()
 		}
 	}
 	if len(ask) > 0 {
@@ -195,14 +204,14 @@ func (f *framework) change() {
 	} else {
 		f.spec.Roles = slices.Sorted(slices.Values([]string{f.spec.Roles[0], "ops"}))
 	}
-	up := &cluster.UpdateFramework{Call: cluster.CallID(f.w.id())}
+	up := &cluster.UpdateFramework{Call: cluster.CallID(f.w.ID())}
 	up.Stream, up.Spec, up.Suppressed = f.stream, f.described(), f.suppressed()
 	f.call(up)
 }
 
 // anyAgent names an agent, perhaps by an id that it had once.
 func (w *World) anyAgent() string {
-	a := w.agents[w.rng.IntN(len(w.agents))]
+	a := w.agents[w.Rand.IntN(len(w.agents))]
 	if a.book == nil {
 		return "nobody"
 	}
@@ -216,19 +225,20 @@ func (f *framework) killSome() {
 		if i.owner != f.id || i.terminal != "" {
 			continue
 		}
-		if !i.kill && (w.calm && i.script.life > time.Minute || w.chance(0.01) || i.script.life > time.Hour && w.chance(0.02)) {
+		if !i.kill && (w.Calm && i.script.life > time.Minute || w.Chance(0.01) || i.script.life > time.Hour && w.Chance(0.02) ||
+			i.heardOf == 0 && w.Now()-i.at > time.Second && w.Chance(0.1)) { // it does not start
 			i.kill = true
 		}
-		if i.kill && (i.killed == 0 || w.now-i.killed > 10*time.Minute || w.calm && w.now-i.killed > 3*time.Minute) {
-			i.killed = w.now
+		if i.kill && (i.killed == 0 || w.Now()-i.killed > 10*time.Minute || w.Calm && w.Now()-i.killed > 3*time.Minute) {
+			i.killed = w.Now()
 			k := &cluster.Kill{Task: i.id, Grace: -1}
-			if w.chance(0.5) {
+			if w.Chance(0.5) {
 				k.Agent = i.agent
 			}
-			if w.chance(0.5) {
-				k.Grace = w.between(0, 10*time.Second)
+			if w.Chance(0.5) {
+				k.Grace = w.Between(0, 10*time.Second)
 			}
-			w.note("%s kills %s", f.name, i.key)
+			w.Note("%s kills %s", f.name, i.key)
 			f.call(k)
 		}
 	}
@@ -239,7 +249,7 @@ func (f *framework) dialLater() {
 		return
 	}
 	f.dialing = true
-	f.w.after(f.w.between(10*time.Millisecond, 3*time.Second), func() {
+	f.w.After(f.w.Between(10*time.Millisecond, 3*time.Second), func() {
 		f.dialing = false
 		if !f.left {
 			f.subscribe(f.w.masters[f.turn%len(f.w.masters)])
@@ -253,23 +263,23 @@ const streamSilence = 75 * time.Second
 
 // subscribe opens a new stream. The one before, if it is open still, is left behind: that is a failover.
 func (f *framework) subscribe(m *master) {
-	c := f.w.connect(f.name, m.name)
+	c := f.w.Connect(f.name, m.name)
 	if f.c != nil && f.id == "" { // nobody could tell that it is the same one
-		f.c.close()
+		f.c.Close()
 	}
 	f.drop()
 	f.at = m
-	f.c, f.stream = c, cluster.StreamID(f.w.id())
+	f.c, f.stream = c, cluster.StreamID(f.w.ID())
 	spec := f.described()
-	heard := f.w.now
-	e := &c.ends[near]
-	e.recv = func(message any) {
+	heard := f.w.Now()
+	e := &c.Ends[stage.Near]
+	e.Recv = func(message any) {
 		if f.c == c {
-			heard = f.w.now
+			heard = f.w.Now()
 			f.take(message)
 		}
 	}
-	e.closed = func() {
+	e.Closed = func() {
 		if f.c != c {
 			return
 		}
@@ -285,16 +295,16 @@ func (f *framework) subscribe(m *master) {
 	watch = func() {
 		switch limit := map[bool]time.Duration{true: streamSilence, false: 15 * time.Second}[f.subscribed]; {
 		case f.c != c:
-		case f.w.now-heard >= limit:
-			f.w.note("%s gives up its stream: silence", f.name)
-			c.close()
+		case f.w.Now()-heard >= limit:
+			f.w.Note("%s gives up its stream: silence", f.name)
+			c.Close()
 			f.drop()
 			f.dialLater()
 		default:
-			f.w.after(limit, watch)
+			f.w.After(limit, watch)
 		}
 	}
-	f.w.after(15*time.Second, watch)
+	f.w.After(15*time.Second, watch)
 	f.w.dial(c, m, &cluster.Subscribe{Stream: f.stream, Spec: spec, Suppressed: f.suppressed()})
 }
 
@@ -326,10 +336,10 @@ func (f *framework) call(in cluster.In) {
 	}
 	switch in.(type) {
 	case *cluster.Suppress, *cluster.Revive, *cluster.UpdateFramework, *cluster.Teardown: // their order is their meaning
-		f.c.send(near, in)
+		f.c.Send(stage.Near, in)
 	default:
 		f.post(in)
-		if !f.w.calm && f.w.chance(0.02) {
+		if !f.w.Calm && f.w.Chance(0.02) {
 			f.post(in) // twice
 		}
 	}
@@ -340,17 +350,17 @@ func (f *framework) take(message any) {
 	case redirect:
 		f.ask = m.to
 	case cluster.Subscribed:
-		f.w.note("%s is subscribed as %s", f.name, m.Framework)
+		f.w.Note("%s is subscribed as %s", f.name, m.Framework)
 		f.subscribed = true
 		if f.id != m.Framework {
 			f.id = m.Framework
 			f.w.check.owners[f.id] = f
 		}
-		if f.w.chance(0.7) {
+		if f.w.Chance(0.7) {
 			f.call(&cluster.Reconcile{})
 		}
 	case cluster.Offers:
-		f.offered = f.w.now
+		f.offered = f.w.Now()
 		var none []string // of many that are not wanted
 		for _, o := range m.Offers {
 			if f.want == 0 && len(m.Offers) > 8 && f.manner == simple && !f.sharing {
@@ -361,7 +371,7 @@ func (f *framework) take(message any) {
 			switch wait := f.patience(); {
 			case f.manner == hoarder && !f.sharing:
 			case wait > 0:
-				f.w.after(wait, func() { f.use(o) })
+				f.w.After(wait, func() { f.use(o) })
 			default:
 				f.use(o)
 			}
@@ -374,7 +384,7 @@ func (f *framework) take(message any) {
 	case cluster.Update:
 		f.status(m.Status)
 	case cluster.Error:
-		f.w.note("%s is told: %s", f.name, m.Message)
+		f.w.Note("%s is told: %s", f.name, m.Message)
 		if m.Message == "Framework failed over" {
 			return
 		}
@@ -384,7 +394,7 @@ func (f *framework) take(message any) {
 
 func (f *framework) patience() time.Duration {
 	if f.manner == laggard && !f.sharing {
-		return f.w.between(0, 8*time.Second)
+		return f.w.Between(0, 8*time.Second)
 	}
 	return 0
 }
@@ -402,24 +412,30 @@ func (f *framework) use(o *cluster.Offer) {
 	}
 	ids, left := []string{o.ID}, o.Resources
 	for _, id := range slices.Sorted(maps.Keys(f.offers)) { // of one agent and role, together
-		if x := f.offers[id]; x.Agent == o.Agent && x.Role == o.Role && w.chance(0.8) {
+		if x := f.offers[id]; x.Agent == o.Agent && x.Role == o.Role && w.Chance(0.8) {
 			ids, left = append(ids, id), left.Plus(x.Resources)
 			delete(f.offers, id)
 		}
 	}
-	if f.manner == flooding && !w.calm && f.want > 0 && f.floods < 3 && w.chance(0.1) {
+	if f.manner == flooding && !w.Calm && f.want > 0 && f.floods < 3 && w.Chance(0.1) {
 		f.flood(o, ids, left, f.refusal())
 		return
 	}
 	var tasks []*cluster.TaskSpec
-	for f.want > 0 && len(tasks) < 4 && w.chance(0.7) {
-		size := taskSizes[w.rng.IntN(len(taskSizes))]
+	for f.want > 0 && len(tasks) < 4 && w.Chance(0.7) {
+		size := taskSizes[w.Rand.IntN(len(taskSizes))]
 		if !left.Contains(size) {
 			break
 		}
 		left = left.Minus(size)
 		f.want--
-		tasks = append(tasks, f.newTask(o, size).spec)
+		t := f.newTask(o, size).spec
+		if f.executors > 0 && w.Chance(0.7) && left.Contains(executorSize) {
+			t.Executor = f.describe(w.Rand.IntN(f.executors))
+			t.ExecutorID = t.Executor.ID
+			left = left.Minus(executorSize) // it may be there already
+		}
+		tasks = append(tasks, t)
 	}
 	refuse := f.refusal()
 	if len(tasks) == 0 {
@@ -427,18 +443,18 @@ func (f *framework) use(o *cluster.Offer) {
 		return
 	}
 	f.accept(ids, tasks, refuse)
-	if !w.calm && (f.manner == twice || w.chance(0.03)) {
+	if !w.Calm && (f.manner == twice || w.Chance(0.03)) {
 		f.acceptAgain(o, ids, tasks, refuse)
 	}
 }
 
 func (f *framework) refusal() time.Duration {
-	return []time.Duration{-1, 0, time.Second, 20 * time.Second}[f.w.rng.IntN(4)]
+	return []time.Duration{-1, 0, time.Second, 20 * time.Second}[f.w.Rand.IntN(4)]
 }
 
 func (f *framework) accept(offers []string, tasks []*cluster.TaskSpec, refuse time.Duration) {
 	ops := []cluster.Operation{{Type: mesosv1.Offer_Operation_LAUNCH, Tasks: tasks}}
-	if !f.w.calm && f.w.chance(0.05) {
+	if !f.w.Calm && f.w.Chance(0.05) {
 		ops = append(ops, cluster.Operation{ID: "op", Type: mesosv1.Offer_Operation_RESERVE})
 	}
 	f.call(&cluster.Accept{Offers: offers, Refuse: refuse, Operations: ops})
@@ -450,9 +466,9 @@ var taskSizes = []resource.List{
 
 func (f *framework) newTask(o *cluster.Offer, size resource.List) *instance {
 	w := f.w
-	i := &instance{fw: f, owner: f.id, agent: o.Agent, at: w.now, heard: w.now, script: w.newScript()}
+	i := &instance{fw: f, owner: f.id, agent: o.Agent, at: w.Now(), heard: w.Now(), script: w.newScript()}
 	i.id = fmt.Sprintf("t%d", f.next)
-	if w.chance(0.2) { // a name that was used before, by a task that is over
+	if w.Chance(0.2) { // a name that was used before, by a task that is over
 		if x := f.reusable(); x != nil {
 			i.id = x.id
 		}
@@ -476,18 +492,18 @@ func (f *framework) reusable() *instance {
 }
 
 func (w *World) newScript() script {
-	s := script{life: w.between(0, 30*time.Second), stubborn: w.chance(0.3)}
-	switch p := w.rng.Float64(); {
-	case w.calm:
+	s := script{life: w.Between(0, 30*time.Second), stubborn: w.Chance(0.3)}
+	switch p := w.Rand.Float64(); {
+	case w.Calm:
 		s.life = time.Second
 	case p < 0.1:
-		s.life = w.between(0, 20*time.Millisecond)
+		s.life = w.Between(0, 20*time.Millisecond)
 	case p < 0.3:
-		s.life = w.between(time.Minute, 10*time.Minute)
+		s.life = w.Between(time.Minute, 10*time.Minute)
 	case p < 0.4:
 		s.life = 1000 * time.Hour
 	case p < 0.45:
-		s.failure = workload.LaunchFailure(1 + w.rng.IntN(3))
+		s.failure = workload.LaunchFailure(1 + w.Rand.IntN(3))
 	case p < 0.48:
 		s.refused = true
 	case p < 0.55:
@@ -502,10 +518,10 @@ func (w *World) newScript() script {
 func (f *framework) status(s *mesos.Status) {
 	w := f.w
 	i := w.check.delivered(f, s)
-	w.note("%s hears %s %s %s uuid=%.4x", f.name, s.TaskID, s.State, s.Reason, s.UUID)
+	w.Note("%s hears %s %s %s uuid=%.4x", f.name, s.TaskID, s.State, s.Reason, s.UUID)
 	if i != nil {
 		w.check.toldGone(i, s)
-		i.heard = w.now
+		i.heard = w.Now()
 		if i.terminal == "" {
 			i.state = s.State
 		}
@@ -520,13 +536,13 @@ func (f *framework) status(s *mesos.Status) {
 		return
 	}
 	ack := func() {
-		if f.manner == confused && !w.calm && w.chance(0.5) && len(f.insts) > 0 {
+		if f.manner == confused && !w.Calm && w.Chance(0.5) && len(f.insts) > 0 {
 			f.acknowledgeWrongly(s)
 		}
 		f.call(&cluster.Acknowledge{Agent: s.AgentID, Task: s.TaskID, UUID: s.UUID})
 	}
 	if wait := f.patience(); wait > 0 {
-		w.after(wait, ack)
+		w.After(wait, ack)
 		return
 	}
 	ack()

@@ -8,6 +8,7 @@ import (
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/sim/setting"
+	"github.com/pando-os/pando/internal/sim/stage"
 )
 
 // How agents end and come back: told to leave, dismissed because they were marked gone, with an empty work directory, or
@@ -17,12 +18,12 @@ import (
 const farewell = 5 * time.Second
 
 // dismiss follows a master's word that this agent was marked gone: its tasks end, and then it does.
-func (a *agent) dismiss(c *conn) {
+func (a *agent) dismiss(c *stage.Conn) {
 	a.dismissed = true
-	a.w.cover.Fault(dismissals)
-	c.close()
+	a.w.Cover.Fault(dismissals)
+	c.Close()
 	a.unlink(c)
-	a.p.post(&workload.Leave{})
+	a.p.Post(&workload.Leave{})
 }
 
 // vacated says that nothing of its tasks is here any more.
@@ -36,15 +37,15 @@ func (a *agent) vacated() {
 
 // depart ends an agent that has left. Its machine is set up anew, or it comes back with what it has on its disk.
 func (a *agent) depart() {
-	a.w.note("%s has left", a.p.name)
-	a.w.cover.Fault(departures)
-	a.emptied = a.w.calm || a.w.chance(0.6)
-	a.p.crashIdle()
+	a.w.Note("%s has left", a.p.Name)
+	a.w.Cover.Fault(departures)
+	a.emptied = a.w.Calm || a.w.Chance(0.6)
+	a.p.Crash()
 }
 
 // empty removes the work directory: the agent that starts is a new one, and finds what the old one left running.
 func (a *agent) empty() {
-	a.w.note("%s: the work directory is empty", a.name)
+	a.w.Note("%s: the work directory is empty", a.name)
 	a.emptied, a.journal = false, nil
 	delete(a.w.check.here, a)
 	delete(a.w.check.epochs, a)
@@ -52,19 +53,20 @@ func (a *agent) empty() {
 
 // reconfigure changes the setting, to more or to other things, and how much of that is allowed.
 func (a *agent) reconfigure() {
+	a.had = append(a.had, a.Total)
 	w := a.w
-	a.policy = setting.Policy(w.rng.IntN(3))
-	switch w.rng.IntN(4) {
+	a.policy = setting.Policy(w.Rand.IntN(3))
+	switch w.Rand.IntN(4) {
 	case 0:
 		a.Total = a.Total.Plus(setting.Resources("cpus:1;mem:256"))
 	case 1:
-		a.Total = setting.Resources(fmt.Sprintf("cpus:%d;mem:%d", 1+w.rng.IntN(2), 256<<w.rng.IntN(2)))
+		a.Total = setting.Resources(fmt.Sprintf("cpus:%d;mem:%d", 1+w.Rand.IntN(2), 256<<w.Rand.IntN(2)))
 	case 2:
 		a.Attributes = append(slices.Clip(a.Attributes), fmt.Sprintf("disk%d:ssd", len(a.Attributes)))
 	default:
-		a.Attributes = []string{fmt.Sprintf("rack:r%d", w.rng.IntN(100))}
+		a.Attributes = []string{fmt.Sprintf("rack:r%d", w.Rand.IntN(100))}
 	}
-	w.note("%s is configured anew: %s, policy %s", a.name, a.Info(), a.policy)
+	w.Note("%s is configured anew: %s, policy %s", a.name, a.Info(), a.policy)
 }
 
 // identify looks whether the agent may go on as whom its journal says that it is, as internal/agent does: not when it is
@@ -86,22 +88,22 @@ func (a *agent) identify() bool {
 	case a.policy.Allows(old, a.Setting):
 		switch {
 		case !a.Total.Contains(old.Total):
-			w.cover.Fault(comesWithLess)
+			w.Cover.Fault(comesWithLess)
 		case !old.Total.Contains(a.Total):
-			w.cover.Fault(comesWithMore)
+			w.Cover.Fault(comesWithMore)
 		case !slices.Equal(old.Attributes, a.Attributes):
-			w.cover.Fault(comesAsOther)
+			w.Cover.Fault(comesAsOther)
 		}
 		return true
 	case was.Boot != a.bootID():
-		w.cover.Fault(joinsAnew)
-		w.note("%s: the machine was rebooted and is not what it was", a.name)
+		w.Cover.Fault(joinsAnew)
+		w.Note("%s: the machine was rebooted and is not what it was", a.name)
 		a.empty()
 		return true
 	}
-	w.cover.Fault(mustNotStart)
-	w.note("%s must not start: it is %s, was %s, policy %s", a.name, a.Info(), was.Info, a.policy)
-	w.after(w.between(time.Second, 20*time.Second), func() {
+	w.Cover.Fault(mustNotStart)
+	w.Note("%s must not start: it is %s, was %s, policy %s", a.name, a.Info(), was.Info, a.policy)
+	w.After(w.Between(time.Second, 20*time.Second), func() {
 		a.Setting = old
 		a.start()
 	})
@@ -124,35 +126,44 @@ const (
 var departing = []fault{
 	{"an agent is told to leave", 3, func(w *World) bool {
 		a := w.pickAgent()
-		a.p.post(&workload.Leave{})
-		return !a.p.dead
+		a.p.Post(&workload.Leave{})
+		return !a.p.Dead
+	}},
+	{"an agent that is told to leave dies before it has left", 3, func(w *World) bool {
+		a := w.pickAgent()
+		if a.p.Dead {
+			return false
+		}
+		a.p.Post(&workload.Leave{})
+		a.after(w.Between(0, 2*time.Second), func() { a.p.Crash() })
+		return true
 	}},
 	{"an agent says goodbye and keeps its tasks", 2, func(w *World) bool {
 		a := w.pickAgent()
-		if a.p.dead || a.link == nil {
+		if a.p.Dead || a.link == nil {
 			return false
 		}
-		w.note("%s says goodbye", a.p.name)
-		a.link.send(near, &cluster.AgentLeave{})
-		a.p.crashIdle()
+		w.Note("%s says goodbye", a.p.Name)
+		a.link.Send(stage.Near, &cluster.AgentLeave{})
+		a.p.Crash()
 		return true
 	}},
 	{"an agent's work directory is removed", 1, func(w *World) bool {
 		a := w.pickAgent()
-		if a.p.dead {
+		if a.p.Dead {
 			return false
 		}
 		a.emptied = true
-		a.p.crashIdle()
+		a.p.Crash()
 		return true
 	}},
 	{"an agent is configured anew", 4, func(w *World) bool {
 		a := w.pickAgent()
-		if a.p.dead {
+		if a.p.Dead {
 			return false
 		}
 		a.reconfigure()
-		a.p.crashIdle()
+		a.p.Crash()
 		return true
 	}},
 }

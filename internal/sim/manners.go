@@ -6,6 +6,7 @@ import (
 
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/sim/setting"
+	"github.com/pando-os/pando/internal/sim/stage"
 	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
 )
@@ -15,8 +16,8 @@ import (
 
 // acceptAgain sends an ACCEPT a second time, as it was or with other tasks.
 func (f *framework) acceptAgain(o *cluster.Offer, ids []string, tasks []*cluster.TaskSpec, refuse time.Duration) {
-	f.w.cover.Fault(acceptedTwice)
-	if f.w.chance(0.5) {
+	f.w.Cover.Fault(acceptedTwice)
+	if f.w.Chance(0.5) {
 		tasks = []*cluster.TaskSpec{f.newTask(o, taskSizes[0]).spec}
 	}
 	f.accept(ids, tasks, refuse)
@@ -25,7 +26,7 @@ func (f *framework) acceptAgain(o *cluster.Offer, ids []string, tasks []*cluster
 // flood launches thousands of tasks on one offer: as many as fit, up to a bound, and the others do not.
 func (f *framework) flood(o *cluster.Offer, ids []string, left resource.List, refuse time.Duration) {
 	w := f.w
-	w.cover.Fault(floods)
+	w.Cover.Fault(floods)
 	f.floods++
 	size := setting.Resources("cpus:0.1;mem:4")
 	var tasks []*cluster.TaskSpec
@@ -43,12 +44,12 @@ func (f *framework) flood(o *cluster.Offer, ids []string, left resource.List, re
 // resubscribe opens many streams in a row, some before the last was answered.
 func (f *framework) resubscribe() {
 	w := f.w
-	w.cover.Fault(streamsInARow)
+	w.Cover.Fault(streamsInARow)
 	at := time.Duration(0)
 	for range 30 {
-		at += w.between(0, 20*time.Millisecond)
-		w.after(at, func() {
-			if f.c != nil && f.id != "" && !w.calm {
+		at += w.Between(0, 20*time.Millisecond)
+		w.After(at, func() {
+			if f.c != nil && f.id != "" && !w.Calm {
 				f.subscribe(f.at)
 			}
 		})
@@ -58,19 +59,19 @@ func (f *framework) resubscribe() {
 // acknowledgeWrongly acknowledges what was not told: with a uuid that nobody gave, of another task, agent or framework.
 func (f *framework) acknowledgeWrongly(s *mesos.Status) {
 	w := f.w
-	w.cover.Fault(wrongAcknowledgements)
+	w.Cover.Fault(wrongAcknowledgements)
 	in := &cluster.Acknowledge{Agent: s.AgentID, Task: s.TaskID, UUID: s.UUID}
-	switch w.rng.IntN(4) {
+	switch w.Rand.IntN(4) {
 	case 0:
-		in.UUID = fmt.Sprintf("nobody-%09d", w.rng.IntN(1e9))
+		in.UUID = fmt.Sprintf("nobody-%09d", w.Rand.IntN(1e9))
 	case 1:
 		in.Agent = w.anyAgent()
 	case 2:
-		if i := f.insts[w.rng.IntN(len(f.insts))]; i.heardOf > 0 { // one that it had, perhaps long ago
-			in.Agent, in.Task, in.UUID = i.agent, i.id, i.updates[w.rng.IntN(i.heardOf)]
+		if i := f.insts[w.Rand.IntN(len(f.insts))]; i.heardOf > 0 { // one that it had, perhaps long ago
+			in.Agent, in.Task, in.UUID = i.agent, i.id, i.updates[w.Rand.IntN(i.heardOf)]
 		}
 	case 3:
-		in.Task = fmt.Sprintf("t%d", w.rng.IntN(f.next+1))
+		in.Task = fmt.Sprintf("t%d", w.Rand.IntN(f.next+1))
 	}
 	if in.Agent == s.AgentID && in.Task == s.TaskID && in.UUID == s.UUID {
 		return
@@ -83,14 +84,14 @@ func (w *World) crowd() {
 	m := w.pickMaster()
 	at := time.Duration(0)
 	for n := range 40 {
-		at += w.between(0, 50*time.Millisecond)
-		w.after(at, func() {
-			c := w.connect(crowdName, m.name)
-			c.ends[near].recv, c.ends[near].closed = func(any) {}, func() {}
-			w.dial(c, m, &cluster.Subscribe{Stream: cluster.StreamID(w.id()), Spec: &cluster.FrameworkSpec{
+		at += w.Between(0, 50*time.Millisecond)
+		w.After(at, func() {
+			c := w.Connect(crowdName, m.name)
+			c.Ends[stage.Near].Recv, c.Ends[stage.Near].Closed = func(any) {}, func() {}
+			w.dial(c, m, &cluster.Subscribe{Stream: cluster.StreamID(w.ID()), Spec: &cluster.FrameworkSpec{
 				Name: crowdName, User: "root", Roles: []string{"*"}, Info: fmt.Appendf(nil, "%s|%d", crowdName, n), FailoverTimeout: time.Second,
 			}})
-			w.after(w.between(0, 3*time.Second), c.close)
+			w.After(w.Between(0, 3*time.Second), c.Close)
 		})
 	}
 }

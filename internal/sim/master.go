@@ -3,9 +3,12 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/sim/registry"
+	"github.com/pando-os/pando/internal/sim/stage"
 )
 
 const (
@@ -69,14 +72,14 @@ func (m *master) start() {
 	}
 	m.up, m.frozen, m.busy, m.knows, m.epoch = true, false, false, nil, 0
 	m.run++
-	m.w.note("%s starts (run %d)", m.name, m.run)
-	m.again(m.w.between(0, 200*time.Millisecond))
+	m.w.Note("%s starts (run %d)", m.name, m.run)
+	m.again(m.w.Between(0, 200*time.Millisecond))
 }
 
 // again looks after a while at what is to be done about leadership. It stops with the run.
 func (m *master) again(wait time.Duration) {
 	run := m.run
-	m.w.after(wait, func() {
+	m.w.After(wait, func() {
 		if m.up && m.run == run {
 			m.look()
 		}
@@ -89,24 +92,28 @@ func (m *master) look() {
 	if m.frozen {
 		return // thaw comes back to it
 	}
-	defer m.again(w.between(leaseTTL/40, leaseTTL/8))
-	heard := w.reaches(m.name, storeName) && w.now >= w.store.deaf
+	defer m.again(w.Between(leaseTTL/40, leaseTTL/8))
+	heard := w.Reaches(m.name, registry.Name) && w.Now() >= w.store.Deaf
 	switch {
-	case m.epoch != 0 && heard && w.store.renew(m.epoch, leaseTTL):
-		m.renewed = w.now
-	case m.epoch != 0 && (heard || w.now-m.renewed > leaseTTL):
+	case m.epoch != 0 && heard && w.store.Renew(m.epoch, leaseTTL):
+		m.renewed = w.Now()
+	case m.epoch != 0 && (heard || w.Now()-m.renewed > leaseTTL):
 		m.stepDown("its lease is lost")
 	case m.epoch == 0 && heard:
-		holder, revision := w.store.leader()
+		name, revision := w.store.Leader()
 		m.knows = nil
 		if revision != 0 {
-			m.knows = holder
+			m.knows = w.masterNamed(name)
 		}
 		// Nobody leads, or who leads refuses connections: its process is gone, and its lease need not be waited for.
-		if !m.busy && (revision == 0 || !holder.up && w.reaches(m.name, holder.name)) {
+		if !m.busy && (revision == 0 || !m.knows.up && w.Reaches(m.name, name)) {
 			m.campaign(revision)
 		}
 	}
+}
+
+func (w *World) masterNamed(name string) *master {
+	return w.masters[slices.IndexFunc(w.masters, func(m *master) bool { return m.name == name })]
 }
 
 // campaign puts the leader's key by compare-and-swap; once that is answered it loads the book and leads.
@@ -115,14 +122,14 @@ func (m *master) campaign(seen uint64) {
 	m.busy = true
 	var epoch uint64
 	var won bool
-	sent := w.now
-	w.store.ask(m, func() { epoch, won = w.store.swap(m, seen, leaseTTL) }, func(ok bool) {
+	sent := w.Now()
+	w.store.Ask(m.name, func() { epoch, won = w.store.Swap(m.name, seen, leaseTTL) }, func(ok bool) {
 		switch {
 		case !m.up || m.run != run:
 		case !won:
 			m.busy = false
 		case !ok: // it may have won and does not know: its key goes when it can be told to, or with the lease
-			m.w.note("%s does not know whether it leads", m.name)
+			m.w.Note("%s does not know whether it leads", m.name)
 			m.resign(epoch)
 			m.busy = false
 		default:
@@ -135,7 +142,7 @@ func (m *master) campaign(seen uint64) {
 func (m *master) load(epoch uint64) {
 	run := m.run
 	var records []cluster.Record
-	m.w.store.ask(m, func() { records = m.w.store.load() }, func(ok bool) {
+	m.w.store.Ask(m.name, func() { records = m.w.store.Load() }, func(ok bool) {
 		switch {
 		case !m.up || m.run != run:
 		case m.epoch != epoch: // it was lost meanwhile
@@ -154,43 +161,43 @@ func (m *master) load(epoch uint64) {
 func (m *master) begin(records []cluster.Record) {
 	w := m.w
 	t := &term{
-		m: m, w: w, name: termName(m.name, m.epoch), epoch: m.epoch, begun: w.now,
-		links: map[cluster.ConnID]*conn{}, streams: map[cluster.StreamID]*conn{},
-		calls: map[uint64]*conn{}, asked: map[cluster.CallID]*conn{},
+		m: m, w: w, name: termName(m.name, m.epoch), epoch: m.epoch, begun: w.Now(),
+		links: map[cluster.ConnID]*stage.Conn{}, streams: map[cluster.StreamID]*stage.Conn{},
+		calls: map[uint64]*stage.Conn{}, asked: map[cluster.CallID]*stage.Conn{},
 	}
 	cfg := w.Params.Cluster
-	cfg.MasterID, cfg.Started = t.name, w.wall()
-	rng := rand.New(rand.NewPCG(w.rng.Uint64(), w.rng.Uint64()))
-	t.p = newProcess[cluster.In, cluster.Record, cluster.Msg, cluster.Work, cluster.Fact](w, "master", t.name, nil, t, w.now)
-	t.p.frozen = m.frozen
-	t.book = cluster.New(cfg, records, t.p.clock(), rng)
-	t.p.machine = t.book
+	cfg.MasterID, cfg.Started = t.name, w.Wall()
+	rng := rand.New(rand.NewPCG(w.Rand.Uint64(), w.Rand.Uint64()))
+	t.p = stage.NewProcess[cluster.In, cluster.Record, cluster.Msg, cluster.Work, cluster.Fact](w.Stage, "master", t.name, nil, t, w.Now())
+	t.p.Frozen = m.frozen
+	t.book = cluster.New(cfg, records, t.p.Clock(), rng)
+	t.p.Machine = t.book
 	m.term, m.knows = t, m
 	if w.leader == nil || w.leader.epoch < t.epoch {
 		w.leader = t
 	}
-	w.note("%s leads with epoch %d and %d records", t.name, t.epoch, len(records))
+	w.Note("%s leads with epoch %d and %d records", t.name, t.epoch, len(records))
 	w.check.elected(t)
-	t.p.arm()
+	t.p.Start()
 	t.beat()
 }
 
 // stepDown ends a leadership and leaves the process alive.
 func (m *master) stepDown(why string) {
 	epoch := m.epoch
-	m.w.note("%s steps down: %s", m.name, why)
+	m.w.Note("%s steps down: %s", m.name, why)
 	m.epoch = 0
 	if t := m.term; t != nil {
 		t.stepping = true
-		t.p.crashIdle()
+		t.p.Crash()
 	}
 	m.resign(epoch)
 }
 
 // resign gives the leader's key back, if the store can be reached.
 func (m *master) resign(epoch uint64) {
-	if epoch != 0 && m.w.reaches(m.name, storeName) {
-		m.w.after(m.w.store.latency(), func() { m.w.store.revoke(epoch) })
+	if epoch != 0 && m.w.Reaches(m.name, registry.Name) {
+		m.w.After(m.w.store.Latency(), func() { m.w.store.Revoke(epoch) })
 	}
 }
 
@@ -201,20 +208,20 @@ func (m *master) crash() {
 	}
 	w := m.w
 	m.up, m.frozen = false, false
-	w.note("%s is down", m.name)
+	w.Note("%s is down", m.name)
 	if t := m.term; t != nil {
-		t.p.crashIdle()
+		t.p.Crash()
 	}
 	backlog := m.backlog
 	m.backlog, m.epoch = nil, 0
 	for _, take := range backlog {
 		take() // which finds nobody
 	}
-	wait := w.between(10*time.Millisecond, 15*time.Second)
-	if w.chance(0.2) {
-		wait = w.between(15*time.Second, 2*time.Minute)
+	wait := w.Between(10*time.Millisecond, 15*time.Second)
+	if w.Chance(0.2) {
+		wait = w.Between(15*time.Second, 2*time.Minute)
 	}
-	w.after(wait, m.start)
+	w.After(wait, m.start)
 }
 
 // freeze stops a master for a while without killing it. Its connections stay; its lease runs out.
@@ -222,47 +229,46 @@ func (m *master) freeze(d time.Duration) {
 	w, run := m.w, m.run
 	m.frozen = true
 	if m.term != nil {
-		m.term.p.frozen = true
+		m.term.p.Frozen = true
 	}
-	w.note("%s freezes for %s", m.name, d)
-	w.after(d, func() {
+	w.Note("%s freezes for %s", m.name, d)
+	w.After(d, func() {
 		if !m.up || m.run != run {
 			return
 		}
-		w.note("%s wakes up", m.name)
+		w.Note("%s wakes up", m.name)
 		m.frozen = false
 		if t := m.term; t != nil {
-			t.p.frozen, t.p.turning = false, false
-			t.p.arm()
+			t.p.Thaw()
 		}
 		backlog := m.backlog
 		m.backlog = nil
 		for _, take := range backlog {
 			take()
 		}
-		m.again(w.between(0, 5*time.Second)) // it acts before it finds that its lease is lost
+		m.again(w.Between(0, 5*time.Second)) // it acts before it finds that its lease is lost
 	})
 }
 
 // accept takes the first message of a connection.
-func (m *master) accept(c *conn, message any) {
+func (m *master) accept(c *stage.Conn, message any) {
 	switch {
 	case !m.up:
-		c.finish()
+		c.Finish()
 	case m.frozen:
 		m.backlog = append(m.backlog, func() {
 			m.accept(c, message)
-			if e := &c.ends[far]; !e.open { // who dialed has given up meanwhile
-				e.closed()
+			if e := &c.Ends[stage.Far]; !e.Open { // who dialed has given up meanwhile
+				e.Closed()
 			}
 		})
 	case m.term == nil:
 		if m.knows != nil && m.knows != m {
-			c.send(far, redirect{m.knows})
+			c.Send(stage.Far, redirect{m.knows})
 		} else {
-			c.send(far, unavailable{})
+			c.Send(stage.Far, unavailable{})
 		}
-		c.finish()
+		c.Finish()
 	default:
 		switch in := message.(type) {
 		case hello:
@@ -276,9 +282,9 @@ func (m *master) accept(c *conn, message any) {
 }
 
 // dial opens a connection to a master and says the first word. The caller has set what its end does.
-func (w *World) dial(c *conn, m *master, first any) {
-	e := &c.ends[far]
-	e.recv = func(message any) { m.accept(c, message) }
-	e.closed = func() {}
-	c.send(near, first)
+func (w *World) dial(c *stage.Conn, m *master, first any) {
+	e := &c.Ends[stage.Far]
+	e.Recv = func(message any) { m.accept(c, message) }
+	e.Closed = func() {}
+	c.Send(stage.Near, first)
 }

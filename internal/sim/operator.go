@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/sim/stage"
 )
 
 // The operator marks agents gone, tears frameworks down and kills tasks. When no answer comes, whether it was done is
@@ -13,23 +14,23 @@ const operatorName = "operator"
 
 // operate asks a master, and the leader that it names, for what ask makes of a call's id.
 func (w *World) operate(tries int, m *master, ask func(cluster.CallID) cluster.In) {
-	c := w.connect(operatorName, m.name)
-	in := ask(cluster.CallID(w.id()))
+	c := w.Connect(operatorName, m.name)
+	in := ask(cluster.CallID(w.ID()))
 	over := false
-	e := &c.ends[near]
-	e.recv = func(message any) {
+	e := &c.Ends[stage.Near]
+	e.Recv = func(message any) {
 		over = true
 		switch a := message.(type) {
 		case redirect:
 			w.operate(tries, a.to, ask)
 		case cluster.Answer:
-			w.note("the operator is answered: %+v", a)
+			w.Note("the operator is answered: %+v", a)
 			w.check.answered(in, a)
 		}
 	}
-	e.closed = func() {
+	e.Closed = func() {
 		if !over && tries > 0 {
-			w.after(w.between(100*time.Millisecond, 5*time.Second), func() { w.operate(tries-1, w.pickMaster(), ask) })
+			w.After(w.Between(100*time.Millisecond, 5*time.Second), func() { w.operate(tries-1, w.pickMaster(), ask) })
 		}
 	}
 	w.dial(c, m, in)
@@ -40,7 +41,7 @@ func (w *World) markGone(id string) {
 	w.operate(3, w.pickMaster(), func(call cluster.CallID) cluster.In { return &cluster.MarkAgentGone{Call: call, Agent: id} })
 }
 
-// rid lets the operator mark the agents of liars gone once faults are over, until all are.
+// rid lets the operator stage.Mark the agents of liars gone once faults are over, until all are.
 func (w *World) rid() {
 	if w.leader.alive() {
 		for _, id := range w.check.liarsIn(w.leader) {
@@ -48,7 +49,7 @@ func (w *World) rid() {
 		}
 	}
 	if !w.over {
-		w.after(10*time.Second, w.rid)
+		w.After(10*time.Second, w.rid)
 	}
 }
 
@@ -72,10 +73,10 @@ var operations = []fault{
 		if len(f.insts) == 0 {
 			return false
 		}
-		i := f.insts[w.rng.IntN(len(f.insts))]
+		i := f.insts[w.Rand.IntN(len(f.insts))]
 		grace := time.Duration(-1)
-		if w.chance(0.5) {
-			grace = w.between(0, 5*time.Second)
+		if w.Chance(0.5) {
+			grace = w.Between(0, 5*time.Second)
 		}
 		w.operate(3, w.pickMaster(), func(call cluster.CallID) cluster.In {
 			return &cluster.Kill{Call: call, Framework: i.owner, Task: i.id, Grace: grace}

@@ -51,7 +51,7 @@ func (w *World) canShare() bool {
 
 // share begins it.
 func (w *World) share() {
-	w.note("the cluster is shared")
+	w.Note("the cluster is shared")
 	var cpus resource.Quantity
 	for _, a := range w.agents {
 		cpus += a.Total.Scalar("cpus")
@@ -73,7 +73,7 @@ func (w *World) share() {
 			}
 		}
 	}
-	w.after(shareFor, w.sample)
+	w.After(shareFor, w.sample)
 }
 
 // fill answers an offer with as many tasks as fit.
@@ -83,7 +83,7 @@ func (f *framework) fill(o *cluster.Offer) {
 	for left.Contains(f.w.sharing.size) {
 		left = left.Minus(f.w.sharing.size)
 		i := f.newTask(o, f.w.sharing.size)
-		i.script = script{life: f.w.between(2*time.Second, 8*time.Second)}
+		i.script = script{life: f.w.Between(2*time.Second, 8*time.Second)}
 		tasks = append(tasks, i.spec)
 	}
 	if len(tasks) == 0 {
@@ -109,11 +109,11 @@ func (w *World) sample() {
 		return true
 	})
 	if s.samples++; s.samples < sampleFor {
-		w.after(time.Second, w.sample)
+		w.After(time.Second, w.sample)
 		return
 	}
 	w.over = true
-	w.cover.Shared++
+	w.Cover.Shared++
 	groups := map[string][]level{} // those that compete with each other
 	add := func(group string, l level) {
 		if !slices.Contains(groups[group], l) {
@@ -133,13 +133,13 @@ func (w *World) sample() {
 		all += s.has[l]
 	}
 	if all < shareTasks*sampleFor/4 {
-		w.fail(rule.Shares, "a cluster with room for %d tasks has %d, and all want more", shareTasks, all/sampleFor)
+		w.Fail(rule.Shares, "a cluster with room for %d tasks has %d, and all want more", shareTasks, all/sampleFor)
 	}
 	by := func(x, y level) int { return cmp.Compare(s.has[x], s.has[y]) }
 	for _, g := range slices.Sorted(maps.Keys(groups)) {
 		least, most := slices.MinFunc(groups[g], by), slices.MaxFunc(groups[g], by)
 		if s.has[most]-s.has[least] > shareSlack*sampleFor {
-			w.fail(rule.Shares, "%v has %d tasks of one size and %v has %d, and both want more",
+			w.Fail(rule.Shares, "%v has %d tasks of one size and %v has %d, and both want more",
 				most, s.has[most]/sampleFor, least, s.has[least]/sampleFor)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pando-os/pando/internal/sim/cover"
+	"github.com/pando-os/pando/internal/sim/stage"
 )
 
 // seeds are those that failed once, and then as many fresh ones as PANDO_SIM_SEEDS says (10), from PANDO_SIM_FROM on
@@ -66,7 +66,7 @@ const shown = 300
 func TestTheClusterKeepsItsPromisesUnderFaults(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // worlds are small and soon over
 	list, only := seeds(t)
-	sum := cover.New(boundaryNames[:])
+	sum := stage.New(0, false).Cover
 	slowest, took, all := uint64(0), time.Duration(0), time.Duration(0)
 	for _, seed := range list {
 		begun := machineTime(t)
@@ -75,7 +75,7 @@ func TestTheClusterKeepsItsPromisesUnderFaults(t *testing.T) {
 		if all += d; d > took {
 			slowest, took = seed, d
 		}
-		sum.Add(w.cover)
+		sum.Add(w.Cover)
 		if failure != nil {
 			again, _ := Run(Params{Seed: seed, Trace: true})
 			write(t, again)
@@ -131,10 +131,10 @@ func write(t *testing.T, w *World) {
 func TestASeedReplaysExactly(t *testing.T) {
 	a, _ := Run(Params{Seed: 7, Trace: true})
 	b, _ := Run(Params{Seed: 7, Trace: true})
-	if a.steps != b.steps || a.now != b.now || !slices.Equal(a.trace, b.trace) {
-		t.Errorf("two runs of one seed differ: %d and %d events, until %s and %s", a.steps, b.steps, a.now, b.now)
+	if a.steps != b.steps || a.Now() != b.Now() || !slices.Equal(a.Lines(), b.Lines()) {
+		t.Errorf("two runs of one seed differ: %d and %d events, until %s and %s", a.steps, b.steps, a.Now(), b.Now())
 	}
-	if c, _ := Run(Params{Seed: 7}); c.steps != a.steps || c.now != a.now {
-		t.Errorf("a run that writes no trace differs: %d and %d events, until %s and %s", a.steps, c.steps, a.now, c.now)
+	if c, _ := Run(Params{Seed: 7}); c.steps != a.steps || c.Now() != a.Now() {
+		t.Errorf("a run that writes no trace differs: %d and %d events, until %s and %s", a.steps, c.steps, a.Now(), c.Now())
 	}
 }

@@ -1,6 +1,6 @@
 // Command plant puts known bugs into the code that the simulator drives, one at a time, and sees that a checker finds each
 // within its seeds. Nothing in the tree changes: the bugs are patches, laid over the files when the test is built. It is
-// run in the module's directory: go run ./tools/plant [-seeds 200] [name…]
+// run in the module's directory: go run ./tools/plant [-seeds 400] [name…]
 package main
 
 import (
@@ -26,7 +26,7 @@ const (
 )
 
 func main() {
-	seeds := flag.Int("seeds", 200, "how many seeds a bug may take to be found")
+	seeds := flag.Int("seeds", 400, "how many seeds a bug may take to be found")
 	short := flag.Bool("short", false, "plant only the bugs that bugs.txt marks for the short form")
 	flag.Parse()
 	if err := run(context.Background(), os.Stdout, *seeds, *short, flag.Args()); err != nil {

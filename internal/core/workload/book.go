@@ -357,12 +357,16 @@ func (b *Book) speak(out *Out) {
 		return
 	}
 	b.tasks.Scan(func(v *TaskView) bool {
-		if s := b.states[v.ref()]; s.silent {
-			s.silent, s.cause = false, KillAsked
-			out.Save = append(out.Save, Record{Kill: &KillRecord{v.ref(), s.grace, s.cause}})
-		}
+		b.unsilence(v.ref(), b.states[v.ref()], out)
 		return true
 	})
+}
+
+func (b *Book) unsilence(ref Ref, s *taskState, out *Out) {
+	if s.silent {
+		s.silent, s.cause = false, KillAsked
+		out.Save = append(out.Save, Record{Kill: &KillRecord{ref, s.grace, s.cause}})
+	}
 }
 
 // owe answers for a task that the master sent and that never came: it is booked as dropped.

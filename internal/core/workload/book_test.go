@@ -413,6 +413,16 @@ func TestAFrameworksShutdownEndsItsTasksWithoutAWord(t *testing.T) {
 	}
 }
 
+func TestATaskThatEndsInSilenceWhileItsAgentRegistersIsTold(t *testing.T) {
+	s := running(t)
+	s.step(&Leave{})
+	s.restart() // before its goodbye: it stays
+	s.step(&Recovered{Containers: []Found{{Container: s.container("t1"), PID: 7}}})
+	s.expect(t, &Linked{2, 5}, "register S1 t1:RUNNING")
+	s.expect(t, exited(s, "t1", 15), "forget")
+	s.expect(t, &Registered{Agent: "S1", Info: []byte("S1")}, "update t1 KILLED")
+}
+
 func TestATaskThatNeverArrivedIsAnsweredFor(t *testing.T) {
 	s := newBench(t)
 	s.step(&Linked{1, 5})

@@ -264,9 +264,10 @@ func (b *Book) executorEnded(x *executor, status int32, how ending, out *Out) {
 	b.retireIdle(ref.Framework, out)
 }
 
-// tellExecutorEnd tells the master. Without one the next registration says it, by what it does not name.
+// tellExecutorEnd tells the master, also before it has answered the registration, which may have named the executor. Without
+// one the next registration says it, by what it does not name.
 func (b *Book) tellExecutorEnd(ref ExecutorRef, status int32, out *Out) {
-	if b.registered {
+	if b.linked {
 		out.Send = append(out.Send, Msg{Link: b.linkID, ExecutorEnd: &ExecutorEnd{ref, status}})
 	}
 }

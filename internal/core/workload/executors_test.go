@@ -114,6 +114,13 @@ func TestAnExecutorStaysWithoutTasksAndSoDoesItsFramework(t *testing.T) {
 	}
 }
 
+func TestAnExecutorThatEndsBeforeItsRegistrationIsAnsweredIsTold(t *testing.T) {
+	s := withExecutor(t)
+	s.step(&Unlinked{})
+	s.step(&Linked{Link: 2, Epoch: 5}) // the registration names it
+	s.expect(t, &Exited{s.box(), Exit{Status: 9, Known: true}}, "to 1: closes", "executor ex ended 9", "forget")
+}
+
 func TestTasksWaitForTheirExecutorInTheOrderOfTheirLaunches(t *testing.T) {
 	s := newBench(t)
 	s.join()

@@ -380,6 +380,9 @@ func (b *Book) vanished(v *TaskView, state *taskState, out *Out) {
 func (b *Book) finish(v *TaskView, s *mesos.Status, out *Out) {
 	state := b.states[v.ref()]
 	container := v.Container
+	if b.linked && !b.registered && !b.leaving { // its master is about to hear that it runs, and waits for its end from then on
+		b.unsilence(v.ref(), state, out)
+	}
 	b.updated(v, s, out)
 	if container != "" && !v.Task.foreign() {
 		out.Do = append(out.Do, Work{Forget: container})

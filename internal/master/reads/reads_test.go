@@ -283,9 +283,27 @@ func TestWhatIsAwayIsShownInItsPlace(t *testing.T) {
 	if got := state["slaves"].([]any)[0].(map[string]any)["active"]; got != false || state["deactivated_slaves"] != 1.0 {
 		t.Errorf("an agent that is away: active %v, deactivated_slaves %v", got, state["deactivated_slaves"])
 	}
+	registry := func() (kept, unreachable int) {
+		b, err := (&Reader{View: town.book.View(), About: about()}).Registry(&mesosv1.MasterInfo{Id: new("m"), Ip: new(uint32(0)), Port: new(uint32(5050))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := decode(t, b).(map[string]any)
+		list := func(name string) []any { return all[name].(map[string]any)["slaves"].([]any) }
+		if kept = len(list("slaves")); kept > 0 && list("slaves")[0].(map[string]any)["info"].(map[string]any)["hostname"] == "" {
+			t.Errorf("the registry: %s", b)
+		}
+		return kept, len(list("unreachable"))
+	}
+	if kept, unreachable := registry(); kept != 1 || unreachable != 0 {
+		t.Errorf("the registry has %d agents and %d that are unreachable", kept, unreachable)
+	}
 	town.wait(24 * time.Hour) // pings go unanswered
 	for range 20 {
 		town.wait(time.Minute)
+	}
+	if kept, unreachable := registry(); kept != 0 || unreachable != 1 {
+		t.Errorf("later the registry has %d agents and %d that are unreachable", kept, unreachable)
 	}
 	state = decode(t, (&Reader{View: town.book.View(), About: about()}).State(nil)).(map[string]any)
 	if len(state["slaves"].([]any)) != 0 || state["unreachable_slaves"] != 1.0 {

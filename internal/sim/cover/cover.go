@@ -134,9 +134,12 @@ var (
 		&cluster.AgentState{}, &cluster.AgentMessage{}, &cluster.Subscribe{}, &cluster.StreamClosed{}, &cluster.UpdateFramework{},
 		&cluster.Accept{}, &cluster.Decline{}, &cluster.Revive{}, &cluster.Suppress{}, &cluster.Kill{}, &cluster.Acknowledge{},
 		&cluster.Reconcile{}, &cluster.ReconcileOperations{}, &cluster.Message{}, &cluster.Teardown{}, &cluster.MarkAgentGone{},
+		&cluster.AgentExecutorEnd{}, &cluster.ShutdownExecutor{},
 		&workload.Linked{}, &workload.Unlinked{}, &workload.Registered{}, &workload.Run{}, &workload.Kill{}, &workload.Ack{},
 		&workload.ShutdownFramework{}, &workload.FrameworkChanged{}, &workload.Resend{}, &workload.Compact{}, &workload.Launched{},
 		&workload.Exited{}, &workload.Health{}, &workload.Recovered{}, &workload.Leave{},
+		&workload.ExecutorSubscribe{}, &workload.ExecutorClosed{}, &workload.ExecutorUpdate{}, &workload.ExecutorMessage{},
+		&workload.ShutdownExecutor{}, &workload.SchedulerMessage{},
 	}
 	wantedOut = []any{
 		cluster.Subscribed{},
@@ -160,12 +163,15 @@ var (
 		cluster.SchedulerMessage{},
 		cluster.Disconnect{},
 		cluster.Answer{},
+		cluster.EndExecutor{},
 	}
 	wantedAgent = []string{
 		"sends Register", "sends Update", "sends State", "sends Refuse", "sends Unregister",
 		"does Launch", "does Cancel", "does Kill", "does Watch", "does Forget", "does Destroy", "does Left",
 		"saves Identity", "saves Framework", "saves FrameworkGone", "saves Accepted", "saves Container", "saves Status", "saves Acked",
 		"saves Kill", "saves Check", "saves Gone", "saves Compact",
+		"sends Executor", "sends ExecutorEnd", "sends Message", "does Resize",
+		"saves Delivered", "saves ExecutorAccepted", "saves ExecutorContainer", "saves ExecutorShutdown", "saves ExecutorGone",
 	}
 )
 

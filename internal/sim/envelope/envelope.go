@@ -27,6 +27,8 @@ func of(in cluster.In) (stream *cluster.StreamID, framework *string) {
 		return &in.Stream, &in.Framework
 	case *cluster.Message:
 		return &in.Stream, &in.Framework
+	case *cluster.ShutdownExecutor:
+		return &in.Stream, &in.Framework
 	}
 	return nil, nil
 }
@@ -73,6 +75,8 @@ func Connect(in cluster.In, conn cluster.ConnID) {
 	case *cluster.AgentLeave:
 		in.Conn = conn
 	case *cluster.AgentMessage:
+		in.Conn = conn
+	case *cluster.AgentExecutorEnd:
 		in.Conn = conn
 	}
 }

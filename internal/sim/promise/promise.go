@@ -205,13 +205,15 @@ func (p *Ledger) accepted(now time.Duration, in *cluster.Accept, taken bool, fac
 		return
 	}
 	for i := range facts {
-		if facts[i].Kind == cluster.FactTaskLaunched {
-			if !left.Contains(facts[i].Resources) {
-				p.fail(rule.OneOwner, "%s launches %s with %s from offers that have %s left", p.name, facts[i].Task, facts[i].Resources, left)
-				return
-			}
-			left = left.Minus(facts[i].Resources)
+		f := &facts[i]
+		if f.Kind != cluster.FactTaskLaunched && f.Kind != cluster.FactExecutorStarted {
+			continue
 		}
+		if !left.Contains(f.Resources) {
+			p.fail(rule.OneOwner, "%s launches %s%s with %s from offers that have %s left", p.name, f.Task, f.Executor, f.Resources, left)
+			return
+		}
+		left = left.Minus(f.Resources)
 	}
 	if !left.IsEmpty() {
 		p.refuse(last, left, now, in.Refuse)
