@@ -49,3 +49,25 @@ func TestRecordsOfExecutorsAreReadAsTheyWereFirstWritten(t *testing.T) {
 		}
 	}
 }
+
+func TestRecordsOfContainersOfTheAPIAreReadAsTheyWereFirstWritten(t *testing.T) {
+	for _, c := range []struct {
+		sample string
+		record workload.Record
+	}{
+		{"d201180a03742e6b1201631a01702201752a01463201653a022f73", workload.Record{NestedAccepted: &workload.Nested{Path: "t.k", Container: "c", Parent: "p", User: "u", Framework: "F", Executor: "e", Sandbox: "/s"}}},
+		{"da010e0a03742e6b108002180120012805", workload.Record{NestedEnded: &workload.NestedEnded{Path: "t.k", Exit: workload.Exit{Status: 256, Known: true, OOM: true, Limit: 5}}}},
+		{"e201050a03742e6b", workload.Record{NestedGone: "t.k"}},
+	} {
+		got, err := decodeRecord(must(hex.DecodeString(c.sample)))
+		if err != nil {
+			t.Error(err)
+		}
+		if d := cmp.Diff(c.record, got); d != "" {
+			t.Errorf("%s (-want +got):\n%s", c.sample, d)
+		}
+		if b := must(encodeRecord(&c.record)); hex.EncodeToString(b) != c.sample {
+			t.Errorf("it is written as %x now, not %s", b, c.sample)
+		}
+	}
+}

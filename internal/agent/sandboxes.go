@@ -90,6 +90,7 @@ func (a *Agent) collectOnce(ctx context.Context) {
 	}
 	age := sandbox.MaxAge(a.cfg.GCDelay, a.cfg.GCHeadroom, disk.Used())
 	a.maxAge.Store(int64(age))
+	a.collectAlone(max(age, diskWatch))
 	ended, err := a.endedSandboxes()
 	if err != nil {
 		a.deps.Log.Warn("the sandboxes cannot be listed; none is collected", "error", err)
@@ -105,6 +106,25 @@ func (a *Agent) collectOnce(ctx context.Context) {
 			continue
 		}
 		a.deps.Log.Debug("sandbox collected", "framework", e.Framework, "executor", e.Executor, "container", e.Container)
+	}
+}
+
+// collectAlone removes the sandboxes of containers that stood alone, which nobody removed and nobody remembers.
+func (a *Agent) collectAlone(age time.Duration) {
+	dir := filepath.Join(a.cfg.WorkDir, sandbox.Containers)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return // none was ever made
+	}
+	v := a.view.Load()
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if v.FindNested(e.Name()) != nil || time.Unix(0, a.deps.Clock.Now().Wall).Sub(lastTouched(path)) < age {
+			continue
+		}
+		if err := sandbox.RemoveNested(path, 0); err != nil {
+			a.deps.Log.Warn("a sandbox cannot be removed; it is tried again", "container", e.Name(), "error", err)
+		}
 	}
 }
 

@@ -92,3 +92,27 @@ func TestAFullDiskTakesNoSandboxThatIsNew(t *testing.T) {
 		t.Errorf("the age shown is %v, want none", time.Duration(a.maxAge.Load()))
 	}
 }
+
+func TestWhatStoodAloneIsCollectedWhenNobodyRemembersIt(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	a := newTestAgent(t, clock.NewFake(now))
+	a.view.Store(&workload.View{Nested: []*workload.NestedView{{Spec: &workload.Nested{Path: "known"}}}})
+	for name, age := range map[string]time.Duration{"known": 30 * 24 * time.Hour, "old": 30 * 24 * time.Hour, "new": time.Hour} {
+		path := filepath.Join(a.cfg.WorkDir, sandbox.Containers, name)
+		_, root, err := sandbox.CreateNested(path, 0, -1, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		root.Close()
+		if err := os.Chtimes(path, now.Add(-age), now.Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.cfg.GCDelay, a.cfg.GCHeadroom = 7*24*time.Hour, 0
+	a.collectOnce(t.Context())
+	for name, want := range map[string]bool{"known": true, "old": false, "new": true} {
+		if _, err := os.Stat(filepath.Join(a.cfg.WorkDir, sandbox.Containers, name)); (err == nil) != want {
+			t.Errorf("%s: kept %v, want %v", name, err == nil, want)
+		}
+	}
+}

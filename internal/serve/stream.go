@@ -79,9 +79,9 @@ func AppendChunk(dst, payload []byte) []byte {
 // Stream is such an answer whose events come by themselves: what a client does not read waits, within bounds, and one for
 // which too much waits is cut off. Nobody who sends waits for it.
 type Stream struct {
-	in     *bufio.ReadWriter
-	out    *loop.Outbox[any]
-	append func(dst []byte, event any) []byte
+	in    *bufio.ReadWriter
+	out   *loop.Outbox[any]
+	event func(dst []byte, event any) []byte
 
 	mu     sync.Mutex // guards the rest
 	beat   *time.Timer
@@ -91,14 +91,14 @@ type Stream struct {
 // raw is written as it is.
 type raw string
 
-// OpenStream takes over the connection of a request and answers its head. append encodes an event, off the sender's
+// OpenStream takes over the connection of a request and answers its head. encode encodes an event, off the sender's
 // goroutine; one that it cannot encode is left out. cut is called at most once, when the client is given up.
-func OpenStream(w http.ResponseWriter, head StreamHead, limits loop.OutboxLimits, append func(dst []byte, event any) []byte, cut func(why string)) (*Stream, error) {
+func OpenStream(w http.ResponseWriter, head StreamHead, limits loop.OutboxLimits, encode func(dst []byte, event any) []byte, cut func(why string)) (*Stream, error) {
 	conn, rw, err := TakeOver(w)
 	if err != nil {
 		return nil, err
 	}
-	s := &Stream{in: rw, append: append}
+	s := &Stream{in: rw, event: encode}
 	s.out = loop.NewOutbox(conn, s.encode, limits, cut)
 	s.sendRaw(head.String())
 	return s, nil
@@ -116,7 +116,7 @@ func (s *Stream) Beat(every time.Duration, event any) {
 	if s.closed || s.beat != nil {
 		return
 	}
-	s.beat = time.AfterFunc(every, func() { //nolint:forbidigo // no goroutine for each of many streams
+	s.beat = time.AfterFunc(every, func() { // no goroutine for each of many streams
 		s.Send(event, 32)
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -156,7 +156,7 @@ func (s *Stream) encode(dst []byte, items []any) []byte {
 			dst = append(dst, words...)
 			continue
 		}
-		if event = s.append(event[:0], it); len(event) > 0 {
+		if event = s.event(event[:0], it); len(event) > 0 {
 			dst = AppendChunk(dst, event)
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/pando-os/pando/client"
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/gen/mesosv1/agent"
+	"github.com/pando-os/pando/gen/mesosv1/scheduler"
 	"github.com/pando-os/pando/internal/fault"
 )
 
@@ -100,6 +101,7 @@ func (s *scope) nothingBelow(names ...string) {
 
 // inBoth runs a test with both encodings.
 func inBoth(t *testing.T, run func(t *testing.T, json bool)) {
+	t.Helper()
 	for name, json := range map[string]bool{"JSON": true, "protobuf": false} {
 		t.Run(name, func(t *testing.T) { run(t, json) })
 	}
@@ -108,6 +110,7 @@ func inBoth(t *testing.T, run func(t *testing.T, json bool)) {
 func TestASessionIsWithinItsTask(t *testing.T) {
 	need(t, true)
 	inBoth(t, func(t *testing.T, json bool) {
+		t.Helper()
 		x := task("top", "exec sleep 1000")
 		v := x.Command.Environment
 		v.Variables = append(v.Variables, &mesosv1.Environment_Variable{Name: new("OF_TASK"), Value: new("yes")}, &mesosv1.Environment_Variable{Name: new("BOTH"), Value: new("task")})
@@ -179,6 +182,7 @@ func TestAHundredMegabytesComeThroughAsTheyWere(t *testing.T) {
 	need(t, true)
 	const script, size = "read go; seq 1 20000000 | head -c 100000000", 100_000_000
 	inBoth(t, func(t *testing.T, json bool) {
+		t.Helper()
 		s := newScope(t, json, task("top", "exec sleep 1000"))
 		want := sha256.New()
 		seq := exec.Command("sh", "-c", strings.TrimPrefix(script, "read go; "))
@@ -236,6 +240,7 @@ func (c *counter) sum() []byte {
 func TestInputComesThroughAndEnds(t *testing.T) {
 	need(t, true)
 	inBoth(t, func(t *testing.T, json bool) {
+		t.Helper()
 		s := newScope(t, json, task("top", "exec sleep 1000"))
 		data := bytes.Repeat([]byte("all of these, and as they are\x00\xff\n"), 300_000)
 		out := s.session("in", "sha256sum")
@@ -266,6 +271,7 @@ func TestInputComesThroughAndEnds(t *testing.T) {
 func TestATaskWithATerminalCanBeAttachedTo(t *testing.T) {
 	need(t, true)
 	inBoth(t, func(t *testing.T, json bool) {
+		t.Helper()
 		x := task("top", "stty size; exec sh")
 		x.Container = &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_MESOS.Enum(), TtyInfo: &mesosv1.TTYInfo{
 			WindowSize: &mesosv1.TTYInfo_WindowSize{Rows: new(uint32(33)), Columns: new(uint32(77))},
@@ -376,6 +382,7 @@ func launchNested(s *scope, name, script string) {
 func TestANestedContainerOutlivesItsAgent(t *testing.T) {
 	need(t, true)
 	inBoth(t, func(t *testing.T, json bool) {
+		t.Helper()
 		s := newScope(t, json, task("top", "exec sleep 1000"))
 		launchNested(s, "waits", "echo here; while [ ! -e go ]; do sleep 0.01; done; exit 5")
 		launchNested(s, "ends", "exit 3")
@@ -514,12 +521,93 @@ func TestAReaderThatDoesNotReadFillsNoMemory(t *testing.T) {
 		t.Errorf("the node grew by %d MiB", grown)
 	}
 	second.Close()
-	if err := s.api.Kill(t.Context(), s.kid("in"), 9); err != nil { // even so
+	out.Close()
+	out = s.session("killed", "exec yes")
+	time.Sleep(time.Second)                                             // until nothing goes any more
+	if err := s.api.Kill(t.Context(), s.kid("killed"), 9); err != nil { // who does not read cannot keep it from ending
 		t.Error(err)
 	}
-	if status := s.waited("in"); status != int(syscall.SIGKILL) {
+	if status := s.waited("killed"); status != int(syscall.SIGKILL) {
 		t.Errorf("its status is %#x", status)
 	}
 	out.Close()
-	s.nothingBelow("in")
+	s.nothingBelow("in", "killed")
+}
+
+func TestAReaderThatDoesNotReadHoldsAContainerUpForSecondsOnly(t *testing.T) {
+	s := newScope(t, false, task("top", "exec sleep 1000"))
+	const size = 60_000_000
+	owner := s.session("in", "read go; exec head -c 60000000 /dev/zero")
+	deaf, err := s.api.AttachOutput(t.Context(), s.kid("in"))
+	must(t, err)
+	in := s.api.AttachInput(t.Context(), s.kid("in"))
+	_, err = io.WriteString(in, "go\n")
+	must(t, err)
+	begun := time.Now()
+	var all, some counter
+	must(t, owner.Copy(&all, io.Discard))
+	if took := time.Since(begun); all.n != size || took < 3*time.Second || took > 20*time.Second {
+		t.Errorf("its owner got %d bytes within %s", all.n, took)
+	}
+	if status := s.waited("in"); status != 0 {
+		t.Errorf("its status is %#x", status)
+	}
+	if _ = deaf.Copy(&some, io.Discard); some.n >= size { // how it was cut off does not matter
+		t.Errorf("who did not read got %d bytes", some.n)
+	}
+	must(t, in.Close())
+}
+
+func TestACommandIsRunInATaskOfAGroup(t *testing.T) {
+	need(t, true)
+	n := newNode(t, "up")
+	n.start()
+	f := subscribe(t, n.master)
+	one, two := task("one", "exec sleep 1000"), task("two", "exec sleep 1000")
+	must(t, f.acceptGroup(one, two))
+	for _, id := range []string{"one", "two"} {
+		if st := f.await(id, running); st.GetState() != running {
+			t.Fatalf("%s is %v", id, st)
+		}
+	}
+	s := &scope{node: n, f: f}
+	cmd := s.cli("task", "exec", "two", "--", "sh", "-c", `echo "$`+mark+`"; pwd; exit 9`)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, _ := cmd.Output() // its code is looked at
+	lines := strings.Split(string(out), "\n")
+	if code := cmd.ProcessState.ExitCode(); code != 9 || len(lines) != 3 || lines[0] != "two" || !strings.Contains(lines[1], "/containers/") {
+		t.Errorf("%d %q %s", code, out, &said)
+	}
+	must(t, f.kill("two"))
+	f.end("one")
+}
+
+// acceptGroup launches tasks as a group of the default executor.
+func (f *framework) acceptGroup(tasks ...*mesosv1.TaskInfo) error {
+	f.t.Helper()
+	f.offered()
+	f.mu.Lock()
+	a := &scheduler.Call_Accept{Filters: &mesosv1.Filters{RefuseSeconds: new(0.0)}}
+	var agent *mesosv1.AgentID
+	for id, o := range f.offers {
+		a.OfferIds, agent = append(a.OfferIds, o.GetId()), o.GetAgentId()
+		delete(f.offers, id)
+	}
+	f.want = false
+	f.mu.Unlock()
+	for _, x := range tasks {
+		x.AgentId = agent
+	}
+	x := &mesosv1.ExecutorInfo{
+		Type: mesosv1.ExecutorInfo_DEFAULT.Enum(), ExecutorId: &mesosv1.ExecutorID{Value: new("pod")}, FrameworkId: &mesosv1.FrameworkID{Value: new(f.s.FrameworkID())},
+		Resources: append(task("x", "").GetResources(), &mesosv1.Resource{
+			Name: new("disk"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: new(10.0)},
+			AllocationInfo: &mesosv1.Resource_AllocationInfo{Role: new("test")},
+		}),
+	}
+	a.Operations = []*mesosv1.Offer_Operation{{Type: mesosv1.Offer_Operation_LAUNCH_GROUP.Enum(), LaunchGroup: &mesosv1.Offer_Operation_LaunchGroup{
+		Executor: x, TaskGroup: &mesosv1.TaskGroupInfo{Tasks: tasks},
+	}}}
+	return f.s.Call(f.t.Context(), &scheduler.Call{Type: scheduler.Call_ACCEPT.Enum(), Accept: a})
 }

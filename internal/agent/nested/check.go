@@ -2,6 +2,7 @@ package nested
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/pando-os/pando/gen/mesosv1"
@@ -40,17 +41,14 @@ func pathOf(id *mesosv1.ContainerID) (string, error) {
 		return "", fault.New(fault.Invalid, "container_id is missing; name the container")
 	}
 	var path strings.Builder
-	for i := len(ids) - 1; i >= 0; i-- {
-		path.WriteString(ids[i])
+	for i, v := range slices.Backward(ids) {
+		path.WriteString(v)
 		if i > 0 {
 			path.WriteByte('.')
 		}
 	}
 	return path.String(), nil
 }
-
-// depth is how many containers a path has above its last.
-func depth(path string) int { return strings.Count(path, ".") }
 
 // check refuses a launch that asks for what cannot be.
 func check(c *genagent.Call_LaunchContainer) error {

@@ -48,6 +48,7 @@ type Server struct {
 	calls   map[uint64]chan workload.NestedAnswer
 	waiters map[string][]chan *workload.NestedView // by the runtime's name
 	waiting int
+	stopped bool
 }
 
 // New makes a server.
@@ -220,6 +221,7 @@ func (s *Server) Stop() {
 			close(c)
 		}
 	}
+	s.stopped = true
 	s.calls, s.waiters, s.waiting = map[uint64]chan workload.NestedAnswer{}, map[string][]chan *workload.NestedView{}, 0
 }
 
@@ -316,9 +318,9 @@ func (s *Server) wait(w http.ResponseWriter, r *http.Request, id *mesosv1.Contai
 	}
 	c := make(chan *workload.NestedView, 1)
 	s.mu.Lock()
-	if s.waiting >= maxWaiters {
+	if s.stopped || s.waiting >= maxWaiters {
 		s.mu.Unlock()
-		serve.Fail(w, http.StatusServiceUnavailable, "As many calls wait for the ends of containers as may; try again.")
+		serve.Fail(w, http.StatusServiceUnavailable, "The agent is ending, or as many calls wait for the ends of containers as may; try again.")
 		return
 	}
 	s.waiters[t.container] = append(s.waiters[t.container], c)

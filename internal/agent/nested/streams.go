@@ -93,6 +93,7 @@ func (s *Server) output(base context.Context, w http.ResponseWriter, stream *con
 		serve.Fail(w, http.StatusInternalServerError, err.Error())
 		return
 	}
+	defer client.Close()
 	ctx, cancel := context.WithCancel(base)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { client.Close(); stream.Close() })()
@@ -174,7 +175,9 @@ func (s *Server) ServeInput(base context.Context, w http.ResponseWriter, r *http
 	case err = <-end:
 	case <-over: // the container has ended, or takes no more
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // so that the other gives up
-		<-end
+		if err := <-end; err != nil {
+			s.deps.Log.Debug("input for a container was cut short", "error", err)
+		}
 		w.WriteHeader(http.StatusOK)
 		return
 	}

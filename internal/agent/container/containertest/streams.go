@@ -1,6 +1,7 @@
 package containertest
 
 import (
+	"errors"
 	"io"
 	"strings"
 	"syscall"
@@ -40,7 +41,7 @@ func (r *rig) all(s *container.Stream) string {
 	var out strings.Builder
 	for {
 		_, data, err := s.Read()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return out.String()
 		}
 		if err != nil {
@@ -60,6 +61,7 @@ func sessionSpeaks(r *rig) {
 	top := r.top()
 	s := r.session(top.ID, "echo", "hello", "there")
 	r.launch(s)
+	time.Sleep(1500 * time.Millisecond) // it ends, and keeps its words for longer than output is waited for
 	if got := r.all(r.attach(s.ID, container.AttachSession)); got != "hello there\n" {
 		r.Errorf("it said %q", got)
 	}

@@ -172,6 +172,9 @@ func (f *Fake) Attach(_ context.Context, id string, how container.Attachment) (*
 	st.readers = append(st.readers, far)
 	if owner {
 		st.owned = true
+		if b.does.Output != "" {
+			_, _ = far.Write(wire.AppendPiece(nil, wire.PieceStdout, []byte(b.does.Output))) // there is room for it
+		}
 		m.begin(b)
 	}
 	go func() { // until it ends, however
@@ -180,18 +183,12 @@ func (f *Fake) Attach(_ context.Context, id string, how container.Attachment) (*
 			m.slay(b)
 		}
 	}()
-	if out := b.does.Output; out != "" && owner {
-		go m.give(b, []byte(out))
-		if b.does.After >= 0 {
-			b.timers[len(b.timers)-1].Reset(max(b.does.After, 20*time.Millisecond)) // after its words
-		}
-	}
 	return container.NewStream(near), nil
 }
 
 // feed gives a pretended process what comes for it; one that echoes ends with its input.
 func (m *Machine) feed(b *box, far *half) {
-	defer far.Close()
+	defer func() { _ = far.Close() }() // it cannot fail
 	buf := make([]byte, wire.MaxPiece)
 	for {
 		kind, data, err := wire.ReadPiece(far, buf)

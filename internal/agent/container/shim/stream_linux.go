@@ -114,10 +114,12 @@ func openTerminal(rows, columns uint16) (ours *os.File, theirs int, err error) {
 }
 
 // pieces are buffers for what is copied to connections.
-var pieces = sync.Pool{New: func() any { return new([wire.PieceHead + wire.MaxPiece]byte) }}
+var pieces = sync.Pool{New: func() any { return new(piece) }}
+
+type piece [wire.PieceHead + wire.MaxPiece]byte
 
 // spread copies one output into a file, if there is one, and to all who are attached, until every writer has closed it or
-// the read deadline passes. A session's is not read before its owner has come.
+// the read deadline passes and nothing is left in it. A session's is not read before its owner has come.
 func (st *streams) spread(from *os.File, kind wire.PieceKind, to *logFile) {
 	if to != nil {
 		defer to.close()
@@ -128,27 +130,18 @@ func (st *streams) spread(from *os.File, kind wire.PieceKind, to *logFile) {
 		return
 	}
 	for {
-		var buf *[wire.PieceHead + wire.MaxPiece]byte
-		n := 0
-		err := raw.Read(func(fd uintptr) bool {
-			buf = pieces.Get().(*[wire.PieceHead + wire.MaxPiece]byte)
-			for {
-				var err error
-				n, err = unix.Read(int(fd), buf[wire.PieceHead:])
-				switch {
-				case err == unix.EINTR:
-					continue
-				case err == unix.EAGAIN:
-					pieces.Put(buf)
-					return false
-				case err != nil: // EIO says that nobody has the terminal open any more
-					n = 0
-				}
-				return true
+		buf, n := (*piece)(nil), 0
+		// It takes a buffer only once there is something to read.
+		read := func(fd uintptr) bool {
+			buf = pieces.Get().(*piece)
+			if n = readNow(int(fd), buf[wire.PieceHead:]); n < 0 {
+				pieces.Put(buf)
+				buf = nil
 			}
-		})
-		if err != nil {
-			return
+			return n >= 0
+		}
+		if raw.Read(read) != nil { // the deadline: what came before it was perhaps held up by who reads, and counts
+			_ = raw.Control(func(fd uintptr) { read(fd) }) // of one that is closed nothing is wanted
 		}
 		if n > 0 {
 			if to != nil {
@@ -157,15 +150,33 @@ func (st *streams) spread(from *os.File, kind wire.PieceKind, to *logFile) {
 			wire.PutPieceHead(buf[:], kind, n)
 			st.give(buf[:wire.PieceHead+n])
 		}
-		pieces.Put(buf)
+		if buf != nil {
+			pieces.Put(buf)
+		}
 		if n <= 0 {
 			return
 		}
 	}
 }
 
+// readNow reads without waiting; -1 says that nothing is there yet, 0 that nothing comes any more.
+func readNow(fd int, b []byte) int {
+	for {
+		n, err := unix.Read(fd, b)
+		switch err {
+		case nil:
+			return n
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return -1
+		default: // EIO says that nobody has the terminal open any more
+			return 0
+		}
+	}
+}
+
 // give writes a piece to all who read output.
-func (st *streams) give(piece []byte) {
+func (st *streams) give(b []byte) {
 	st.mu.Lock()
 	taps := st.taps
 	st.mu.Unlock()
@@ -178,7 +189,7 @@ func (st *streams) give(piece []byte) {
 			if t.flags&wire.AttachOwner == 0 {
 				_ = t.file.SetWriteDeadline(time.Now().Add(patience)) // of a closed one the write tells
 			}
-			if _, err := t.file.Write(piece); err != nil {
+			if _, err := t.file.Write(b); err != nil {
 				t.lost = true
 				_ = t.file.Close() // who serves it notices, and forgets it
 			}
@@ -397,7 +408,7 @@ func (st *streams) serve(t *tap) {
 
 // awaitOwner ends a session whose owner does not come.
 func (s *shim) awaitOwner(b *box) {
-	time.AfterFunc(ownTime, func() { //nolint:forbidigo // the launcher links no clock
+	time.AfterFunc(ownTime, func() {
 		s.events <- func() {
 			b.streams.mu.Lock()
 			came := b.streams.came
