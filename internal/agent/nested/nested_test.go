@@ -79,7 +79,9 @@ func newStand(t *testing.T) *stand {
 	return s
 }
 
-func (s *stand) shows(v *workload.NestedView) { s.view.Store(&workload.View{Nested: []*workload.NestedView{v}}) }
+func (s *stand) shows(v *workload.NestedView) {
+	s.view.Store(&workload.View{Nested: []*workload.NestedView{v}})
+}
 
 func (s *stand) post(t *testing.T, body io.Reader, headers ...string) *http.Response {
 	t.Helper()
