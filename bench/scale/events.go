@@ -92,9 +92,11 @@ func lag(ctx context.Context, args []string) error {
 // hearing is what the subscribers tell: how many TASK_UPDATED the one that looks heard, how late, in milliseconds, and how many of
 // them lost their stream.
 type hearing struct {
-	Events        float64 `json:"events"`
-	P50, P99, Max float64
-	Cut           int `json:"cut"`
+	Events float64 `json:"events"`
+	P50    float64 `json:"p50_ms"`
+	P99    float64 `json:"p99_ms"`
+	Max    float64 `json:"max_ms"`
+	Cut    int     `json:"cut"`
 }
 
 // subscribe is the process of the subscribers. One of them looks into each record; the others only read, since their work would take
