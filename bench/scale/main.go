@@ -5,6 +5,7 @@
 //	go run ./bench/scale flat                     # a million tasks, tenth by tenth
 //	go run ./bench/scale memory                   # of an agent and of a task
 //	go run ./bench/scale readers                  # twenty readers of /state beside 1,000 launches a second
+//	go run ./bench/scale events                   # a hundred subscribers of events beside 1,000 launches a second
 //	go run ./bench/scale comeback                 # 10,000 agents after their master was killed and started again
 //	go run ./bench/scale failover                 # three masters on an etcd, the leader killed and frozen
 package main
@@ -22,16 +23,17 @@ import (
 
 func main() {
 	what := map[string]func(context.Context, []string) error{
-		"curve": curve, "flat": flat, "memory": memory, "readers": readers, "comeback": comeback, "failover": failover,
-		"empty": func(context.Context, []string) error { return emptyServer() }, // what curve starts
-		"read":  readState,                                                      // what readers starts
+		"curve": curve, "flat": flat, "memory": memory, "readers": readers, "events": lag, "comeback": comeback, "failover": failover,
+		"empty":     func(context.Context, []string) error { return emptyServer() }, // what curve starts
+		"read":      readState,                                                      // what readers starts
+		"subscribe": subscribe,                                                      // what events starts
 	}
 	var f func(context.Context, []string) error
 	if len(os.Args) > 1 {
 		f = what[os.Args[1]]
 	}
 	if f == nil {
-		fmt.Fprintln(os.Stderr, "say what to measure: curve, flat, memory, readers, comeback or failover; -h after it names its flags")
+		fmt.Fprintln(os.Stderr, "say what to measure: curve, flat, memory, readers, events, comeback or failover; -h after it names its flags")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)

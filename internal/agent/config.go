@@ -24,6 +24,8 @@ type Config struct {
 	WorkDir    string
 	Resources  resource.List
 	Attributes []*mesosv1.Attribute
+	// Domain is where the machine is; nil: nobody says.
+	Domain *mesosv1.DomainInfo
 	// Reconfiguration says what may differ from what the agent was when it registered last; empty: nothing.
 	Reconfiguration Policy
 	// AnyPort says that the port was left to the system, so that another one is no difference.

@@ -187,7 +187,7 @@ func (a *Agent) info(id string) []byte {
 
 func (a *Agent) agentInfo(id string) *mesosv1.AgentInfo {
 	info := &mesosv1.AgentInfo{
-		Hostname: &a.cfg.Hostname, Port: new(int32(a.cfg.Port)), Attributes: a.cfg.Attributes,
+		Hostname: &a.cfg.Hostname, Port: new(int32(a.cfg.Port)), Attributes: a.cfg.Attributes, Domain: a.cfg.Domain,
 		Resources: a.cfg.Resources.ToProto("", resource.PostRefinement),
 	}
 	if id != "" {

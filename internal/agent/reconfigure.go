@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/mesos"
@@ -48,7 +50,9 @@ func (p Policy) refuse(was, is *mesosv1.AgentInfo) (string, error) {
 		return "", fmt.Errorf("resources: %w", err)
 	}
 	resources, attributes := had.Equal(has), sameAttributes(was.GetAttributes(), is.GetAttributes())
+	domain := proto.Equal(was.GetDomain(), is.GetDomain())
 	if p == PolicyAdditive {
+		domain = domain || was.GetDomain() == nil
 		resources, attributes = has.Contains(had), moreAttributes(was.GetAttributes(), is.GetAttributes())
 	}
 	var differ []string
@@ -59,6 +63,7 @@ func (p Policy) refuse(was, is *mesosv1.AgentInfo) (string, error) {
 	}{
 		{was.GetHostname() == is.GetHostname(), "hostname", was.GetHostname(), is.GetHostname()},
 		{was.GetPort() == is.GetPort(), "port", was.GetPort(), is.GetPort()},
+		{domain, "domain", mesos.FormatDomain(was.GetDomain()), mesos.FormatDomain(is.GetDomain())},
 		{resources, "resources", had, has},
 		{attributes, "attributes", mesos.FormatAttributes(was.GetAttributes()), mesos.FormatAttributes(is.GetAttributes())},
 	} {

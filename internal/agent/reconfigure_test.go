@@ -20,6 +20,21 @@ func described(host string, port int32, resources, attributes string) *mesosv1.A
 	}
 }
 
+func in(a *mesosv1.AgentInfo, domain string) *mesosv1.AgentInfo {
+	a.Domain = must(mesos.ParseDomain(domain))
+	return a
+}
+
+func TestAnAgentStaysWhereItIs(t *testing.T) {
+	was := in(described("h", 5051, "cpus:4", ""), "east/1")
+	for domain, want := range map[string]string{"east/1": "", "east/2": "domain", "": "domain"} {
+		got, err := PolicyAdditive.refuse(was, in(described("h", 5051, "cpus:4", ""), domain))
+		if named, _, _ := strings.Cut(got, ":"); err != nil || named != want {
+			t.Errorf("one of east/1 that comes back in %q: it says %q, %v", domain, got, err)
+		}
+	}
+}
+
 func TestWhatAnAgentMayHaveBecome(t *testing.T) {
 	const res, attrs = "cpus:4;ports:[10-20]", "rack:r1;level:10;slots:[1-5]"
 	was := described("h", 5051, res, attrs)
@@ -43,6 +58,7 @@ func TestWhatAnAgentMayHaveBecome(t *testing.T) {
 		"an attribute of another kind":       {described("h", 5051, res, "rack:r1;level:x;slots:[1-5]"), "attributes", "attributes"},
 		"an attribute with a wider range":    {described("h", 5051, res, "rack:r1;level:10;slots:[1-9]"), "attributes", ""},
 		"an attribute with a narrower range": {described("h", 5051, res, "rack:r1;level:10;slots:[1-3]"), "attributes", "attributes"},
+		"a domain where there was none":      {in(described("h", 5051, res, attrs), "r/z"), "domain", ""},
 		"an attribute that is gone":          {described("h", 5051, res, "rack:r1;level:10"), "attributes", "attributes"},
 	} {
 		for policy, want := range map[Policy]string{PolicyEqual: c.equal, PolicyAdditive: c.additive, PolicyAny: ""} {

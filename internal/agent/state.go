@@ -90,6 +90,8 @@ func (r *reader) state(dst []byte) []byte {
 		names[i] = mesosv1.AgentInfo_Capability_Type(c)
 	}
 	dst = v0.AgentCapabilities(append(dst, `,"capabilities":`...), names)
+	fd := a.cfg.Domain.GetFaultDomain()
+	dst = v0.Domain(dst, fd.GetRegion().GetName(), fd.GetZone().GetName())
 	dst = total.AppendV0(append(dst, `,"resources":`...))
 	dst = total.AppendV0Reserved(append(dst, `,"reserved_resources":`...))
 	dst = unreserved.AppendV0(append(dst, `,"unreserved_resources":`...))

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/clock"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/loop"
@@ -29,6 +30,10 @@ type Config struct {
 	Flags map[string]string
 	// WorkDir is shown by /flags and /state; nothing is kept there but what the store keeps.
 	WorkDir string
+	// Domain is where this master is; nil: nobody says. All masters of a cluster are in one region.
+	Domain *mesosv1.DomainInfo
+	// RequireDomain refuses agents that do not say where they are.
+	RequireDomain bool
 	// Version is of this build.
 	Version string
 	// Streams bound what waits for a scheduler that does not read, Links for an agent.

@@ -137,6 +137,7 @@ func (m *Master) masterInfo(id string) *mesosv1.MasterInfo {
 	return &mesosv1.MasterInfo{
 		Id: &id, Ip: &ip, Port: new(uint32(m.cfg.Port)), Pid: new(m.pid()), Hostname: &m.cfg.Hostname,
 		Version: new(MesosVersion), Address: &mesosv1.Address{Hostname: &m.cfg.Hostname, Ip: &m.cfg.IP, Port: new(int32(m.cfg.Port))},
+		Domain: m.cfg.Domain,
 		Capabilities: []*mesosv1.MasterInfo_Capability{
 			{Type: mesosv1.MasterInfo_Capability_AGENT_UPDATE.Enum()},
 			{Type: mesosv1.MasterInfo_Capability_AGENT_DRAINING.Enum()},

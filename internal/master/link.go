@@ -233,6 +233,9 @@ func (l *agentLink) registration(r *link.Register) (*cluster.AgentRegister, erro
 	if err := checkAgent(r, spec); err != nil {
 		return nil, err
 	}
+	if err := l.term.m.checkDomain(spec); err != nil {
+		return nil, err
+	}
 	in := &cluster.AgentRegister{Conn: l.id, Spec: spec, Links: r.GetLinks()}
 	for _, t := range r.GetTasks() {
 		report, err := reportedTask(t)

@@ -152,6 +152,7 @@ func (m *Master) about() *reads.About {
 	a := &reads.About{
 		PID: m.pid(), Hostname: m.cfg.Hostname, Cluster: m.cfg.Cluster, Port: m.cfg.Port,
 		Build: serve.Build(MesosVersion), Flags: serve.Settings(m.flags()), Weights: m.cfg.Book.Allocation.Weights,
+		Region: m.cfg.Domain.GetFaultDomain().GetRegion().GetName(), Zone: m.cfg.Domain.GetFaultDomain().GetZone().GetName(),
 	}
 	for _, c := range m.masterInfo("").GetCapabilities() {
 		a.Capabilities = append(a.Capabilities, c.GetType().String())

@@ -58,6 +58,8 @@ func frameworkSpec(info *mesosv1.FrameworkInfo, encoded []byte) (*cluster.Framew
 		Roles: slices.Sorted(slices.Values(mesos.Roles(info))), Checkpoint: info.GetCheckpoint(),
 		Legacy: !mesos.Has(info, mesosv1.FrameworkInfo_Capability_MULTI_ROLE),
 		Caps: cluster.Capabilities{
+			GPU:            mesos.Has(info, mesosv1.FrameworkInfo_Capability_GPU_RESOURCES),
+			RegionAware:    mesos.Has(info, mesosv1.FrameworkInfo_Capability_REGION_AWARE),
 			PartitionAware: mesos.Has(info, mesosv1.FrameworkInfo_Capability_PARTITION_AWARE),
 			Refinement:     mesos.Has(info, mesosv1.FrameworkInfo_Capability_RESERVATION_REFINEMENT),
 			Revocable:      mesos.Has(info, mesosv1.FrameworkInfo_Capability_REVOCABLE_RESOURCES),

@@ -39,6 +39,11 @@ type Config struct {
 
 	// Resources and Attributes describe the machine, in the original's syntax; what is not named is detected.
 	Resources, Attributes, DefaultRole string
+	// Domain is the machine's fault domain, as region/zone or as the original's JSON; empty: nobody says.
+	Domain string
+	// RequireDomain has the master refuse agents that do not say where they are; FilterGPUs keeps agents with gpus for frameworks
+	// that have the capability GPU_RESOURCES.
+	RequireDomain, FilterGPUs bool
 	// Reconfiguration is equal, additive or any: how the agent may differ from what it was.
 	Reconfiguration string
 	// Strict refuses to start from a damaged journal.
@@ -85,7 +90,7 @@ type Config struct {
 func Defaults() Config {
 	b, w := cluster.Defaults(), workload.Defaults()
 	return Config{
-		IP: "127.0.0.1", MasterPort: 5050, AgentPort: 5051, Store: "embedded", Strict: true, SwitchUser: os.Geteuid() == 0,
+		IP: "127.0.0.1", MasterPort: 5050, AgentPort: 5051, Store: "embedded", Strict: true, FilterGPUs: true, SwitchUser: os.Geteuid() == 0,
 		DefaultRole: "*", Reconfiguration: string(agent.PolicyEqual), GCDelay: 7 * 24 * time.Hour, GCHeadroom: 0.1,
 		MinAllocatable:     "cpus:0.01|mem:32",
 		AllocationInterval: b.AllocationInterval, PingTimeout: b.PingInterval, PingMisses: b.PingMisses,
@@ -168,6 +173,11 @@ func (c *Config) book() (cluster.Config, error) {
 	if b.Allocation.Weights, err = weights(c.Weights); err != nil {
 		return b, fmt.Errorf("--weights: %w", err)
 	}
+	d, err := mesos.ParseDomain(c.Domain)
+	if err != nil {
+		return b, fmt.Errorf("--domain: %w", err)
+	}
+	b.Allocation.Region, b.Allocation.AnyGPU = d.GetFaultDomain().GetRegion().GetName(), !c.FilterGPUs
 	return b, nil
 }
 

@@ -297,6 +297,10 @@ func (n *Node) startMaster(ctx context.Context, l net.Listener) error {
 	if err != nil {
 		return err
 	}
+	domain, err := mesos.ParseDomain(n.cfg.Domain)
+	if err != nil {
+		return fmt.Errorf("--domain: %w", err)
+	}
 	m, err := newMeter()
 	if err != nil {
 		return err
@@ -304,6 +308,7 @@ func (n *Node) startMaster(ctx context.Context, l net.Listener) error {
 	n.master = master.New(master.Config{
 		Hostname: n.cfg.Hostname, IP: n.cfg.IP, Port: n.cfg.MasterPort, Cluster: n.cfg.Cluster, Book: book,
 		LeaseTTL: n.cfg.LeaseTTL, Alone: n.cfg.Store == "" || n.cfg.Store == "embedded", Flags: n.cfg.MasterFlags, Version: n.cfg.Version,
+		Domain: domain, RequireDomain: n.cfg.RequireDomain,
 		WorkDir: n.cfg.DataDir, Streams: loop.OutboxLimits{Bytes: n.cfg.EventBacklog}, Subscribers: n.cfg.Subscribers,
 	}, master.Deps{Store: n.store, Clock: n.clock, Log: n.log.With("part", "master"), Meter: m, Level: n.cfg.LogLevel})
 	n.serve(l, n.master.Handler(), n.master.Fast())
@@ -348,6 +353,10 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 	if err != nil {
 		return err
 	}
+	domain, err := mesos.ParseDomain(n.cfg.Domain)
+	if err != nil {
+		return fmt.Errorf("--domain: %w", err)
+	}
 	n.ready.Resources = resources.String()
 	bin, err := launcher.Install(filepath.Join(n.cfg.DataDir, "bin"))
 	if err != nil {
@@ -388,7 +397,7 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 	work := filepath.Join(n.cfg.DataDir, "agent")
 	n.agent, err = agent.Open(agent.Config{
 		Masters: n.cfg.Masters, Hostname: n.cfg.Hostname, IP: n.cfg.IP, Port: n.cfg.AgentPort, WorkDir: work,
-		Resources: resources, Attributes: attributes,
+		Resources: resources, Attributes: attributes, Domain: domain,
 		Reconfiguration: agent.Policy(n.cfg.Reconfiguration), AnyPort: n.anyPort, Strict: n.cfg.Strict, Boot: boot, Launches: 2 * runtime.NumCPU(),
 		Quota: n.cfg.CPUQuota, ShutdownGrace: n.cfg.ShutdownGrace, RecoveryTimeout: n.cfg.RecoveryTimeout,
 		GCDelay: n.cfg.GCDelay, GCHeadroom: n.cfg.GCHeadroom, Isolation: isolation(lacks),

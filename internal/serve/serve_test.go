@@ -195,6 +195,9 @@ func TestAClientThatStandsStillIsGivenUpAndASlowOneIsNot(t *testing.T) {
 	ended := make(chan error, 1)
 	s := listen(t, serve.Config{Stall: stall}, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
+			if r.URL.Path == "/patient" {
+				serve.Unhurried(w, r)
+			}
 			b, err := serve.Body(r)
 			ended <- err
 			fmt.Fprintf(w, "%d", len(b))
@@ -240,6 +243,18 @@ func TestAClientThatStandsStillIsGivenUpAndASlowOneIsNot(t *testing.T) {
 		}
 		if b, err := io.ReadAll(conn); err != nil || !bytes.HasSuffix(b, []byte("30")) {
 			t.Errorf("%s %v", b, err)
+		}
+	})
+	t.Run("a body that may stand still", func(t *testing.T) {
+		conn := dial("POST /patient HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 4\r\n\r\nab")
+		for _, b := range []string{"c", "d"} {
+			time.Sleep(2 * stall)
+			if _, err := io.WriteString(conn, b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
 	})
 	t.Run("a connection that rests between two requests", func(t *testing.T) {

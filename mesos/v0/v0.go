@@ -12,6 +12,16 @@ import (
 // Text appends a JSON string.
 func Text(dst []byte, s string) []byte { return codec.AppendString(dst, s) }
 
+// Domain appends the member of a fault domain, with a comma before it; nothing when nobody says where the thing is.
+func Domain(dst []byte, region, zone string) []byte {
+	if region == "" && zone == "" {
+		return dst
+	}
+	dst = Text(append(dst, `,"domain":{"fault_domain":{"region":{"name":`...), region)
+	dst = Text(append(dst, `},"zone":{"name":`...), zone)
+	return append(dst, "}}}"...)
+}
+
 // Number appends a double with the shortest decimals that read back as it, and a fraction always.
 func Number(dst []byte, f float64) []byte { return codec.AppendDouble(dst, f) }
 

@@ -91,7 +91,7 @@ func TestACommandEndsWithThePersonWhoRunsIt(t *testing.T) {
 	if code := cmd.ProcessState.ExitCode(); code != 4 || !strings.Contains(stderr.String(), "broke") {
 		t.Errorf("when the node breaks: %d %s", code, &stderr)
 	}
-	s.start()
+	s.back()
 }
 
 // atTerminal starts a command with a terminal of that size and gives our end of it.

@@ -55,6 +55,13 @@ func containers(t *testing.T, addr string, json bool, hc *http.Client) *client.C
 	return c
 }
 
+// back starts the node again and waits until its agent knows its containers.
+func (s *scope) back() {
+	s.t.Helper()
+	s.start()
+	eventually(s.t, "the agent to know its containers", func() error { return s.api.Remove(s.t.Context(), s.kid("ghost")) })
+}
+
 func (s *scope) kid(name string) *mesosv1.ContainerID {
 	return &mesosv1.ContainerID{Value: &name, Parent: s.top}
 }
@@ -168,7 +175,7 @@ func TestASessionDiesWithItsConnection(t *testing.T) {
 		}
 		return nil
 	})
-	s.start()
+	s.back()
 	if _, err := s.api.Wait(t.Context(), s.kid("again")); !fault.Is(err, fault.NotFound) {
 		t.Errorf("waiting for the session of the agent before: %v", err)
 	}
@@ -298,7 +305,7 @@ func TestATaskWithATerminalCanBeAttachedTo(t *testing.T) {
 		screen.shows("in vain: 130\r\n")
 
 		s.signal(syscall.SIGKILL) // the terminal is not the agent's
-		s.start()
+		s.back()
 		screen = watch(t, s.api, s.top)
 		in = s.api.AttachInput(t.Context(), s.top)
 		io.WriteString(in, "stty size; echo still $((6*7))\n")
@@ -403,7 +410,7 @@ func TestANestedContainerOutlivesItsAgent(t *testing.T) {
 		if len(before) == 0 {
 			t.Error("it had no process")
 		}
-		s.start()
+		s.back()
 		for name, want := range map[string]int{"waits": 5 << 8, "away": 6 << 8, "ends": 3 << 8} {
 			if status := s.waited(name); status != want {
 				t.Errorf("the status of %s is %#x, want %#x", name, status, want)
@@ -448,7 +455,7 @@ func TestAContainerThatStandsAlone(t *testing.T) {
 	dir := filepath.Join(s.data(), "agent", "containers", id.GetValue())
 	eventually(t, "its output", func() error { return holds(filepath.Join(dir, "stdout"), dir) })
 	s.signal(syscall.SIGKILL)
-	s.start()
+	s.back()
 	must(t, s.api.Kill(t.Context(), id, int(syscall.SIGTERM)))
 	if status, err := s.api.Wait(t.Context(), id); status != int(syscall.SIGTERM) || err != nil {
 		t.Errorf("its status is %#x, %v", status, err)

@@ -56,6 +56,7 @@ func TestHowCallsAboutContainersAreRefused(t *testing.T) {
 		{"the task's own container to be removed", call("REMOVE_CONTAINER", top, ""), []string{"Content-Type", asJSON}, 500},
 		{"the task's own container to be waited for", call("WAIT_CONTAINER", top, ""), []string{"Content-Type", asJSON}, 404},
 		{"a name that is taken", call("LAUNCH_CONTAINER", top, command), []string{"Content-Type", asJSON}, 202},
+		{"a launch that is long", call("LAUNCH_CONTAINER", ghost, `,"command":{"value":"`+strings.Repeat("x", 1<<20)+`"}`), []string{"Content-Type", asJSON}, 400},
 		{"no protobuf", "hello", []string{"Content-Type", asProto}, 400},
 	} {
 		t.Run(c.name, func(t *testing.T) {

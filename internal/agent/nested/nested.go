@@ -4,6 +4,7 @@ package nested
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"path/filepath"
@@ -23,8 +24,12 @@ import (
 	"github.com/pando-os/pando/internal/serve"
 )
 
-// maxWaiters bounds the calls that wait for an end at a time.
-const maxWaiters = 1000
+const (
+	// maxWaiters bounds the calls that wait for an end at a time.
+	maxWaiters = 1000
+	// maxLaunch bounds a launch, in bytes: it is held until the container has started.
+	maxLaunch = 1 << 20
+)
 
 // Deps is what the calls need of their agent.
 type Deps struct {
@@ -271,6 +276,10 @@ func (s *Server) spec(w http.ResponseWriter, r *http.Request, call *genagent.Cal
 	n := &workload.Nested{Path: path, User: user}
 	if n.Launch, err = proto.Marshal(call); err != nil {
 		serve.FailWith(w, err)
+		return nil, false
+	}
+	if len(n.Launch) > maxLaunch {
+		serve.Fail(w, http.StatusBadRequest, fmt.Sprintf("The call has %d bytes, and no more than %d may be; put large things into the sandbox.", len(n.Launch), maxLaunch))
 		return nil, false
 	}
 	if parent := call.GetContainerId().GetParent(); parent == nil {

@@ -3,8 +3,8 @@
 // the cluster's book tells it what is there and what is used, and asks for a Cycle.
 //
 // A cycle costs what changed. An agent is looked at when it is dirty: when something became free on it, when a filter on
-// it ran out, or when a framework began to want offers. Quota, GPU and domain rules and maintenance have their place in
-// try (cycle.go), where an offer is cut to what a framework may see.
+// it ran out, or when a framework began to want offers. Quota and maintenance have their place in try (cycle.go), where an
+// offer is cut to what a framework may see.
 package allocator
 
 import (
@@ -24,6 +24,11 @@ type Config struct {
 	MinAllocatable []Quantities
 	// Weights of roles in thousandths; a role that is not named has 1000.
 	Weights map[string]int64
+	// Region is where the masters are. Agents of another one are remote: only who is RegionAware is offered them. Empty: no agent
+	// is remote.
+	Region string
+	// AnyGPU offers agents with gpus to everybody; otherwise only who has GPU is offered them, so that others do not fill them up.
+	AnyGPU bool
 }
 
 // Quantities are amounts by resource name, in thousandths.
@@ -49,7 +54,7 @@ type Framework struct {
 	Filters     map[string][]Quantities
 	Constraints *mesos.Constraints
 	// Capabilities that decide what may be offered.
-	Revocable, Shared, Refined bool
+	Revocable, Shared, Refined, GPU, RegionAware bool
 }
 
 // Grant is one offer to be made: resources of one agent for one framework in one role.

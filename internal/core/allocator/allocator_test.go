@@ -417,3 +417,32 @@ func TestARefusalOfLittleForLongOutlivesOneOfMuchForAWhile(t *testing.T) {
 		t.Errorf("after all refusals %v is offered, and %d filters are in force", g, a.Filters())
 	}
 }
+
+func TestWhoIsOfferedGPUsAndOtherRegions(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg   Config
+		agent Agent
+		f     Framework
+		want  bool
+	}{
+		"gpus, to one without the capability":               {Config{}, Agent{Total: list(t, "cpus:1;gpus:2")}, Framework{}, false},
+		"gpus, to one with it":                              {Config{}, Agent{Total: list(t, "cpus:1;gpus:2")}, Framework{GPU: true}, true},
+		"gpus, where nobody is kept from them":              {Config{AnyGPU: true}, Agent{Total: list(t, "cpus:1;gpus:2")}, Framework{}, true},
+		"an agent without gpus, to one with the capability": {Config{}, Agent{Total: list(t, "cpus:1")}, Framework{GPU: true}, true},
+		"another region":                                    {Config{Region: "east"}, Agent{Region: "west", Zone: "1", Total: list(t, "cpus:1")}, Framework{}, false},
+		"another region, to one who is aware of regions":    {Config{Region: "east"}, Agent{Region: "west", Zone: "1", Total: list(t, "cpus:1")}, Framework{RegionAware: true}, true},
+		"another zone of the region":                        {Config{Region: "east"}, Agent{Region: "east", Zone: "2", Total: list(t, "cpus:1")}, Framework{}, true},
+		"an agent that does not say where it is":            {Config{Region: "east"}, Agent{Total: list(t, "cpus:1")}, Framework{}, true},
+		"masters that do not say where they are":            {Config{}, Agent{Region: "west", Zone: "1", Total: list(t, "cpus:1")}, Framework{}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := New(c.cfg, rand.New(rand.NewPCG(7, 7)))
+			c.agent.ID, c.f.ID, c.f.Roles = "S", "F", []string{"*"}
+			a.AddAgent(c.agent)
+			a.AddFramework(c.f, true)
+			if got := len(a.Cycle(0, nil)) == 1; got != c.want {
+				t.Errorf("it is offered: %t", got)
+			}
+		})
+	}
+}

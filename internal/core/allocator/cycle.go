@@ -77,6 +77,9 @@ func (a *Allocator) try(g *agent, c *client, now time.Duration) resource.List {
 	if f.Constraints != nil && !f.Constraints.Admit(c.role.name, g.Hostname, g.Region, g.Zone, g.Attributes) {
 		return nil
 	}
+	if !f.RegionAware && a.remote(g) || !f.GPU && !a.cfg.AnyGPU && g.Total.Scalar("gpus") > 0 {
+		return nil
+	}
 	what := g.free
 	if hasTraits(what) {
 		what = what.AllocatableTo(c.role.name)
@@ -101,6 +104,11 @@ func (a *Allocator) try(g *agent, c *client, now time.Duration) resource.List {
 		return nil
 	}
 	return what
+}
+
+// remote says whether an agent is in another region than the masters. One whose region nobody has named is not.
+func (a *Allocator) remote(g *agent) bool {
+	return a.cfg.Region != "" && g.Region != "" && g.Region != a.cfg.Region
 }
 
 // hasTraits says whether a list has anything but plain, unreserved resources.

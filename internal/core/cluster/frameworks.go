@@ -104,6 +104,7 @@ func seat(f *Framework) allocator.Framework {
 	return allocator.Framework{
 		ID: f.Spec.ID, Roles: f.Spec.Roles, Suppressed: f.Suppressed, Filters: f.Spec.Filters, Constraints: f.Constraints,
 		Revocable: f.Spec.Caps.Revocable, Shared: f.Spec.Caps.Shared, Refined: f.Spec.Caps.Refinement,
+		GPU: f.Spec.Caps.GPU, RegionAware: f.Spec.Caps.RegionAware,
 	}
 }
 

@@ -95,7 +95,7 @@ type FrameworkSpec struct {
 
 // Capabilities of a framework that the book acts on.
 type Capabilities struct {
-	PartitionAware, Refinement, Revocable, Shared, TaskKilling bool
+	PartitionAware, Refinement, Revocable, Shared, TaskKilling, GPU, RegionAware bool
 }
 
 // Inputs from agents.

@@ -224,6 +224,10 @@ func (b *Book) nestedLaunched(n *nested, in *Launched, out *Out) {
 		return
 	}
 	b.nestedStarted(n, in.PID, in.Ticks, b.now.Wall, out)
+	b.changeNested(n, func(v *NestedView) { // it has started: the rest is only long
+		s := *v.Spec
+		s.Launch, v.Spec = nil, &s
+	})
 	b.answerAll(n, a, out)
 	switch {
 	case n.early != nil:

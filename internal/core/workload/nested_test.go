@@ -33,7 +33,7 @@ func nestedHost(t *testing.T) *bench {
 // kid launches a container below the task, or one below it.
 func (s *bench) kid(call uint64, name string) *LaunchNested {
 	top := s.container("t1")
-	n := &Nested{Path: top + "." + name, Parent: top, User: "u", Framework: "F", Executor: "t1", Sandbox: "/s/" + name}
+	n := &Nested{Path: top + "." + name, Parent: top, User: "u", Framework: "F", Executor: "t1", Sandbox: "/s/" + name, Launch: []byte("long")}
 	if i := strings.LastIndexByte(name, '.'); i > 0 {
 		n.Parent = s.of(name[:i])
 	}
@@ -73,7 +73,7 @@ func TestTheLifeOfANestedContainer(t *testing.T) {
 	s.expect(t, &Launched{Container: s.of("kid"), PID: 8}, "answer 1: done")
 	s.expect(t, s.kid(4, "kid"), "answer 4: exists")
 	v := s.book.View().FindNested(s.path("kid"))
-	if v == nil || v.PID != 8 || v.Exit != nil || s.book.View().FindNested("no such") != nil {
+	if v == nil || v.PID != 8 || v.Exit != nil || v.Spec.Launch != nil || s.book.View().FindNested("no such") != nil {
 		t.Errorf("it is shown as %+v", v)
 	}
 	s.expect(t, s.ends("kid", 0x900), "kid ended 0x900 true", "forget")

@@ -21,6 +21,8 @@ import (
 type About struct {
 	PID, Hostname, Cluster string
 	Port                   int
+	// Region and Zone are where it is; empty when nobody says.
+	Region, Zone string
 	// Build holds the members of /version, encoded, without braces.
 	Build []byte
 	// Flags are the settings, encoded as an object of strings.
@@ -65,11 +67,13 @@ func (r *Reader) State(dst []byte) []byte {
 	dst = v0.Number(append(dst, `,"activated_slaves":`...), float64(n.Active))
 	dst = v0.Number(append(dst, `,"deactivated_slaves":`...), float64(n.Inactive))
 	dst = v0.Number(append(dst, `,"unreachable_slaves":`...), float64(n.Unreachable))
+	dst = v0.Domain(dst, a.Region, a.Zone)
 	dst = v0.Text(append(dst, `,"leader":`...), a.PID)
 	dst = v0.Text(append(dst, `,"leader_info":{"id":`...), v.MasterID)
 	dst = v0.Text(append(dst, `,"pid":`...), a.PID)
 	dst = strconv.AppendInt(append(dst, `,"port":`...), int64(a.Port), 10)
-	dst = append(v0.Text(append(dst, `,"hostname":`...), a.Hostname), '}')
+	dst = v0.Text(append(dst, `,"hostname":`...), a.Hostname)
+	dst = append(v0.Domain(dst, a.Region, a.Zone), '}')
 	dst = r.appendCluster(dst)
 	dst = append(append(dst, `,"flags":`...), a.Flags...)
 	dst = r.appendAgents(append(dst, `,"slaves":`...), x, "", agentPlain)
@@ -150,12 +154,7 @@ func appendAgentInfo(dst []byte, s *cluster.AgentSpec) []byte {
 	dst = v0.Text(append(dst, `,"hostname":`...), s.Hostname)
 	dst = strconv.AppendInt(append(dst, `,"port":`...), int64(s.Port), 10)
 	dst = v0.Attributes(append(dst, `,"attributes":`...), s.Attributes)
-	if s.Region != "" || s.Zone != "" {
-		dst = v0.Text(append(dst, `,"domain":{"fault_domain":{"region":{"name":`...), s.Region)
-		dst = v0.Text(append(dst, `},"zone":{"name":`...), s.Zone)
-		dst = append(dst, "}}}"...)
-	}
-	return dst
+	return v0.Domain(dst, s.Region, s.Zone)
 }
 
 // agentPID is an agent's address as libprocess wrote it.
