@@ -114,7 +114,10 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 	}
 	kept, err := a.identify(records)
 	if err == nil && len(kept) < len(records) {
-		err = j.Replace(nil)
+		err = replaceJournal(j, kept)
+	}
+	if err == nil {
+		err = a.fits(workload.KeptOf(kept))
 	}
 	if err != nil {
 		return nil, errors.Join(err, j.Close())
@@ -124,7 +127,7 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 	if _, err := crand.Read(seed[:]); err != nil {
 		return nil, fmt.Errorf("seed: %w", err)
 	}
-	cfg.Book.Boot, cfg.Book.IP = cfg.Boot, cfg.IP
+	cfg.Book.Boot, cfg.Book.IP, cfg.Book.Resources = cfg.Boot, cfg.IP, cfg.Resources
 	if cfg.ShutdownGrace > 0 {
 		cfg.Book.ShutdownGrace = cfg.ShutdownGrace
 	}
@@ -143,6 +146,7 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 	a.build, a.flags = serve.Build(cfg.Version), a.settings()
 	a.maxAge.Store(int64(cfg.GCDelay))
 	a.attachAll()
+	a.findVolumes(workload.KeptOf(records))
 	return a, nil
 }
 
@@ -341,6 +345,12 @@ func (a *Agent) Do(work []workload.Work) {
 			a.sizes[id] = w.Resize.Needs
 			a.mu.Unlock()
 			a.work.Go(func() { a.resize(id) })
+		case w.RemoveVolume != nil:
+			a.removeVolume(w.RemoveVolume)
+		case w.ClearVolume != nil:
+			a.clearVolume(w.ClearVolume)
+		case w.PlaceVolumes != nil:
+			a.bringVolumes(w.PlaceVolumes)
 		case w.Left:
 			close(a.left)
 		case w.Forget != "":
@@ -391,6 +401,8 @@ func (a *Agent) Tell(_ machine.Now, facts []workload.Fact) {
 			a.deps.Log.Info(f.Kind.String(), "agent", f.Text)
 		case workload.FactLeaderRefused, workload.FactOrphanDestroyed:
 			a.deps.Log.Warn(f.Kind.String(), "container", f.Container, "why", f.Text)
+		case workload.FactOperationEnded:
+			a.deps.Log.Info(f.Kind.String(), "framework", f.Framework, "operation", f.Operation.Operation.ID, "what", f.Text)
 		case workload.FactTaskRefused:
 			a.deps.Log.Info(f.Kind.String(), "framework", f.Framework, "task", f.Task, "why", f.Text)
 		default:

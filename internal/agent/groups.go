@@ -48,7 +48,7 @@ func (a *Agent) pooledBlueprint(w *workload.LaunchWork) (*blueprint, error) {
 	b := &blueprint{
 		user:    w.Task.User,
 		run:     sandbox.Run{Agent: a.view.Load().Agent, Framework: w.Task.Framework, Executor: w.Executor.ID, Container: w.Parent},
-		command: info.GetCommand(), container: info.GetContainer(),
+		command: info.GetCommand(), container: info.GetContainer(), resources: w.Task.Resources,
 	}
 	if w.Task.Separate {
 		b.limits = a.limitsOf(w.Task, &info, 0, 0)

@@ -73,7 +73,7 @@ func (a *Agent) servePage(w http.ResponseWriter, r *http.Request) {
 		Facts: [][2]string{
 			{"Address", "slave(1)@" + net.JoinHostPort(a.cfg.IP, strconv.Itoa(a.cfg.Port))},
 			{"State", role},
-			{"Offers", a.cfg.Resources.String()},
+			{"Offers", a.view.Load().Total.String()},
 			{"Tasks", strconv.Itoa(a.Tasks()) + " running"},
 			{"Version", "speaks Mesos " + a.cfg.Version},
 		},

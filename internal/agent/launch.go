@@ -22,6 +22,7 @@ import (
 	"github.com/pando-os/pando/internal/host"
 	"github.com/pando-os/pando/internal/sandbox"
 	"github.com/pando-os/pando/mesos"
+	"github.com/pando-os/pando/mesos/resource"
 )
 
 // What the original adds to a task for the executor beside it. Clients that compute with it go on doing so, and the
@@ -97,6 +98,9 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 		}
 		a.counts.fetched.Inc()
 	}
+	if err := a.placeVolumes(at, b.run, w.Container, b.resources, uid, gid); err != nil {
+		return fail(workload.LaunchRefused, "The persistent volumes cannot be placed: "+err.Error())
+	}
 	select {
 	case a.launches <- struct{}{}:
 		defer func() { <-a.launches }()
@@ -162,6 +166,7 @@ type blueprint struct {
 	command   *mesosv1.CommandInfo
 	container *mesosv1.ContainerInfo
 	limits    container.Limits
+	resources resource.List // in which its volumes are
 }
 
 // blueprint reads what a launch asks for. Command tasks are their own executors.
@@ -182,6 +187,7 @@ func (a *Agent) blueprint(w *workload.LaunchWork) (*blueprint, error) {
 		}
 		return &blueprint{
 			user: x.User, run: run, command: info.GetCommand(), container: info.GetContainer(), limits: a.sum(needs),
+			resources: x.Resources,
 		}, nil
 	}
 	var info mesosv1.TaskInfo
@@ -190,7 +196,7 @@ func (a *Agent) blueprint(w *workload.LaunchWork) (*blueprint, error) {
 	}
 	return &blueprint{
 		user: w.Task.User, run: run, command: info.GetCommand(), container: info.GetContainer(),
-		limits: a.limitsOf(w.Task, &info, extraCPUs, extraMem),
+		limits: a.limitsOf(w.Task, &info, extraCPUs, extraMem), resources: w.Task.Resources,
 	}, nil
 }
 

@@ -140,7 +140,7 @@ func (r *reader) facts(call *genagent.Call) *genagent.Response {
 	case genagent.Call_GET_RESOURCE_PROVIDERS:
 		return &genagent.Response{GetResourceProviders: &genagent.Response_GetResourceProviders{}}
 	case genagent.Call_GET_OPERATIONS:
-		return &genagent.Response{GetOperations: &genagent.Response_GetOperations{}}
+		return &genagent.Response{GetOperations: r.operations()}
 	case genagent.Call_GET_CONTAINERS:
 		out := &genagent.Response_GetContainers{}
 		all := func(*box) bool { return true }

@@ -152,5 +152,8 @@ func (a *Agent) identify(records []workload.Record) ([]workload.Record, error) {
 			was.Agent, differ, a.cfg.Reconfiguration, meta)
 	}
 	a.deps.Log.Warn("the machine was rebooted and is not what it was; it joins as a new agent", "was", was.Agent, "difference", differ)
+	if k := workload.KeptOf(records); len(k.Resources)+len(k.Doomed) > 0 {
+		return []workload.Record{{Kept: &k}}, nil // what is reserved here is so whatever the agent is called
+	}
 	return nil, nil
 }

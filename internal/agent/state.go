@@ -77,7 +77,7 @@ func (r *reader) groups() (live, past []*group) {
 // state appends everything that the agent knows, as /state shows it.
 func (r *reader) state(dst []byte) []byte {
 	a := r.agent
-	total, allocated := a.cfg.Resources, r.allocated()
+	total, allocated := r.view.Total, r.allocated()
 	unreserved := total.Unreserved()
 	dst = append(append(dst, '{'), a.build...)
 	dst = v0.Seconds(append(dst, `,"start_time":`...), a.started.Wall)

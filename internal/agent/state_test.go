@@ -169,7 +169,7 @@ func TestWhatAnAgentShowsIsAsTheOriginalRecordedIt(t *testing.T) {
 	a := newTestAgent(t, clock.Real())
 	a.master = "127.0.0.1"
 	a.view.Store(&workload.View{
-		Agent: "S0", Registered: true, Frameworks: []*workload.Framework{testFramework("F", "root")},
+		Agent: "S0", Registered: true, Frameworks: []*workload.Framework{testFramework("F", "root")}, Total: a.cfg.Resources,
 		Tasks: []*workload.TaskView{testTask("F", "runs", "c1", mesosv1.TaskState_TASK_STARTING, mesosv1.TaskState_TASK_RUNNING)},
 	})
 	for _, path := range []string{"/state", "/slave(1)/state", "/containers", "/monitor/statistics"} {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent/check"
+	"github.com/pando-os/pando/internal/volume"
 )
 
 // unsupported says why this agent cannot run a task as it was asked for, or "" when it can. What is not named here is
@@ -63,8 +64,8 @@ func unsupported(t *mesosv1.TaskInfo) string {
 		return later("a pid namespace of its own (container.linux_info.share_pid_namespace)", "leave it out")
 	}
 	for _, r := range t.GetResources() {
-		if r.GetDisk().GetPersistence() != nil || r.GetDisk().GetVolume() != nil || r.GetDisk().GetSource() != nil {
-			return later("a persistent volume (resources.disk)", "use the sandbox")
+		if why := unplaceable(r.GetDisk()); why != "" {
+			return why
 		}
 	}
 	for _, c := range []struct {
@@ -81,6 +82,24 @@ func unsupported(t *mesosv1.TaskInfo) string {
 		}
 	}
 	return senseless(t)
+}
+
+// unplaceable says why a disk cannot be brought into a task's sandbox.
+func unplaceable(d *mesosv1.Resource_DiskInfo) string {
+	switch k := d.GetSource().GetType(); {
+	case d == nil:
+		return ""
+	case d.Source != nil && k != mesosv1.Resource_DiskInfo_Source_PATH && k != mesosv1.Resource_DiskInfo_Source_MOUNT:
+		return fmt.Sprintf("A disk of type %s (resources.disk.source.type) is a resource provider's, which this version of Pando does not have yet; use the agent's own disks.", k)
+	case d.Persistence == nil:
+		return ""
+	case d.GetVolume().GetMode() == mesosv1.Volume_RO:
+		return "A persistent volume that a task may only read (resources.disk.volume.mode) needs a mount namespace, which tasks of this version of Pando do not have yet; use it RW."
+	}
+	if err := volume.CheckPlace(d.GetVolume().GetContainerPath()); err != nil {
+		return "The persistent volume cannot be placed: resources.disk.volume." + err.Error() + "."
+	}
+	return ""
 }
 
 // senseless says which member of a task asks for what cannot be, and was let through by the master: it looks at the

@@ -58,18 +58,20 @@ var verdicts = map[string]verdict{
 	"limits":    honoured(e2e), "kill_policy": honoured(e2e), "max_completion_time": honoured(e2e),
 
 	"resources.name": honoured(e2e), "resources.type": honoured("mesos/resource TestTheWireRoundTrips"), "resources.scalar": honoured(e2e),
-	"resources.ranges":          ignored("ports are accounted for and not enforced, as on the original without network isolation"),
-	"resources.set":             ignored("sets are accounted for and have nothing to enforce"),
-	"resources.provider_id":     ignored("it says whose the resource is; the master gives out only what was offered"),
-	"resources.role":            ignored("likewise for whom it is reserved"),
-	"resources.allocation_info": ignored("likewise to which role it was offered"),
-	"resources.reservation":     ignored("likewise how it is reserved"),
-	"resources.reservations":    ignored("likewise how it is reserved"),
-	"resources.revocable":       ignored("likewise; no agent of this version has revocable resources"),
-	"resources.shared":          ignored("likewise; it is of persistent volumes, which are refused"),
-	"resources.disk": refusedWith("(resources.disk)", func(t *mesosv1.TaskInfo) {
+	"resources.ranges":           ignored("ports are accounted for and not enforced, as on the original without network isolation"),
+	"resources.set":              ignored("sets are accounted for and have nothing to enforce"),
+	"resources.provider_id":      ignored("it says whose the resource is; the master gives out only what was offered"),
+	"resources.role":             ignored("likewise for whom it is reserved"),
+	"resources.allocation_info":  ignored("likewise to which role it was offered"),
+	"resources.reservation":      ignored("likewise how it is reserved"),
+	"resources.reservations":     ignored("likewise how it is reserved"),
+	"resources.revocable":        ignored("likewise; no agent of this version has revocable resources"),
+	"resources.shared":           honoured("test/e2e TestAVolumeIsSharedByTwoTasks"),
+	"resources.disk.persistence": honoured("test/e2e TestAVolumeOutlivesItsTaskItsAgentAndItsMaster"),
+	"resources.disk.volume":      honoured("test/e2e TestAVolumeOutlivesItsTaskItsAgentAndItsMaster"),
+	"resources.disk.source": refusedWith("(resources.disk.source.type)", func(t *mesosv1.TaskInfo) {
 		t.Resources[0].Name = new("disk")
-		t.Resources[0].Disk = &mesosv1.Resource_DiskInfo{Source: &mesosv1.Resource_DiskInfo_Source{Type: mesosv1.Resource_DiskInfo_Source_MOUNT.Enum()}}
+		t.Resources[0].Disk = &mesosv1.Resource_DiskInfo{Source: &mesosv1.Resource_DiskInfo_Source{Type: mesosv1.Resource_DiskInfo_Source_BLOCK.Enum()}}
 	}),
 
 	"command.uris.value": honoured(e2e), "command.uris.executable": honoured(e2e), "command.uris.extract": honoured(e2e), "command.uris.output_file": honoured(e2e),

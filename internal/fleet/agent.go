@@ -65,7 +65,7 @@ func newAgent(f *Fleet, n int) *agent {
 
 // start makes the process of what an earlier one has written down. The caller holds the lock, or is alone.
 func (a *agent) start(journal []workload.Record) {
-	a.book = workload.New(bookConfig(), journal, a.fleet.cfg.Clock.Now(), a.rng)
+	a.book = workload.New(bookConfig(a.fleet.cfg.Resources), journal, a.fleet.cfg.Clock.Now(), a.rng)
 	a.mode = up
 	a.step(&workload.Recovered{Containers: a.found()})
 }

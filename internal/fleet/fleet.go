@@ -324,8 +324,9 @@ func (s Span) draw(rng *rand.Rand) time.Duration {
 }
 
 // defaults of the book of a simulated agent.
-func bookConfig() workload.Config {
+func bookConfig(has resource.List) workload.Config {
 	c := workload.Defaults()
+	c.Resources = has
 	c.Boot, c.IP, c.MaxCompleted = "simulated", "127.0.0.1", 0
 	return c
 }

@@ -35,6 +35,11 @@ func (a *agent) do(w *workload.Work, s *scratch) {
 			a.fleet.counts.killed.Add(1)
 			s.queue = append(s.queue, &workload.Exited{Container: w.Kill.Container, Exit: *c.exit})
 		}
+	case w.RemoveVolume != nil:
+		s.queue = append(s.queue, &workload.VolumeRemoved{UUID: w.RemoveVolume.UUID})
+	case w.PlaceVolumes != nil:
+		t := w.PlaceVolumes.Task
+		s.queue = append(s.queue, &workload.VolumesPlaced{Ref: workload.Ref{Framework: t.Framework, Task: t.ID}, Container: w.PlaceVolumes.Container})
 	case w.Forget != "":
 		a.forget(w.Forget)
 	case w.Destroy != "":

@@ -61,8 +61,32 @@ func (f *Files) DetachRun(workDir string, r Run) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, v := range []string{place, r.Latest(workDir), r.Virtual()} {
-		if f.roots[clean(v)] == place {
-			delete(f.roots, clean(v))
+		if f.roots[clean(v)] != place {
+			continue
+		}
+		delete(f.roots, clean(v))
+		for below := range f.roots {
+			if strings.HasPrefix(below, clean(v)+"/") {
+				delete(f.roots, below)
+			}
+		}
+	}
+}
+
+// AttachBelow shows a directory that lies elsewhere at a path in a run's sandbox, under each name that the sandbox has.
+func (f *Files) AttachBelow(workDir string, r Run, place, dir string) {
+	for _, v := range []string{r.Path(workDir), r.Latest(workDir), r.Virtual()} {
+		f.Attach(path.Join(v, path.Clean("/"+place)), dir)
+	}
+}
+
+// DetachPlace takes away every name of a directory that is gone.
+func (f *Files) DetachPlace(dir string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for v, place := range f.roots {
+		if place == dir {
+			delete(f.roots, v)
 		}
 	}
 }
@@ -83,6 +107,14 @@ func (f *Files) Debug() map[string]string {
 	m := make(map[string]string, len(f.roots))
 	maps.Copy(m, f.roots)
 	return m
+}
+
+// attachedAt is what is attached at exactly this path.
+func (f *Files) attachedAt(p string) (place string, ok bool) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	place, ok = f.roots[clean(p)]
+	return place, ok
 }
 
 // clean makes a virtual path absolute and takes dots and double slashes out.
@@ -214,6 +246,12 @@ func (f *Files) Browse(p string) ([]Info, error) {
 	}
 	for _, e := range entries {
 		name := path.Join(dir.rest, e.Name())
+		if place, ok := f.attachedAt(path.Join(p, e.Name())); ok {
+			if st, err := os.Stat(place); err == nil {
+				list = append(list, f.describe(path.Join(p, e.Name()), st))
+				continue
+			}
+		}
 		st, err := dir.root.Stat(name)
 		if err != nil {
 			st, err = dir.root.Lstat(name)

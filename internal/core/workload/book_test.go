@@ -111,7 +111,7 @@ func (s *bench) step(in In) []string {
 			words = append(words, "watch "+w.Watch.Task.ID)
 		case w.RemoveVolume != nil:
 			words = append(words, "remove "+w.RemoveVolume.Volume.PersistenceID())
-		case w.ClearVolume != "":
+		case w.ClearVolume != nil:
 			words = append(words, "clear")
 		case w.PlaceVolumes != nil:
 			words = append(words, "place "+w.PlaceVolumes.Task.ID)

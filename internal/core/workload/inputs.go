@@ -347,8 +347,8 @@ type Work struct {
 	// RemoveVolume removes the data of a volume that was destroyed, and ends in VolumeRemoved. Whatever is launched after it finds
 	// a volume of the same name empty.
 	RemoveVolume *Doomed
-	// ClearVolume removes the last trace of such a volume, by its UUID.
-	ClearVolume string
+	// ClearVolume removes the last trace of such a volume.
+	ClearVolume *Doomed
 	// PlaceVolumes brings a task's volumes into the sandbox of its executor, which runs, and ends in VolumesPlaced.
 	PlaceVolumes *LaunchWork
 	// Left says, once, that the agent is leaving and nothing of its tasks is here any more.

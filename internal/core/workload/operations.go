@@ -151,11 +151,7 @@ func (b *Book) stepOperation(in In, out *Out) {
 	case *OperationAck:
 		b.ackOperation(in, out)
 	case *VolumeRemoved:
-		if left := without(b.doomed, in.UUID); len(left) < len(b.doomed) {
-			b.doomed = left
-			out.Save = append(out.Save, Record{VolumeRemoved: in.UUID})
-			out.Do = append(out.Do, Work{ClearVolume: in.UUID})
-		}
+		b.volumeRemoved(in.UUID, out)
 	case *VolumesPlaced:
 		b.volumesPlaced(in, out)
 	default:
@@ -332,6 +328,18 @@ func (b *Book) removeDoomed(out *Out) {
 	for i := range b.doomed {
 		d := b.doomed[i]
 		out.Do = append(out.Do, Work{RemoveVolume: &d})
+	}
+}
+
+// volumeRemoved notes that the data of a doomed volume is gone. Its last trace goes once that is written down.
+func (b *Book) volumeRemoved(uuid string, out *Out) {
+	for _, d := range b.doomed {
+		if d.UUID == uuid {
+			b.doomed = without(b.doomed, uuid)
+			out.Save = append(out.Save, Record{VolumeRemoved: uuid})
+			out.Do = append(out.Do, Work{ClearVolume: &d})
+			return
+		}
 	}
 }
 
