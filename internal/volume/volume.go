@@ -113,7 +113,7 @@ func CheckPlace(place string) error {
 	}
 	for part := range strings.SplitSeq(place, "/") {
 		if part == ".." {
-			return fmt.Errorf("container_path: %q leads out of where it is; give a path without ..", place)
+			return fmt.Errorf("container_path: %q leads out of where it is; give a path that has no parent in it", place)
 		}
 	}
 	return nil

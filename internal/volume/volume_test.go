@@ -129,7 +129,7 @@ func FuzzPlace(f *testing.F) {
 		if (err == nil) && CheckPlace(place) != nil {
 			t.Fatalf("%q is placed, and was to be refused", place)
 		}
-		must(t, filepath.WalkDir(top, func(p string, d fs.DirEntry, err error) error {
+		must(t, filepath.WalkDir(top, func(p string, _ fs.DirEntry, err error) error {
 			switch {
 			case err != nil || strings.HasPrefix(p, box+"/"):
 				return err
@@ -187,7 +187,7 @@ func TestADestroyedVolumeIsRemovedAndItsSuccessorIsNotWhateverCrashesWhen(t *tes
 					t.Errorf("the new data is not: %s", got)
 				}
 				left := 0
-				must(t, filepath.WalkDir(work, func(p string, d fs.DirEntry, err error) error {
+				must(t, filepath.WalkDir(work, func(p string, _ fs.DirEntry, err error) error {
 					if strings.Contains(p, aside+"/") || strings.Contains(p, moving) || strings.Contains(p, moved) {
 						left++
 					}

@@ -93,10 +93,9 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 	for _, o := range slices.Clone(state.offers) {
 		b.rescind(o, out)
 	}
-	face := allocator.Agent{
+	b.alloc.AddAgent(allocator.Agent{
 		ID: spec.ID, Total: spec.Total, Hostname: spec.Hostname, Region: spec.Region, Zone: spec.Zone, Attributes: spec.Attributes,
-	}
-	b.alloc.AddAgent(face)
+	})
 	b.alloc.SetAgentActive(spec.ID, true)
 	b.setOffered(state)
 	out.Tell = append(out.Tell, Fact{Kind: kind, Agent: spec.ID, Text: spec.Hostname, N: len(in.Tasks), AgentIs: news(old, agent, fresh)})

@@ -70,6 +70,7 @@ func (s *stage) operation(text string) Operation {
 			diff.Scalar = l[0].Scalar - to.Scalar
 			c = resource.Change{Consumed: l, Converted: resource.New(to).Plus(resource.New(diff).WithoutVolumes())}
 		}
+	default: // it changes nothing
 	}
 	op.Change = &Change{ResourceOperation: mesos.ResourceOperation{Type: kind, Change: c}, Info: []byte(text)}
 	return op

@@ -13,9 +13,12 @@ import (
 	"github.com/pando-os/pando/mesos/resource"
 )
 
-// MaxKinds and MaxRanges bound how many different resources an agent may have, and into how many ranges those are cut: labels and ids
-// make as many as somebody likes. A registration with more is refused.
-const MaxKinds, MaxRanges = 1000, 1000
+// MaxKinds bounds how many different resources an agent may have, and MaxRanges into how many ranges those are cut: labels and ids make
+// as many as somebody likes. A registration with more is refused.
+const (
+	MaxKinds  = 1000
+	MaxRanges = 1000
+)
 
 // Asker is who asks for an operation. A framework asks for its part of an offer, an operator for what is free.
 type Asker struct {
@@ -62,6 +65,7 @@ func Check(o mesos.ResourceOperation, who Asker, at Place) error {
 			return errors.New("type: the agent cannot change the size of volumes (RESIZE_VOLUME); upgrade it")
 		}
 		err = destroy(o.Consumed.PersistentVolumes(), at)
+	default: // whatever is unreserved was there
 	}
 	if err != nil {
 		return err
