@@ -16,6 +16,7 @@ import (
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/journal"
 	"github.com/pando-os/pando/internal/agent/nested"
+	"github.com/pando-os/pando/internal/agent/records"
 	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/loop"
@@ -94,12 +95,12 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("the agent's work directory cannot be made: %w", err)
 	}
-	var records []workload.Record
+	var saved []workload.Record
 	path := filepath.Join(dir, "journal")
 	j, damage, err := journal.Open(path, cfg.Strict, func(b []byte) error {
-		r, err := decodeRecord(b)
+		r, err := records.Decode(b, &a.wire)
 		if err == nil {
-			records = append(records, r)
+			saved = append(saved, r)
 		}
 		return err
 	})
@@ -112,8 +113,8 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 	if damage.Torn > 0 {
 		deps.Log.Info("the end of the journal was cut off by a crash and is dropped", "journal", path, "bytes", damage.Torn)
 	}
-	kept, err := a.identify(records)
-	if err == nil && len(kept) < len(records) {
+	kept, err := a.identify(saved)
+	if err == nil && len(kept) < len(saved) {
 		err = replaceJournal(j, kept)
 	}
 	if err == nil {
@@ -122,7 +123,7 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 	if err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
-	records = kept
+	saved = kept
 	var seed [32]byte
 	if _, err := crand.Read(seed[:]); err != nil {
 		return nil, fmt.Errorf("seed: %w", err)
@@ -132,7 +133,7 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 		cfg.Book.ShutdownGrace = cfg.ShutdownGrace
 	}
 	a.journal = j
-	a.book = workload.New(cfg.Book, records, a.started, rand.New(rand.NewChaCha8(seed)))
+	a.book = workload.New(cfg.Book, saved, a.started, rand.New(rand.NewChaCha8(seed)))
 	a.view.Store(a.book.View())
 	a.loop = loop.New[workload.In, workload.Record, workload.Msg, workload.Work, workload.Fact](
 		a.book, a, deps.Clock, func() any { return a.book.View() }, loop.Config{},
@@ -146,7 +147,7 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 	a.build, a.flags = serve.Build(cfg.Version), a.settings()
 	a.maxAge.Store(int64(cfg.GCDelay))
 	a.attachAll()
-	a.findVolumes(workload.KeptOf(records))
+	a.findVolumes(workload.KeptOf(saved))
 	return a, nil
 }
 
@@ -238,14 +239,14 @@ func exit(e container.Exit) workload.Exit {
 
 // Save appends records to the journal with one write and one sync. A compaction among them takes the place of all that
 // was before it.
-func (a *Agent) Save(_ context.Context, records []workload.Record) error {
+func (a *Agent) Save(_ context.Context, saved []workload.Record) error {
 	var out [][]byte
-	for i := range records {
-		r := &records[i]
+	for i := range saved {
+		r := &saved[i]
 		if r.Compact != nil {
 			all := make([][]byte, 0, len(r.Compact))
 			for k := range r.Compact {
-				b, err := encodeRecord(&r.Compact[k])
+				b, err := records.Encode(&r.Compact[k])
 				if err != nil {
 					return err
 				}
@@ -259,7 +260,7 @@ func (a *Agent) Save(_ context.Context, records []workload.Record) error {
 			out = out[:0]
 			continue
 		}
-		b, err := encodeRecord(r)
+		b, err := records.Encode(r)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pando-os/pando/internal/agent/journal"
+	"github.com/pando-os/pando/internal/agent/records"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/host"
 	"github.com/pando-os/pando/internal/sandbox"
@@ -153,11 +154,11 @@ func (a *Agent) fits(kept workload.Kept) error {
 }
 
 // replaceJournal writes records in the place of all that a journal holds.
-func replaceJournal(j *journal.Journal, records []workload.Record) error {
-	all := make([][]byte, len(records))
+func replaceJournal(j *journal.Journal, saved []workload.Record) error {
+	all := make([][]byte, len(saved))
 	var failed error
-	for i := range records {
-		b, err := encodeRecord(&records[i])
+	for i := range saved {
+		b, err := records.Encode(&saved[i])
 		all[i], failed = b, errors.Join(failed, err)
 	}
 	if failed != nil {

@@ -72,7 +72,8 @@ func (a *App) Command() *cobra.Command {
 		c.GroupID = groupNode
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{a.runCommand(), a.taskCommand(), a.frameworkCommand(), a.nodeCommand(), a.reserveCommand(), a.unreserveCommand(), a.volumeCommand(),
+	for _, c := range []*cobra.Command{
+		a.runCommand(), a.taskCommand(), a.frameworkCommand(), a.nodeCommand(), a.reserveCommand(), a.unreserveCommand(), a.volumeCommand(),
 		a.stateCommand(), a.eventsCommand(),
 	} {
 		c.GroupID = groupWork

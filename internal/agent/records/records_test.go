@@ -1,4 +1,4 @@
-package agent
+package records
 
 import (
 	"encoding/hex"
@@ -37,14 +37,14 @@ func TestRecordsOfExecutorsAreReadAsTheyWereFirstWritten(t *testing.T) {
 		{"6a090a0146120265781803", workload.Record{ExecutorShutdown: &workload.ExecutorShutdown{ExecutorRef: ref, Cause: workload.EndNotBack}}},
 		{"72070a014612026578", workload.Record{ExecutorGone: &ref}},
 	} {
-		got, err := decodeRecord(must(hex.DecodeString(c.sample)))
+		got, err := Decode(must(hex.DecodeString(c.sample)), plain)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if d := cmp.Diff(c.record, got); d != "" {
 			t.Errorf("%s (-want +got):\n%s", c.sample, d)
 		}
-		if b := must(encodeRecord(&c.record)); hex.EncodeToString(b) != c.sample {
+		if b := must(Encode(&c.record)); hex.EncodeToString(b) != c.sample {
 			t.Errorf("it is written as %x now, not %s", b, c.sample)
 		}
 	}
@@ -59,15 +59,38 @@ func TestRecordsOfContainersOfTheAPIAreReadAsTheyWereFirstWritten(t *testing.T) 
 		{"da010e0a03742e6b108002180120012805", workload.Record{NestedEnded: &workload.NestedEnded{Path: "t.k", Exit: workload.Exit{Status: 256, Known: true, OOM: true, Limit: 5}}}},
 		{"e201050a03742e6b", workload.Record{NestedGone: "t.k"}},
 	} {
-		got, err := decodeRecord(must(hex.DecodeString(c.sample)))
+		got, err := Decode(must(hex.DecodeString(c.sample)), plain)
 		if err != nil {
 			t.Error(err)
 		}
 		if d := cmp.Diff(c.record, got); d != "" {
 			t.Errorf("%s (-want +got):\n%s", c.sample, d)
 		}
-		if b := must(encodeRecord(&c.record)); hex.EncodeToString(b) != c.sample {
+		if b := must(Encode(&c.record)); hex.EncodeToString(b) != c.sample {
 			t.Errorf("it is written as %x now, not %s", b, c.sample)
 		}
 	}
+}
+
+// plain reads tasks for an agent that can run all.
+var plain = &agentlink.Agent{Unsupported: func(*mesosv1.TaskInfo) string { return "" }}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func testFramework(id, user string) *workload.Framework {
+	info := must(proto.Marshal(&mesosv1.FrameworkInfo{Id: &mesosv1.FrameworkID{Value: &id}, Name: new("f"), User: &user}))
+	return &workload.Framework{ID: id, Name: "f", User: user, Info: info}
+}
+
+// testTask is a task as an agent reads it from its journal.
+func testTask(framework, id string) *workload.Task {
+	info := must(proto.Marshal(&mesosv1.TaskInfo{
+		Name: &id, TaskId: &mesosv1.TaskID{Value: &id}, AgentId: &mesosv1.AgentID{Value: new("S0")}, Command: &mesosv1.CommandInfo{Value: new("true")},
+	}))
+	return must(plain.Task(info, framework, id, "*", "root"))
 }

@@ -1,4 +1,5 @@
-package agent
+// Package records turns what the agent's book saves into bytes of its journal, and back.
+package records
 
 import (
 	"errors"
@@ -13,8 +14,8 @@ import (
 	"github.com/pando-os/pando/mesos"
 )
 
-// encodeRecord makes bytes of one record of the book.
-func encodeRecord(r *workload.Record) ([]byte, error) {
+// Encode makes bytes of one record of the book, which is not a compaction.
+func Encode(r *workload.Record) ([]byte, error) {
 	var j journal.AgentRecord
 	switch {
 	case r.Identity != nil:
@@ -85,9 +86,8 @@ func encodeRecord(r *workload.Record) ([]byte, error) {
 	return b, nil
 }
 
-// decodeRecord is encodeRecord's inverse.
-func decodeRecord(b []byte) (workload.Record, error) {
-	wire := agentlink.Agent{Unsupported: unsupported}
+// Decode is Encode's inverse. wire reads the tasks in it.
+func Decode(b []byte, wire *agentlink.Agent) (workload.Record, error) {
 	var j journal.AgentRecord
 	var r workload.Record
 	if err := proto.Unmarshal(b, &j); err != nil {

@@ -1,4 +1,4 @@
-package agent
+package records
 
 import (
 	"github.com/pando-os/pando/gen/journal"
