@@ -7,11 +7,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/internal/sim/keep"
 	"github.com/pando-os/pando/internal/sim/say"
 	"github.com/pando-os/pando/internal/sim/setting"
 	"github.com/pando-os/pando/internal/sim/stage"
+	"github.com/pando-os/pando/internal/sim/wire"
 	"github.com/pando-os/pando/mesos/resource"
 )
 
@@ -23,7 +26,8 @@ type agent struct {
 	name string
 	setting.Setting
 	policy  setting.Policy
-	emptied bool // its work directory, before it starts again
+	worked  setting.Setting // the last with which it could start
+	emptied bool            // its work directory, before it starts again
 	ip      string
 	boot    int
 
@@ -38,6 +42,7 @@ type agent struct {
 	// launches that are under way, of this process
 	launches  map[string]*launch
 	streams   map[uint64]*stream // of executors, of this process
+	disk      *keep.Disk         // with its volumes
 	link      *stage.Conn
 	epoch     uint64  // of the link
 	ask       *master // who is asked for the leader next
@@ -53,7 +58,7 @@ type agent struct {
 type context struct{ ended *bool }
 
 func (w *World) newAgent(n int, total resource.List) *agent {
-	a := &agent{w: w, name: fmt.Sprintf("A%d", n), Setting: setting.Setting{Total: total}, ip: fmt.Sprintf("10.0.0.%d", n), containers: map[string]*container{}}
+	a := &agent{w: w, name: fmt.Sprintf("A%d", n), Setting: setting.Setting{Total: total}, ip: fmt.Sprintf("10.0.0.%d", n), containers: map[string]*container{}, disk: keep.NewDisk()}
 	w.agents = append(w.agents, a)
 	return a
 }
@@ -70,12 +75,13 @@ func (a *agent) start() {
 	a.run++
 	a.dismissed, a.leaving, a.goodbye = false, false, nil
 	cfg := workload.Defaults()
-	cfg.Boot, cfg.IP = a.bootID(), a.ip
+	cfg.Boot, cfg.IP, cfg.Resources = a.bootID(), a.ip, a.Total
 	cfg.RegistrationTimeout = patience / 2 // or a checker could not tell it from one that is never over
 	rng := rand.New(rand.NewPCG(w.Rand.Uint64(), w.Rand.Uint64()))
 	a.p = stage.NewProcess[workload.In, workload.Record, workload.Msg, workload.Work, workload.Fact](w.Stage, "agent", fmt.Sprintf("%s.%d", a.name, a.run), nil, a, w.Now())
 	a.book = workload.New(cfg, slices.Clone(a.journal), a.p.Clock(), rng)
 	a.p.Machine = a.book
+	a.disk.Sweep(workload.KeptOf(a.journal).Doomed)
 	ended := false
 	a.live, a.launches, a.streams = context{&ended}, map[string]*launch{}, map[uint64]*stream{}
 	w.Note("%s starts (boot %d, %d records, %d containers)", a.p.Name, a.boot, len(a.journal), len(a.containers))
@@ -182,14 +188,14 @@ func (a *agent) take(c *stage.Conn, message any) {
 		for _, u := range m.Unknown {
 			in.Unknown = append(in.Unknown, workload.UnknownTask{Ref: workload.Ref{Framework: u.Framework, Task: u.Task}, PartitionAware: u.PartitionAware, Launch: u.Launch})
 		}
+		for _, o := range m.UnknownOperations {
+			in.UnknownOperations = append(in.UnknownOperations, a.w.operationOf(o))
+		}
 		a.order(in)
 	case cluster.Run:
 		a.w.check.specs[string(m.Framework.Info)] = m.Framework
-		in := &workload.Run{Framework: agentFramework(m.Framework), Task: &workload.Task{
-			Framework: m.Framework.ID, ID: m.Task.ID, Name: m.Task.Name, Role: m.Role, User: m.Task.User, Resources: m.Task.Resources,
-			Info: m.Task.Info, Grace: 3 * time.Second, Launch: m.Launch, Executor: executorOf(m.Framework.ID, m.Role, m.Task.User, m.Task.Executor),
-		}, StartsExecutor: m.StartsExecutor}
-		if a.w.check.instance(m.Task.Info).script.refused {
+		in := &workload.Run{Framework: wire.Framework(m.Framework), Task: wire.Task(&m), StartsExecutor: m.StartsExecutor}
+		if a.w.check.instance(m.Task.Info).script.Refused {
 			in.Task.Refused = "this agent cannot do that"
 		}
 		a.order(in)
@@ -201,9 +207,13 @@ func (a *agent) take(c *stage.Conn, message any) {
 		a.order(&workload.ShutdownFramework{Framework: m.Framework})
 	case cluster.FrameworkChanged:
 		a.w.check.specs[string(m.Framework.Info)] = m.Framework
-		a.order(&workload.FrameworkChanged{Framework: agentFramework(m.Framework)})
+		a.order(&workload.FrameworkChanged{Framework: wire.Framework(m.Framework)})
 	case cluster.Resend:
 		a.order(&workload.Resend{Framework: m.Framework})
+	case cluster.Apply:
+		a.order(&workload.Apply{Operation: a.w.operationOf(m.Operation)})
+	case cluster.OperationAck:
+		a.order(&workload.OperationAck{Operation: m.Operation, UUID: m.UUID})
 	case cluster.EndExecutor:
 		a.order(&workload.ShutdownExecutor{ExecutorRef: workload.ExecutorRef{Framework: m.Framework, Executor: m.Executor}})
 	case cluster.SchedulerMessage:
@@ -219,12 +229,6 @@ func (a *agent) take(c *stage.Conn, message any) {
 func (a *agent) order(in workload.In) {
 	a.w.check.ordered(a, in)
 	a.p.Post(in)
-}
-
-func agentFramework(f *cluster.FrameworkSpec) *workload.Framework {
-	return &workload.Framework{
-		ID: f.ID, Name: f.Name, User: f.User, Info: f.Info, PartitionAware: f.Caps.PartitionAware, TaskKilling: f.Caps.TaskKilling,
-	}
 }
 
 func (a *agent) Took(_ time.Duration, in workload.In, _ *workload.Out, _ stage.Mark) {
@@ -304,6 +308,8 @@ func (a *agent) Send(messages []workload.Msg) {
 			a.link.Send(stage.Near, &cluster.AgentUpdate{Framework: m.Update.Framework, Status: m.Update.Status, Latest: m.Update.Latest, Launch: m.Update.Launch})
 		case m.ExecutorEnd != nil:
 			a.link.Send(stage.Near, &cluster.AgentExecutorEnd{Framework: m.ExecutorEnd.Framework, Executor: m.ExecutorEnd.Executor, Status: m.ExecutorEnd.Status})
+		case m.Operation != nil:
+			a.link.Send(stage.Near, &cluster.AgentOperationEnd{End: wire.End(m.Operation)})
 		case m.Message != nil:
 			a.link.Send(stage.Near, &cluster.AgentMessage{Framework: m.Message.Framework, Executor: m.Message.Executor, Data: m.Message.Data})
 		case m.State != nil:
@@ -314,24 +320,18 @@ func (a *agent) Send(messages []workload.Msg) {
 
 func (a *agent) registration(r *workload.Register) *cluster.AgentRegister {
 	in := &cluster.AgentRegister{Links: r.Links, Spec: &cluster.AgentSpec{
-		ID: r.Agent, Info: []byte(a.name), Hostname: a.name, IP: a.ip, Port: 5051, Total: a.Total, Attributes: a.Protos(),
+		ID: r.Agent, Info: []byte(a.name), Hostname: a.name, IP: a.ip, Port: 5051, Total: r.Total, Attributes: a.Protos(),
 	}}
 	for _, f := range r.Frameworks {
 		in.Frameworks = append(in.Frameworks, a.w.check.specs[string(f.Info)])
 	}
-	for _, x := range r.Executors {
-		in.Executors = append(in.Executors, cluster.ExecutorReport{Framework: x.Spec.Framework, Role: x.Spec.Role, Spec: reportOf(x.Spec)})
+	in.Spec.Capabilities = []mesosv1.AgentInfo_Capability_Type{
+		mesosv1.AgentInfo_Capability_HIERARCHICAL_ROLE, mesosv1.AgentInfo_Capability_RESERVATION_REFINEMENT, mesosv1.AgentInfo_Capability_AGENT_OPERATION_FEEDBACK,
 	}
-	for _, v := range r.Tasks {
-		t := cluster.TaskReport{
-			Framework: v.Task.Framework, Role: v.Task.Role, State: v.State, Statuses: v.Statuses, UpdateState: v.UpdateState, UpdateUUID: v.UpdateUUID, Launch: v.Task.Launch,
-			Spec: &cluster.TaskSpec{ID: v.Task.ID, Name: v.Task.Name, AgentID: r.Agent, Resources: v.Task.Resources, Role: v.Task.Role, Info: v.Task.Info},
-		}
-		if x := v.Task.Executor; x != nil {
-			t.Spec.ExecutorID = x.ID
-		}
-		in.Tasks = append(in.Tasks, t)
+	for _, v := range r.Operations {
+		in.Operations = append(in.Operations, wire.End(v))
 	}
+	in.Executors, in.Tasks = wire.Reports(r.Executors), wire.TaskReports(r.Agent, r.Tasks)
 	return in
 }
 
@@ -348,6 +348,18 @@ func (a *agent) Do(work []workload.Work) {
 			a.after(a.w.Between(0, 5*time.Millisecond), func() { a.kill(k.Container, k.Grace) })
 		case w.Left:
 			a.vacated()
+		case w.RemoveVolume != nil:
+			d := w.RemoveVolume
+			a.disk.Discard(d)
+			a.after(a.w.Between(0, time.Second), func() { a.p.Post(&workload.VolumeRemoved{UUID: d.UUID}) })
+		case w.ClearVolume != nil:
+			a.disk.Clear(w.ClearVolume.UUID)
+		case w.PlaceVolumes != nil:
+			in := &workload.VolumesPlaced{Ref: workload.Ref{Framework: w.PlaceVolumes.Task.Framework, Task: w.PlaceVolumes.Task.ID}, Container: w.PlaceVolumes.Container}
+			if a.w.Chance(0.05) {
+				in.Words = "it was not to be"
+			}
+			a.after(a.w.Between(0, 100*time.Millisecond), func() { a.p.Post(in) })
 		case w.Forget != "":
 			id := w.Forget
 			a.after(a.w.Between(0, 5*time.Millisecond), func() { a.forget(id) })
@@ -366,6 +378,11 @@ func (a *agent) Tell(facts []workload.Fact) {
 		f := &facts[i]
 		a.w.Note("%s decides %s%s", a.p.Name, f.Kind, say.Words("framework", f.Framework, "task", f.Task, "state", say.State(f.State), "", f.Text))
 	}
+}
+
+// operationOf makes the agent's value of what a master sent.
+func (w *World) operationOf(o *cluster.AgentOperation) *workload.Operation {
+	return wire.Operation(o, w.check.keep.ChangeOf(o.Info))
 }
 
 // crashed ends what belonged to the process; a new one starts after a while, sometimes with the whole machine.

@@ -10,6 +10,7 @@ import (
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/internal/sim/keep"
 	"github.com/pando-os/pando/internal/sim/promise"
 	"github.com/pando-os/pando/internal/sim/rule"
 	"github.com/pando-os/pando/internal/sim/stage"
@@ -40,6 +41,7 @@ type checks struct {
 	here      map[*agent]map[workload.Ref]*instance
 	elections map[uint64]*term
 	promises  map[*term]*promise.Ledger
+	keep      *keep.Ledger
 	kills     map[*instance]*term
 	away      map[string]time.Duration // frameworks, since the present leader noticed
 	removed   map[string]bool          // frameworks
@@ -66,7 +68,7 @@ func newChecks(w *World) *checks {
 		uuids: map[string]told{}, saved: map[string]bool{}, admitted: map[string]bool{}, epochs: map[*agent]uint64{},
 		here: map[*agent]map[workload.Ref]*instance{}, elections: map[uint64]*term{}, promises: map[*term]*promise.Ledger{}, kills: map[*instance]*term{},
 		away: map[string]time.Duration{}, removed: map[string]bool{}, suspects: map[suspect]time.Duration{},
-		gone: map[string]uint64{}, liars: map[string]bool{},
+		gone: map[string]uint64{}, liars: map[string]bool{}, keep: keep.New(w.Fail),
 	}
 }
 
@@ -182,6 +184,7 @@ func (c *checks) acknowledged(a *agent, ref workload.Ref, uuid string) {
 
 // durable notes what an agent's disk has.
 func (c *checks) durable(a *agent, records []workload.Record) {
+	c.keep.Durable(a.name, records)
 	for i := range records {
 		r := &records[i]
 		switch {
@@ -233,6 +236,7 @@ func (c *checks) spawned(a *agent, x *container) {
 		c.w.Fail(rule.OneEnd, "%s was started after its framework was told of its end", i.key)
 	}
 	c.room(a)
+	c.mounted(a, x)
 	for _, y := range a.running() {
 		if y != x && y.inst != nil && y.inst.owner == i.owner && y.inst.id == i.id {
 			c.w.Fail(rule.OneEnd, "%s was started while %s ran", i.key, y.inst.key)
@@ -254,17 +258,30 @@ func (c *checks) executorSpawned(a *agent, x *container) {
 	}
 }
 
+// mounted looks at the volumes of what starts.
+func (c *checks) mounted(a *agent, x *container) {
+	var beside []resource.List
+	for _, y := range a.running() {
+		if owner, what := y.holds(); y != x && !c.removed[owner] { // as in room
+			beside = append(beside, what)
+		}
+	}
+	_, what := x.holds()
+	c.keep.Started(a.name, x.name(), what, a.disk, beside)
+}
+
 // room sees that what runs on a machine fits there.
 func (c *checks) room(a *agent) {
-	var sum resource.List
+	var all []resource.List
 	var names []string
 	for _, y := range a.running() {
 		owner, needs := y.holds()
 		if !c.removed[owner] { // a removed framework's resources are free before its tasks have ended, as in the original
-			sum = sum.Plus(needs)
+			all = append(all, needs)
 			names = append(names, y.name())
 		}
 	}
+	sum := keep.Flat(all)
 	if len(names) < 2 {
 		a.had = nil
 	}
@@ -387,8 +404,8 @@ func (c *checks) auditAgent(a *agent, see func(checker, format string, args ...a
 	if x == nil || !x.Connected {
 		return
 	}
-	if !x.Spec.Total.Equal(a.Total) || mesos.FormatAttributes(x.Spec.Attributes) != mesos.FormatAttributes(a.Protos()) {
-		see(rule.There, "%s has %s, and the book says %s", a.name, a.Total, x.Spec.Total)
+	if !x.Spec.Total.Equal(view.Total) || mesos.FormatAttributes(x.Spec.Attributes) != mesos.FormatAttributes(a.Protos()) {
+		see(rule.There, "%s has %s, and the book says %s", a.name, view.Total, x.Spec.Total)
 	}
 	for _, t := range view.Tasks {
 		i := c.instance(t.Task.Info)
@@ -491,6 +508,12 @@ func (c *checks) unmet() string {
 			return a.name + " is saving"
 		case len(view.Tasks) > 0:
 			return fmt.Sprintf("%s still has %s of %s, %s", a.name, view.Tasks[0].Task.ID, view.Tasks[0].Task.Framework, view.Tasks[0].State)
+		case len(view.Total.Kept()) > 0:
+			return fmt.Sprintf("%s still keeps %s", a.name, view.Total.Kept())
+		case len(view.Operations) > 0:
+			return fmt.Sprintf("%s still has an operation of %s", a.name, view.Operations[0].Operation.Framework)
+		case a.disk.Trash() > 0:
+			return fmt.Sprintf("%s still has data of %d volumes that were destroyed", a.name, a.disk.Trash())
 		case len(view.Frameworks) > 0:
 			return fmt.Sprintf("%s still has framework %s", a.name, view.Frameworks[0].ID)
 		}
@@ -514,6 +537,11 @@ func (c *checks) unmet() string {
 		if f.want > 0 {
 			return f.name + " has not launched its last task"
 		}
+		for _, o := range f.ops.Open(f.id) {
+			if c.exists(o.Agent) {
+				return fmt.Sprintf("%s has not heard of the end of operation %s", f.name, o.Operation)
+			}
+		}
 		for _, i := range f.insts {
 			if i.owner == f.id && !i.done() && !c.liars[i.agent] && (i.state != mesosv1.TaskState_TASK_UNREACHABLE || c.exists(i.agent)) {
 				return fmt.Sprintf("%s has not heard of the end of %s, only of %s", f.name, i.key, i.state)
@@ -524,6 +552,15 @@ func (c *checks) unmet() string {
 		return ids[0] + ", a liar, is not gone"
 	}
 	what := ""
+	book.Operations(func(o *cluster.AgentOperation) bool {
+		if c.exists(o.Agent) {
+			what = fmt.Sprintf("%s still has an operation of %s on %s", m.name, o.Framework, o.Agent)
+		}
+		return what == ""
+	})
+	if what != "" {
+		return what
+	}
 	book.Frameworks(func(f *cluster.Framework) bool {
 		book.ExecutorsOf(f.Spec.ID, func(x *cluster.Executor) bool {
 			if c.exists(x.Agent) {
@@ -558,7 +595,9 @@ func (c *checks) final() {
 		if len(a.book.Journal()) != 1 {
 			c.w.Fail(rule.Liveness, "the journal of %s is not empty: %d records", a.name, len(a.book.Journal()))
 		}
-		replayed := workload.New(workload.Defaults(), a.journal, a.p.Clock(), c.w.Rand)
+		cfg := workload.Defaults()
+		cfg.Resources = a.Total
+		replayed := workload.New(cfg, a.journal, a.p.Clock(), c.w.Rand)
 		if n := len(replayed.View().Tasks); n > 0 {
 			c.w.Fail(rule.Checkpointed, "the journal of %s has %d tasks, its book has none", a.name, n)
 		}

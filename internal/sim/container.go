@@ -6,18 +6,9 @@ import (
 	"time"
 
 	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/internal/sim/fate"
 	"github.com/pando-os/pando/mesos/resource"
 )
-
-// script is what a task is going to do.
-type script struct {
-	life     time.Duration // until it ends by itself
-	status   uint32        // as wait(2) gives it
-	oom      bool
-	stubborn bool // it ignores SIGTERM
-	refused  bool // the agent cannot run it
-	failure  workload.LaunchFailure
-}
 
 // launch is one that is under way; it ends with the agent's process.
 type launch struct{ canceled bool }
@@ -58,7 +49,7 @@ func (c *container) holds() (owner string, what resource.List) {
 
 // stubborn containers do not heed SIGTERM.
 func (c *container) stubborn() bool {
-	return c.executor != nil && c.executor.stubborn || c.inst != nil && c.inst.script.stubborn
+	return c.executor != nil && c.executor.Stubborn || c.inst != nil && c.inst.script.Stubborn
 }
 
 func (c *container) found() workload.Found {
@@ -71,10 +62,10 @@ func (a *agent) launch(w *workload.LaunchWork) {
 	l := &launch{}
 	a.launches[w.Container] = l
 	inst := a.w.check.instance(w.Task.Info)
-	failure, start := inst.script.failure, func() *container { return a.spawn(w.Container, inst) }
+	failure, start := inst.script.Failure, func() *container { return a.spawn(w.Container, inst) }
 	if w.Executor != nil {
-		u := a.w.newUpbringing()
-		failure, start = u.failure, func() *container { return a.spawnExecutor(w.Container, w.Executor, u) }
+		u := fate.OfExecutor(a.w.Stage)
+		failure, start = u.Failure, func() *container { return a.spawnExecutor(w.Container, w.Executor, u) }
 	}
 	tell := func(in workload.Launched) {
 		delete(a.launches, w.Container)
@@ -123,7 +114,7 @@ func (a *agent) spawn(id string, inst *instance) *container {
 		a.checkHealth(c)
 	}
 	s := inst.script
-	a.w.After(s.life, func() { c.end(workload.Exit{Status: s.status, Known: true, OOM: s.oom, Limit: 64 << 20}) })
+	a.w.After(s.Life, func() { c.end(workload.Exit{Status: s.Status, Known: true, OOM: s.OOM, Limit: 64 << 20}) })
 	return c
 }
 

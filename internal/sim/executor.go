@@ -9,27 +9,17 @@ import (
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/internal/sim/fate"
 	"github.com/pando-os/pando/internal/sim/setting"
 	"github.com/pando-os/pando/mesos"
 )
-
-// upbringing is what an executor of a framework's own is going to be like.
-type upbringing struct {
-	failure  workload.LaunchFailure
-	mute     bool          // it never subscribes
-	slow     time.Duration // until it subscribes
-	life     time.Duration // until it dies by itself
-	patience time.Duration // until it ends itself, once it has nothing to do
-	stubborn bool          // it hears neither SHUTDOWN nor SIGTERM
-	gossip   bool          // it tells of tasks that it does not have, and everything twice
-}
 
 // executor is the process of one, with what it knows.
 type executor struct {
 	a   *agent
 	box *container
 	ref workload.ExecutorRef
-	upbringing
+	fate.Executor
 	spec *workload.Executor
 
 	stream *stream // nil while it has none
@@ -63,52 +53,18 @@ func (f *framework) describe(n int) *cluster.ExecutorSpec {
 
 var executorSize = setting.Resources("cpus:0.1;mem:16")
 
-// executorOf makes the agent's value of what a master sent.
-func executorOf(framework, role, user string, e *cluster.ExecutorSpec) *workload.Executor {
-	if e == nil {
-		return nil
-	}
-	return &workload.Executor{Framework: framework, ID: e.ID, Name: e.Name, Role: role, User: user, Resources: e.Resources, Info: e.Info, Grace: -1}
-}
-
-// reportOf makes the master's value of what an agent reports.
-func reportOf(e *workload.Executor) *cluster.ExecutorSpec {
-	if e == nil {
-		return nil
-	}
-	return &cluster.ExecutorSpec{ID: e.ID, Name: e.Name, Resources: e.Resources, Info: e.Info}
-}
-
-func (w *World) newUpbringing() upbringing {
-	u := upbringing{
-		slow: w.Between(0, 2*time.Second), life: 1000 * time.Hour, patience: w.Between(time.Second, 2*time.Minute),
-		stubborn: w.Chance(0.2), gossip: w.Chance(0.2),
-	}
-	switch p := w.Rand.Float64(); {
-	case w.Calm:
-		u.patience = time.Second
-	case p < 0.06:
-		u.failure = workload.LaunchFailure(1 + w.Rand.IntN(3))
-	case p < 0.12:
-		u.mute = true
-	case p < 0.35:
-		u.life = w.Between(0, 2*time.Minute)
-	}
-	return u
-}
-
 // spawnExecutor starts its process.
-func (a *agent) spawnExecutor(id string, spec *workload.Executor, u upbringing) *container {
+func (a *agent) spawnExecutor(id string, spec *workload.Executor, u fate.Executor) *container {
 	w := a.w
-	x := &executor{a: a, ref: workload.ExecutorRef{Framework: spec.Framework, Executor: spec.ID}, upbringing: u, spec: spec, tasks: map[string]*hosted{}, busy: w.Now()}
+	x := &executor{a: a, ref: workload.ExecutorRef{Framework: spec.Framework, Executor: spec.ID}, Executor: u, spec: spec, tasks: map[string]*hosted{}, busy: w.Now()}
 	c := &container{agent: a, id: id, executor: x, pid: uint32(w.ID())}
 	x.box = c
 	a.containers[id] = c
 	w.Note("%s: container %s of %s runs, pid %d", a.name, id[:8], c.name(), c.pid)
 	w.check.executorSpawned(a, c)
-	w.After(u.life, func() { c.end(workload.Exit{Status: 0x100, Known: true}) })
-	if !u.mute {
-		w.After(u.slow, x.connect)
+	w.After(u.Life, func() { c.end(workload.Exit{Status: 0x100, Known: true}) })
+	if !u.Mute {
+		w.After(u.Slow, x.connect)
 	}
 	x.watch()
 	return c
@@ -120,10 +76,10 @@ func (x *executor) watch() {
 		switch w := x.a.w; {
 		case !x.box.running():
 			return
-		case x.mute:
+		case x.Mute:
 		case slices.ContainsFunc(x.hosts(), func(h *hosted) bool { return h.box.running() }):
 			x.busy = w.Now()
-		case w.Now()-x.busy > x.patience && len(x.owed) == 0, w.Now()-x.busy > 2*time.Minute:
+		case w.Now()-x.busy > x.Patience && len(x.owed) == 0, w.Now()-x.busy > 2*time.Minute:
 			w.Note("%s has nothing to do", x.box.name())
 			x.box.end(workload.Exit{Known: true})
 			return
@@ -237,7 +193,7 @@ func (x *executor) hear(s *stream, event any) {
 		if h := x.tasks[e.Task]; h != nil && h.box.running() && !h.kill {
 			h.kill = true
 			wait := w.Between(0, time.Second)
-			if h.box.inst.script.stubborn {
+			if h.box.inst.script.Stubborn {
 				wait = max(e.Grace, wait)
 			}
 			w.After(wait, func() { x.finish(h, mesosv1.TaskState_TASK_KILLED) })
@@ -276,10 +232,10 @@ func (x *executor) host(t *workload.Task) {
 		}
 		x.tell(h, mesosv1.TaskState_TASK_RUNNING)
 		end := mesosv1.TaskState_TASK_FINISHED
-		if inst.script.status != 0 {
+		if inst.script.Status != 0 {
 			end = mesosv1.TaskState_TASK_FAILED
 		}
-		w.After(inst.script.life, func() { x.finish(h, end) })
+		w.After(inst.script.Life, func() { x.finish(h, end) })
 	})
 }
 
@@ -302,7 +258,7 @@ func (x *executor) tell(h *hosted, state mesosv1.TaskState) {
 		return
 	}
 	in := &workload.ExecutorUpdate{ExecutorRef: x.ref, Status: s}
-	if !x.gossip || w.Calm {
+	if !x.Gossip || w.Calm {
 		x.ask(in)
 		return
 	}
@@ -330,7 +286,7 @@ func (x *executor) acknowledged(e workload.AcknowledgedEvent) {
 
 // shutdown ends its tasks and itself.
 func (x *executor) shutdown() {
-	if x.ending || x.stubborn {
+	if x.ending || x.Stubborn {
 		return
 	}
 	x.ending = true

@@ -77,7 +77,7 @@ func (w *World) setUp() {
 		w.newMaster(fmt.Sprintf("M%d", n+1))
 	}
 	for n := range p.Agents {
-		total := setting.Resources(fmt.Sprintf("cpus:%d;mem:%d", 1+w.Rand.IntN(8), 512<<w.Rand.IntN(4)))
+		total := setting.Resources(fmt.Sprintf("cpus:%d;mem:%d;disk:%d", 1+w.Rand.IntN(8), 512<<w.Rand.IntN(4), 256))
 		a := w.newAgent(n+1, total)
 		w.After(w.Between(0, time.Second), a.start)
 		a.p = &workProcess{Dead: true}
@@ -112,7 +112,7 @@ var consequences = []string{
 	lies, acceptedTwice, floods, streamsInARow, wrongAcknowledgements,
 }
 
-var faults = slices.Concat(departing, operations, crowds, executorFaults, []fault{
+var faults = slices.Concat(departing, operations, keeping, crowds, executorFaults, []fault{
 	{"an agent will crash at a boundary", 24, func(w *World) bool {
 		a := w.pickAgent()
 		a.p.Armed = w.boundary()
@@ -336,6 +336,7 @@ func (w *World) calmDown() {
 	}
 	w.check.calmed = w.Now()
 	w.rid()
+	w.tidy()
 }
 
 // wanted names everything that a long run must see.

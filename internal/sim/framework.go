@@ -8,8 +8,9 @@ import (
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/core/cluster"
-	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/sim/envelope"
+	"github.com/pando-os/pando/internal/sim/fate"
+	"github.com/pando-os/pando/internal/sim/keep"
 	"github.com/pando-os/pando/internal/sim/setting"
 	"github.com/pando-os/pando/internal/sim/stage"
 	"github.com/pando-os/pando/mesos"
@@ -57,6 +58,8 @@ type framework struct {
 	want       int // tasks to launch
 	floods     int
 	executors  int  // that it has of its own, at most
+	keeper     bool // it reserves and makes volumes
+	ops        keep.Asks
 	sharing    bool // it fills every offer, see shares.go
 	offers     map[string]*cluster.Offer
 }
@@ -67,7 +70,7 @@ type instance struct {
 	key, id string
 	fw      *framework
 	owner   string // the framework's id when it was launched
-	script  script
+	script  fate.Task
 	spec    *cluster.TaskSpec
 	agent   string // by id
 	at      time.Duration
@@ -111,6 +114,9 @@ func (w *World) newFramework(n int) *framework {
 		f.lines = make([]*line, maxLines)
 	}
 	f.want = w.Rand.IntN(10)
+	if w.Chance(0.4) {
+		f.keeper, f.spec.Caps.Refinement, f.spec.Caps.Shared = true, true, w.Chance(0.5)
+	}
 	if w.Chance(0.5) {
 		f.executors = 1 + w.Rand.IntN(2)
 	}
@@ -166,6 +172,7 @@ func (f *framework) tick() {
 		}
 	}
 	f.killSome()
+	f.askForOperations()
 	if f.manner == restless && !w.Calm && w.Chance(0.02) {
 		f.resubscribe()
 	}
@@ -225,7 +232,7 @@ func (f *framework) killSome() {
 		if i.owner != f.id || i.terminal != "" {
 			continue
 		}
-		if !i.kill && (w.Calm && i.script.life > time.Minute || w.Chance(0.01) || i.script.life > time.Hour && w.Chance(0.02) ||
+		if !i.kill && (w.Calm && i.script.Life > time.Minute || w.Chance(0.01) || i.script.Life > time.Hour && w.Chance(0.02) ||
 			i.heardOf == 0 && w.Now()-i.at > time.Second && w.Chance(0.1)) { // it does not start
 			i.kill = true
 		}
@@ -383,6 +390,8 @@ func (f *framework) take(message any) {
 		delete(f.offers, m.Offer)
 	case cluster.Update:
 		f.status(m.Status)
+	case cluster.OperationUpdate:
+		f.operation(m)
 	case cluster.Error:
 		f.w.Note("%s is told: %s", f.name, m.Message)
 		if m.Message == "Framework failed over" {
@@ -421,13 +430,20 @@ func (f *framework) use(o *cluster.Offer) {
 		f.flood(o, ids, left, f.refusal())
 		return
 	}
+	var ops []cluster.Operation
+	if f.keeper && !w.Calm && w.Chance(0.4) {
+		ops, left = f.ops.Plan(w.Stage, w.check.keep, o, left, f.name, f.spec.Caps.Shared)
+	}
 	var tasks []*cluster.TaskSpec
 	for f.want > 0 && len(tasks) < 4 && w.Chance(0.7) {
 		size := taskSizes[w.Rand.IntN(len(taskSizes))]
 		if !left.Contains(size) {
 			break
 		}
-		left = left.Minus(size)
+		if f.keeper {
+			size = keep.Mount(w.Stage, size, left)
+		}
+		left = left.Minus(size.NonShared())
 		f.want--
 		t := f.newTask(o, size).spec
 		if f.executors > 0 && w.Chance(0.7) && left.Contains(executorSize) {
@@ -438,11 +454,11 @@ func (f *framework) use(o *cluster.Offer) {
 		tasks = append(tasks, t)
 	}
 	refuse := f.refusal()
-	if len(tasks) == 0 {
+	if len(tasks)+len(ops) == 0 {
 		f.call(&cluster.Decline{Offers: ids, Refuse: refuse})
 		return
 	}
-	f.accept(ids, tasks, refuse)
+	f.accept(ids, tasks, refuse, ops...)
 	if !w.Calm && (f.manner == twice || w.Chance(0.03)) {
 		f.acceptAgain(o, ids, tasks, refuse)
 	}
@@ -452,8 +468,8 @@ func (f *framework) refusal() time.Duration {
 	return []time.Duration{-1, 0, time.Second, 20 * time.Second}[f.w.Rand.IntN(4)]
 }
 
-func (f *framework) accept(offers []string, tasks []*cluster.TaskSpec, refuse time.Duration) {
-	ops := []cluster.Operation{{Type: mesosv1.Offer_Operation_LAUNCH, Tasks: tasks}}
+func (f *framework) accept(offers []string, tasks []*cluster.TaskSpec, refuse time.Duration, ops ...cluster.Operation) {
+	ops = append(ops, cluster.Operation{Type: mesosv1.Offer_Operation_LAUNCH, Tasks: tasks})
 	if !f.w.Calm && f.w.Chance(0.05) {
 		ops = append(ops, cluster.Operation{ID: "op", Type: mesosv1.Offer_Operation_RESERVE})
 	}
@@ -466,7 +482,7 @@ var taskSizes = []resource.List{
 
 func (f *framework) newTask(o *cluster.Offer, size resource.List) *instance {
 	w := f.w
-	i := &instance{fw: f, owner: f.id, agent: o.Agent, at: w.Now(), heard: w.Now(), script: w.newScript()}
+	i := &instance{fw: f, owner: f.id, agent: o.Agent, at: w.Now(), heard: w.Now(), script: fate.OfTask(w.Stage)}
 	i.id = fmt.Sprintf("t%d", f.next)
 	if w.Chance(0.2) { // a name that was used before, by a task that is over
 		if x := f.reusable(); x != nil {
@@ -489,29 +505,6 @@ func (f *framework) reusable() *instance {
 		}
 	}
 	return nil
-}
-
-func (w *World) newScript() script {
-	s := script{life: w.Between(0, 30*time.Second), stubborn: w.Chance(0.3)}
-	switch p := w.Rand.Float64(); {
-	case w.Calm:
-		s.life = time.Second
-	case p < 0.1:
-		s.life = w.Between(0, 20*time.Millisecond)
-	case p < 0.3:
-		s.life = w.Between(time.Minute, 10*time.Minute)
-	case p < 0.4:
-		s.life = 1000 * time.Hour
-	case p < 0.45:
-		s.failure = workload.LaunchFailure(1 + w.Rand.IntN(3))
-	case p < 0.48:
-		s.refused = true
-	case p < 0.55:
-		s.status = 0x100
-	case p < 0.6:
-		s.status, s.oom = 9, true
-	}
-	return s
 }
 
 // status takes an update and acknowledges it.

@@ -15,7 +15,7 @@ import (
 func (c *checks) masterTook(t *term, now time.Duration, in cluster.In, out *cluster.Out, from stage.Mark) {
 	p := c.promises[t]
 	if p == nil {
-		p = promise.New(t.name, c.w.Fail)
+		p = promise.New(t.name, c.keep, c.w.Fail)
 		c.promises[t] = p
 	}
 	if r, ok := in.(*cluster.AgentRegister); ok && r.Spec.Hostname == liarName {
@@ -28,7 +28,7 @@ func (c *checks) masterTook(t *term, now time.Duration, in cluster.In, out *clus
 	p.Took(now, in, out.Tell[from.Tell:], out.Send[from.Send:], t.book)
 }
 
-// recorded looks at what a leader's transaction says of agents: a stage.Mark that an agent is gone is never taken back.
+// recorded looks at what a leader's transaction says of agents: a mark that an agent is gone is never taken back.
 func (c *checks) recorded(epoch uint64, r *cluster.Record) {
 	switch {
 	case r.ForgetAgent != "" && c.gone[r.ForgetAgent] != 0:
@@ -70,6 +70,7 @@ func (c *checks) answered(in cluster.In, a cluster.Answer) {
 // toldGone looks at a status of a task: that an operator vouches for its end is told once, and is its end.
 func (c *checks) toldGone(i *instance, s *mesos.Status) {
 	switch {
+	case c.liars[s.AgentID]: // it was never there
 	case s.UUID == "" && s.HasReason && s.Reason == mesosv1.TaskStatus_REASON_AGENT_REMOVED_BY_OPERATOR:
 		if i.goneTold {
 			c.w.Fail(rule.Gone, "%s is told twice to be %s", i.key, s.State)

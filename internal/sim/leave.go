@@ -7,6 +7,7 @@ import (
 
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/internal/sim/keep"
 	"github.com/pando-os/pando/internal/sim/setting"
 	"github.com/pando-os/pando/internal/sim/stage"
 )
@@ -46,7 +47,13 @@ func (a *agent) depart() {
 // empty removes the work directory: the agent that starts is a new one, and finds what the old one left running.
 func (a *agent) empty() {
 	a.w.Note("%s: the work directory is empty", a.name)
-	a.emptied, a.journal = false, nil
+	a.emptied, a.journal, a.disk = false, nil, keep.NewDisk()
+	a.w.check.keep.Wiped(a.name)
+	a.forgotten()
+}
+
+// forgotten says that the agent that starts is not the one that was here.
+func (a *agent) forgotten() {
 	delete(a.w.check.here, a)
 	delete(a.w.check.epochs, a)
 }
@@ -60,7 +67,7 @@ func (a *agent) reconfigure() {
 	case 0:
 		a.Total = a.Total.Plus(setting.Resources("cpus:1;mem:256"))
 	case 1:
-		a.Total = setting.Resources(fmt.Sprintf("cpus:%d;mem:%d", 1+w.Rand.IntN(2), 256<<w.Rand.IntN(2)))
+		a.Total = setting.Resources(fmt.Sprintf("cpus:%d;mem:%d;disk:%d", 1+w.Rand.IntN(2), 256<<w.Rand.IntN(2), 256>>w.Rand.IntN(2)))
 	case 2:
 		a.Attributes = append(slices.Clip(a.Attributes), fmt.Sprintf("disk%d:ssd", len(a.Attributes)))
 	default:
@@ -80,12 +87,16 @@ func (a *agent) identify() bool {
 			was = a.journal[i].Identity
 		}
 	}
-	if was.Agent == "" {
-		return true
-	}
 	old := setting.Of(was.Info)
+	_, lacks := a.Total.WithKept(workload.KeptOf(a.journal).Resources)
 	switch {
+	case lacks != nil:
+		old = a.worked
+	case was.Agent == "":
+		a.worked = a.Setting
+		return true
 	case a.policy.Allows(old, a.Setting):
+		a.worked = a.Setting
 		switch {
 		case !a.Total.Contains(old.Total):
 			w.Cover.Fault(comesWithLess)
@@ -98,7 +109,9 @@ func (a *agent) identify() bool {
 	case was.Boot != a.bootID():
 		w.Cover.Fault(joinsAnew)
 		w.Note("%s: the machine was rebooted and is not what it was", a.name)
-		a.empty()
+		k := workload.KeptOf(a.journal)
+		a.forgotten()
+		a.journal, a.worked = []workload.Record{{Kept: &k}}, a.Setting
 		return true
 	}
 	w.Cover.Fault(mustNotStart)

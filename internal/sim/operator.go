@@ -41,7 +41,7 @@ func (w *World) markGone(id string) {
 	w.operate(3, w.pickMaster(), func(call cluster.CallID) cluster.In { return &cluster.MarkAgentGone{Call: call, Agent: id} })
 }
 
-// rid lets the operator stage.Mark the agents of liars gone once faults are over, until all are.
+// rid lets the operator mark the agents of liars gone once faults are over, until all are.
 func (w *World) rid() {
 	if w.leader.alive() {
 		for _, id := range w.check.liarsIn(w.leader) {

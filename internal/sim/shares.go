@@ -10,6 +10,7 @@ import (
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/sim/fate"
 	"github.com/pando-os/pando/internal/sim/rule"
 	"github.com/pando-os/pando/internal/sim/setting"
 	"github.com/pando-os/pando/mesos/resource"
@@ -83,7 +84,7 @@ func (f *framework) fill(o *cluster.Offer) {
 	for left.Contains(f.w.sharing.size) {
 		left = left.Minus(f.w.sharing.size)
 		i := f.newTask(o, f.w.sharing.size)
-		i.script = script{life: f.w.Between(2*time.Second, 8*time.Second)}
+		i.script = fate.Task{Life: f.w.Between(2*time.Second, 8*time.Second)}
 		tasks = append(tasks, i.spec)
 	}
 	if len(tasks) == 0 {

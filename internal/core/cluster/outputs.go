@@ -263,7 +263,7 @@ var reasonTexts = [...]string{
 // reasonNames are for metrics, by reason.
 var reasonNames = [...]string{
 	"", "stream_replaced", "framework_unknown", "framework_gone", "offers_invalid", "agent_unknown", "agent_away", "agent_gone",
-	"task_unknown", "task_mismatch", "roles_invalid", "acknowledgement_stale", "operation_later", "spec_invalid",
+	"task_unknown", "task_mismatch", "roles_invalid", "acknowledgement_stale", "spec_invalid",
 	"registration_stale", "agent_elsewhere", "agents_too_many", "frameworks_too_many", "update_misaddressed", "updates_too_many",
 	"operation_invalid", "operation_unknown",
 }

@@ -76,10 +76,11 @@ func Member(x any) string {
 	switch m := x.(type) {
 	case *workload.Msg:
 		return set(m.Register != nil, "Register", set(m.Update != nil, "Update", set(m.State != nil, "State", set(m.Unregister, "Unregister", set(m.Refuse != "", "Refuse",
-			set(m.ExecutorEnd != nil, "ExecutorEnd", set(m.Message != nil, "Message", "Executor")))))))
+			set(m.ExecutorEnd != nil, "ExecutorEnd", set(m.Message != nil, "Message", set(m.Operation != nil, "Operation", "Executor"))))))))
 	case *workload.Work:
 		return set(m.Launch != nil, "Launch", set(m.Cancel != "", "Cancel", set(m.Kill != nil, "Kill",
-			set(m.Watch != nil, "Watch", set(m.Forget != "", "Forget", set(m.Left, "Left", set(m.Resize != nil, "Resize", "Destroy")))))))
+			set(m.Watch != nil, "Watch", set(m.Forget != "", "Forget", set(m.Left, "Left", set(m.Resize != nil, "Resize", set(m.RemoveVolume != nil, "RemoveVolume",
+				set(m.ClearVolume != nil, "ClearVolume", set(m.PlaceVolumes != nil, "PlaceVolumes", "Destroy"))))))))))
 	case *workload.Record:
 		return set(m.Identity != nil, "Identity", set(m.Framework != nil, "Framework", set(m.FrameworkGone != "", "FrameworkGone",
 			set(m.Accepted != nil, "Accepted", set(m.Container != nil, "Container", set(m.Status != nil, "Status",
@@ -88,7 +89,7 @@ func Member(x any) string {
 	return ""
 }
 
-// executorMember names the member of a record about an executor that is set.
+// executorMember names the member of a record about an executor, or an operation, that is set.
 func executorMember(r *workload.Record) string {
 	switch {
 	case r.Delivered != nil:
@@ -99,6 +100,14 @@ func executorMember(r *workload.Record) string {
 		return "ExecutorContainer"
 	case r.ExecutorShutdown != nil:
 		return "ExecutorShutdown"
+	case r.OperationEnded != nil:
+		return "OperationEnded"
+	case r.OperationAcked != "":
+		return "OperationAcked"
+	case r.Kept != nil:
+		return "Kept"
+	case r.VolumeRemoved != "":
+		return "VolumeRemoved"
 	}
 	return "ExecutorGone"
 }
@@ -135,11 +144,13 @@ var (
 		&cluster.Accept{}, &cluster.Decline{}, &cluster.Revive{}, &cluster.Suppress{}, &cluster.Kill{}, &cluster.Acknowledge{},
 		&cluster.Reconcile{}, &cluster.ReconcileOperations{}, &cluster.Message{}, &cluster.Teardown{}, &cluster.MarkAgentGone{},
 		&cluster.AgentExecutorEnd{}, &cluster.ShutdownExecutor{},
+		&cluster.AgentOperationEnd{}, &cluster.AcknowledgeOperation{}, &cluster.ChangeResources{},
 		&workload.Linked{}, &workload.Unlinked{}, &workload.Registered{}, &workload.Run{}, &workload.Kill{}, &workload.Ack{},
 		&workload.ShutdownFramework{}, &workload.FrameworkChanged{}, &workload.Resend{}, &workload.Compact{}, &workload.Launched{},
 		&workload.Exited{}, &workload.Health{}, &workload.Recovered{}, &workload.Leave{},
 		&workload.ExecutorSubscribe{}, &workload.ExecutorClosed{}, &workload.ExecutorUpdate{}, &workload.ExecutorMessage{},
 		&workload.ShutdownExecutor{}, &workload.SchedulerMessage{},
+		&workload.Apply{}, &workload.OperationAck{}, &workload.VolumeRemoved{}, &workload.VolumesPlaced{},
 	}
 	wantedOut = []any{
 		cluster.Subscribed{},
@@ -164,12 +175,16 @@ var (
 		cluster.Disconnect{},
 		cluster.Answer{},
 		cluster.EndExecutor{},
+		cluster.Apply{},
+		cluster.OperationAck{},
 	}
 	wantedAgent = []string{
 		"sends Register", "sends Update", "sends State", "sends Refuse", "sends Unregister",
 		"does Launch", "does Cancel", "does Kill", "does Watch", "does Forget", "does Destroy", "does Left",
 		"saves Identity", "saves Framework", "saves FrameworkGone", "saves Accepted", "saves Container", "saves Status", "saves Acked",
 		"saves Kill", "saves Check", "saves Gone", "saves Compact",
+		"sends Operation", "does RemoveVolume", "does ClearVolume", "does PlaceVolumes", "saves OperationEnded", "saves OperationAcked",
+		"saves VolumeRemoved",
 		"sends Executor", "sends ExecutorEnd", "sends Message", "does Resize",
 		"saves Delivered", "saves ExecutorAccepted", "saves ExecutorContainer", "saves ExecutorShutdown", "saves ExecutorGone",
 	}

@@ -29,6 +29,8 @@ func of(in cluster.In) (stream *cluster.StreamID, framework *string) {
 		return &in.Stream, &in.Framework
 	case *cluster.ShutdownExecutor:
 		return &in.Stream, &in.Framework
+	case *cluster.AcknowledgeOperation:
+		return &in.Stream, &in.Framework
 	}
 	return nil, nil
 }
@@ -52,6 +54,8 @@ func Stream(in cluster.In) (cluster.StreamID, string) {
 func Call(in cluster.In) cluster.CallID {
 	switch in := in.(type) {
 	case *cluster.MarkAgentGone:
+		return in.Call
+	case *cluster.ChangeResources:
 		return in.Call
 	case *cluster.Kill:
 		return in.Call
@@ -77,6 +81,8 @@ func Connect(in cluster.In, conn cluster.ConnID) {
 	case *cluster.AgentMessage:
 		in.Conn = conn
 	case *cluster.AgentExecutorEnd:
+		in.Conn = conn
+	case *cluster.AgentOperationEnd:
 		in.Conn = conn
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/sim/envelope"
+	"github.com/pando-os/pando/internal/sim/keep"
 	"github.com/pando-os/pando/internal/sim/rule"
 	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
@@ -17,6 +18,7 @@ import (
 type Ledger struct {
 	name string // of the leader
 	fail func(rule, format string, args ...any)
+	keep *keep.Ledger
 
 	offers  map[string]*cluster.Offer // outstanding, by id
 	ended   map[string]string         // how the others ended
@@ -35,10 +37,10 @@ type refusal struct {
 	until time.Duration
 }
 
-// New makes the ledger of a leader that begins. What it finds wrong it tells fail, which takes the name of a rule first.
-func New(name string, fail func(rule, format string, args ...any)) *Ledger {
+// New makes the ledger of a leader that begins; k knows what operations change. What it finds wrong it tells fail, which takes the name of a rule first.
+func New(name string, k *keep.Ledger, fail func(rule, format string, args ...any)) *Ledger {
 	return &Ledger{
-		name: name, fail: fail,
+		name: name, fail: fail, keep: k,
 		offers: map[string]*cluster.Offer{}, ended: map[string]string{}, roles: map[string][]string{}, quiet: map[string][]string{},
 		filters: map[seat][]refusal{}, there: map[string]*cluster.AgentSpec{}, streams: map[string]cluster.StreamID{},
 	}
@@ -158,6 +160,16 @@ func (p *Ledger) agentIs(in cluster.In, f *cluster.Fact) {
 		p.there[f.Agent] = in.(*cluster.AgentRegister).Spec
 	case cluster.FactAgentDisconnected, cluster.FactAgentUnreachable, cluster.FactAgentRemoved:
 		delete(p.there, f.Agent)
+	case cluster.FactOperationAccepted:
+		spec := *p.there[f.Agent]
+		c := p.keep.ChangeOf(f.Operation.Info)
+		total, err := spec.Total.Apply(c)
+		if err != nil {
+			p.fail(rule.OneOwner, "%s makes of %s what it has not: %v", p.name, f.Agent, err)
+			return
+		}
+		spec.Total = total
+		p.there[f.Agent] = &spec
 	}
 }
 
@@ -204,24 +216,34 @@ func (p *Ledger) accepted(now time.Duration, in *cluster.Accept, taken bool, fac
 	if !taken || last == nil {
 		return
 	}
+	offered := left // what of it no operation has changed
 	for i := range facts {
 		f := &facts[i]
-		if f.Kind != cluster.FactTaskLaunched && f.Kind != cluster.FactExecutorStarted {
-			continue
+		switch f.Kind {
+		case cluster.FactOperationAccepted:
+			c := p.keep.ChangeOf(f.Operation.Info)
+			if !left.Contains(c.Consumed) {
+				p.fail(rule.OneOwner, "%s changes %s of offers that have %s left", p.name, c.Consumed, left)
+				return
+			}
+			left, offered = left.Minus(c.Consumed).Plus(c.Converted), offered.Minus(c.Consumed)
+		case cluster.FactTaskLaunched, cluster.FactExecutorStarted:
+			if !left.Contains(f.Resources) {
+				p.fail(rule.OneOwner, "%s launches %s%s with %s from offers that have %s left", p.name, f.Task, f.Executor, f.Resources, left)
+				return
+			}
+			p.keep.For(last.Role, f.Resources, f.Task+f.Executor)
+			left = left.Minus(f.Resources.NonShared())
 		}
-		if !left.Contains(f.Resources) {
-			p.fail(rule.OneOwner, "%s launches %s%s with %s from offers that have %s left", p.name, f.Task, f.Executor, f.Resources, left)
-			return
-		}
-		left = left.Minus(f.Resources)
 	}
-	if !left.IsEmpty() {
-		p.refuse(last, left, now, in.Refuse)
+	if refused := left.Minus(left.Minus(offered)); !refused.IsEmpty() {
+		p.refuse(last, refused, now, in.Refuse)
 	}
 }
 
 // offered looks at an offer that is being made.
 func (p *Ledger) offered(now time.Duration, o *cluster.Offer) {
+	p.keep.For(o.Role, o.Resources, "an offer of "+p.name)
 	switch spec := p.there[o.Agent]; {
 	case spec == nil:
 		p.fail(rule.There, "%s offers %s of %s, which is not there", p.name, o.Resources, o.Agent)

@@ -34,6 +34,12 @@ const (
 	There = "only-what-is-there-is-offered"
 	// OneStream: a call of a stream that was replaced, or has ended, changes nothing.
 	OneStream = "one-stream-is-heard"
+	// Stranger: what is reserved is never given to a stranger.
+	Stranger = "reserved-is-not-for-strangers"
+	// Volumes: a volume's data is never lost, and two have it at a time only when it is shared.
+	Volumes = "volumes-are-kept"
+	// Once: an operation is applied at most once, and has one end.
+	Once = "operations-happen-once"
 	// NoPanic: no machine panics, whatever comes in whatever order.
 	NoPanic = "no-panic"
 	// Liveness: once faults have stopped, every wish is met.

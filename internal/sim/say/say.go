@@ -82,6 +82,14 @@ func Message(message any) string {
 		return name + Words("framework", m.Framework.ID, "task", m.Task.ID, "role", m.Role, "launch", fmt.Sprint(m.Launch))
 	case cluster.FrameworkChanged:
 		return name + Words("framework", m.Framework.ID)
+	case cluster.Apply:
+		return name + Words("framework", m.Operation.Framework, "id", m.Operation.ID, "", string(m.Operation.Info))
+	case *cluster.ChangeResources:
+		return name + Words("agent", m.Agent, "", string(m.Change.Info))
+	case cluster.Registered:
+		return name + Words("agent", m.Agent, "unknown", fmt.Sprint(m.Unknown), "operations", fmt.Sprint(len(m.UnknownOperations)))
+	case *cluster.AgentOperationEnd:
+		return name + Words("id", m.End.ID, "state", m.End.State.String(), "status", fmt.Sprintf("%.4x", m.End.Status), "", string(m.End.Info))
 	case cluster.Ack:
 		return name + Words("framework", m.Framework, "task", m.Task, "uuid", fmt.Sprintf("%.4x", m.UUID))
 	case *cluster.Acknowledge:
@@ -115,6 +123,10 @@ func deref(message any) any {
 	case *cluster.Teardown:
 		return *m
 	case *cluster.Message:
+		return *m
+	case *cluster.AcknowledgeOperation:
+		return *m
+	case *cluster.ShutdownExecutor:
 		return *m
 	case *cluster.AgentMessage:
 		return *m
