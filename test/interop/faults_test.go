@@ -14,12 +14,13 @@ import (
 	"time"
 )
 
-// faulty are the recorded faults that this version can suffer; the others need what comes later: task groups, custom
-// executors, reservations, the operator's settings.
+// faulty are the recorded faults that this version can suffer; the others need what comes later: reservations, the
+// operator's settings.
 var faulty = []string{
 	"faults/scheduler_away", "faults/scheduler_gone", "faults/agent_killed", "faults/agent_killed_without_checkpoint",
 	"faults/update_told_again", "faults/task_lost_on_its_way", "faults/teardown_while_the_agent_is_away", "faults/agent_unreachable",
 	"faults/agent_leaves", "faults/agent_changed", "faults/agent_gone", "faults/master_killed", "faults/master_killed_framework_stays_away",
+	"faults/executors_killed", "faults/agent_killed_under_a_group",
 }
 
 // control is the script that the probe calls to kill, stop, continue and start a part. The pid stands in the part's data

@@ -15,7 +15,7 @@ import (
 )
 
 // usual are the recorded cases that this version must answer as the original did.
-const usual = "transport/*,subscribe/*,tasks/*,offers/*,executors/*,reconcile/tasks,endpoints/*,operator/*,groups/nested_calls"
+const usual = "transport/*,subscribe/*,tasks/*,offers/*,executors/*,reconcile/tasks,endpoints/*,operator/*,groups/*"
 
 // verdict is what the probe found of one case. A difference is where, why, what it was originally, what it is here.
 type verdict struct {
