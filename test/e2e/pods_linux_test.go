@@ -154,3 +154,16 @@ func TestAPodSurvivesKill9OfItsAgentWithItsHealthChecks(t *testing.T) {
 	}
 	noTaskProcesses(t)
 }
+
+func TestAPodIsRunFromAFile(t *testing.T) {
+	need(t, true)
+	n := newNode(t, "up")
+	n.start()
+	file := fresh() + ".yaml"
+	must(t, os.WriteFile(file, []byte("name: both\ntasks:\n- {name: a, command: 'echo hello; sleep 1; exit 3', env: {"+mark+": a}}\n- {name: long, command: 'echo $X; sleep 1000', env: {X: there, "+mark+": long}}\n"), 0o600))
+	code, out := outcome(t, n.pando("run", "--pod", file))
+	if code != 3 || !strings.Contains(out, "[   a] hello\n") || !strings.Contains(out, "[long] there\n") || !strings.Contains(out, "task a on ") {
+		t.Errorf("code %d, want 3; %s", code, out)
+	}
+	noTaskProcesses(t)
+}
