@@ -58,7 +58,7 @@ func TestAPodTakesNeitherACommandNorWhatItsFileSays(t *testing.T) {
 	s.expect(2, "run", "--pod", file, "--", "true")
 	for _, flag := range []string{"--cpus=1", "--mem=1", "--env=A=b", "--uri=http://h/f", "--instances=2"} {
 		s.expect(2, "run", "--pod", file, flag)
-		if name := strings.SplitN(flag, "=", 2)[0]; !strings.Contains(s.err.String(), name) {
+		if name, _, _ := strings.Cut(flag, "="); !strings.Contains(s.err.String(), name) {
 			t.Errorf("%s: %s", flag, &s.err)
 		}
 	}
