@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"os"
@@ -28,6 +29,7 @@ type runFlags struct {
 	instances        int
 	timeout          time.Duration
 	detach           bool
+	pod              string
 }
 
 func (a *App) runCommand() *cobra.Command {
@@ -43,16 +45,44 @@ it never started, 130 that Ctrl-C did. With several instances every line has its
 that of the lowest-numbered instance that did not end with 0.
 
 While there is no room, run waits and says what is short. When the master goes away, run waits for it; the command
-goes on. Ctrl-C kills the command. With --detach, run prints FRAMEWORK/TASK once the command is launched, and leaves.`,
+goes on. Ctrl-C kills the command. With --detach, run prints FRAMEWORK/TASK once the command is launched, and leaves.
+
+With --pod, run takes no command but a file in YAML or JSON with several tasks, which run on one node together or not
+at all. Every line has its task's name before it. When one task does not end well the cluster ends the others, and the
+code is that of the first. Such a file:
+
+  name: web
+  executor: {cpus: 0.1, mem: 32MB, disk: 10MB}   # what the pod needs beside its tasks; this is what it has if left out
+  tasks:
+    - name: server
+      command: exec python3 -m http.server 8000
+      cpus: 0.2                                  # 0.1 if left out
+      mem: 256MB                                 # 128MB if left out
+      env: {MODE: test}
+      uris: ["https://example.org/site.tar.gz"]
+    - name: probe
+      command: sleep 1; curl -f localhost:8000`,
 		Example: `  pando run -- sh -c 'echo hello from $(hostname)'
   pando run --cpus 2 --mem 1GB --uri https://example.org/data.tar.gz -- ./data/work
   pando run --instances 3 -- sh -c 'echo I am $PANDO_INSTANCE'
-  pando run --detach --name web -- python3 -m http.server 8000`,
-		Args: cobra.MinimumNArgs(1),
+  pando run --detach --name web -- python3 -m http.server 8000
+  pando run --pod web.yaml`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if f.pod != "" {
+				return cobra.NoArgs(cmd, args)
+			}
+			return cobra.MinimumNArgs(1)(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			found, err := a.find()
 			if err != nil {
 				return err
+			}
+			var pod *run.Pod
+			if f.pod != "" {
+				if pod, args, err = f.readPod(cmd); err != nil {
+					return err
+				}
 			}
 			options, err := f.options(args, a.Getenv)
 			if err != nil {
@@ -60,6 +90,7 @@ goes on. Ctrl-C kills the command. With --detach, run prints FRAMEWORK/TASK once
 			}
 			interrupt, stop := a.Interrupts()
 			defer stop()
+			options.Pod = pod
 			options.Masters, options.Interrupt, options.Clock = found.Masters, interrupt, a.Clock
 			options.Stdout, options.Stderr = a.Out, a.Err
 			options.Say = func(format string, args ...any) {
@@ -93,7 +124,19 @@ goes on. Ctrl-C kills the command. With --detach, run prints FRAMEWORK/TASK once
 	flags.IntVar(&f.instances, "instances", 1, "how many to run at the same time")
 	flags.DurationVar(&f.timeout, "timeout", 0, "kill the command after this time, waiting included; 0: never")
 	flags.BoolVar(&f.detach, "detach", false, "leave once the command is launched")
+	flags.StringVar(&f.pod, "pod", "", "run the tasks of this `FILE` together")
 	return cmd
+}
+
+// readPod reads the pod's file. What stands for a command gives the run its name.
+func (f *runFlags) readPod(cmd *cobra.Command) (*run.Pod, []string, error) {
+	for _, other := range []string{"cpus", "mem", "env", "uri", "file", "instances"} {
+		if cmd.Flags().Changed(other) {
+			return nil, nil, fault.New(fault.Invalid, "--%s does not go with --pod: say it in the file, of each task", other)
+		}
+	}
+	pod, name, err := readPod(f.pod)
+	return pod, []string{cmp.Or(name, "pod")}, err
 }
 
 // options checks what was given and makes it what package run takes.
@@ -182,12 +225,21 @@ func nameOf(command string) string {
 
 // parseMem reads an amount of memory in MB: a number, or one with its unit.
 func parseMem(text string) (float64, error) {
+	n, ok := megabytes(text)
+	if !ok {
+		return 0, fault.New(fault.Invalid, "--mem is %q: give it an amount like 512, 512MB or 2GB", text)
+	}
+	return n, nil
+}
+
+// megabytes reads an amount in MB; ok is false for what is none.
+func megabytes(text string) (mb float64, ok bool) {
 	digits := strings.TrimRight(text, "BKMGTikmgtb ")
 	n, err := strconv.ParseFloat(digits, 64)
 	units := map[string]float64{"": 1, "mb": 1, "m": 1, "mib": 1, "gb": 1024, "g": 1024, "gib": 1024, "kb": 1. / 1024, "k": 1. / 1024, "tb": 1 << 20, "t": 1 << 20}
 	factor, known := units[strings.ToLower(strings.TrimSpace(text[len(digits):]))]
 	if err != nil || !known || !(n > 0) || math.IsInf(n, 0) || n*factor < 0.001 || n*factor > 1e12 {
-		return 0, fault.New(fault.Invalid, "--mem is %q: give it an amount like 512, 512MB or 2GB", text)
+		return 0, false
 	}
-	return n * factor, nil
+	return n * factor, true
 }

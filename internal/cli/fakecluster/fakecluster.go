@@ -156,7 +156,7 @@ func (c *Cluster) Offer(cpus, mem float64) {
 	number, _ := strconv.ParseInt(port, 10, 32)
 	c.send(&scheduler.Event{Type: scheduler.Event_OFFERS.Enum(), Offers: &scheduler.Event_Offers{Offers: []*mesosv1.Offer{{
 		Id: &mesosv1.OfferID{Value: &id}, FrameworkId: &mesosv1.FrameworkID{Value: new(FrameworkID)},
-		AgentId: &mesosv1.AgentID{Value: new(AgentID)}, Hostname: new("node-1"), Resources: []*mesosv1.Resource{scalar("cpus", cpus), scalar("mem", mem)},
+		AgentId: &mesosv1.AgentID{Value: new(AgentID)}, Hostname: new("node-1"), Resources: []*mesosv1.Resource{scalar("cpus", cpus), scalar("mem", mem), scalar("disk", 1000)},
 		Url: &mesosv1.URL{Scheme: new("http"), Address: &mesosv1.Address{Ip: &host, Port: new(int32(number))}},
 	}}}})
 }
@@ -250,7 +250,12 @@ func (c *Cluster) scheduler(w http.ResponseWriter, r *http.Request, call *schedu
 	switch call.GetType() {
 	case scheduler.Call_ACCEPT:
 		c.note("ACCEPT")
-		for _, task := range call.GetAccept().GetOperations()[0].GetLaunch().GetTaskInfos() {
+		op := call.GetAccept().GetOperations()[0]
+		for _, task := range op.GetLaunchGroup().GetTaskGroup().GetTasks() {
+			task.Executor = op.GetLaunchGroup().GetExecutor()
+			go c.script(c, task)
+		}
+		for _, task := range op.GetLaunch().GetTaskInfos() {
 			go c.script(c, task)
 		}
 	case scheduler.Call_KILL:

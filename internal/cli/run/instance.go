@@ -47,7 +47,7 @@ func (r *run) newInstance(number int) *instance {
 func (r *run) reset(i *instance) {
 	i.attempt++
 	i.launched, i.last, i.ended = false, nil, make(chan struct{})
-	i.id = fmt.Sprintf("%s-%s.%d", r.Name, r.suffix, i.number)
+	i.id = fmt.Sprintf("%s-%s.%s", r.Name, r.suffix, r.label(i))
 	if i.attempt > 1 {
 		i.id += "." + strconv.Itoa(i.attempt)
 	}
@@ -55,8 +55,19 @@ func (r *run) reset(i *instance) {
 
 func (i *instance) taskID() *mesosv1.TaskID { return &mesosv1.TaskID{Value: &i.id} }
 
+// label sets an instance apart from the others of its run.
+func (r *run) label(i *instance) string {
+	if r.Pod != nil {
+		return r.Pod.Tasks[i.number].Name
+	}
+	return strconv.Itoa(i.number)
+}
+
 // title names the instance to people.
 func (r *run) title(i *instance) string {
+	if r.Pod != nil {
+		return "task " + r.label(i)
+	}
 	if len(r.instances) == 1 {
 		return "the task"
 	}
@@ -71,6 +82,10 @@ const (
 
 // offer puts as many waiting instances on an offer as it holds and declines it otherwise.
 func (r *run) offer(ctx context.Context, offer *mesosv1.Offer) {
+	if r.Pod != nil {
+		r.offerPod(ctx, offer)
+		return
+	}
 	address := agentAddress(offer)
 	rest := offer.GetResources()
 	var placed []*instance
@@ -89,21 +104,29 @@ func (r *run) offer(ctx context.Context, offer *mesosv1.Offer) {
 		tasks = append(tasks, r.task(i, part))
 	}
 	if len(placed) == 0 {
-		refuse := soon
-		if !r.waiting() {
-			refuse = late
-		}
-		_ = r.call(ctx, &scheduler.Call{Type: scheduler.Call_DECLINE.Enum(), Decline: &scheduler.Call_Decline{
-			OfferIds: []*mesosv1.OfferID{offer.GetId()}, Filters: &mesosv1.Filters{RefuseSeconds: new(refuse)},
-		}})
+		r.decline(ctx, offer)
 		return
 	}
+	r.accept(ctx, offer, &mesosv1.Offer_Operation{
+		Type: mesosv1.Offer_Operation_LAUNCH.Enum(), Launch: &mesosv1.Offer_Operation_Launch{TaskInfos: tasks},
+	}, placed)
+}
+
+// decline gives an offer back.
+func (r *run) decline(ctx context.Context, offer *mesosv1.Offer) {
+	refuse := soon
+	if !r.waiting() {
+		refuse = late
+	}
+	_ = r.call(ctx, &scheduler.Call{Type: scheduler.Call_DECLINE.Enum(), Decline: &scheduler.Call_Decline{
+		OfferIds: []*mesosv1.OfferID{offer.GetId()}, Filters: &mesosv1.Filters{RefuseSeconds: new(refuse)},
+	}})
+}
+
+// accept launches instances by an operation.
+func (r *run) accept(ctx context.Context, offer *mesosv1.Offer, op *mesosv1.Offer_Operation, placed []*instance) {
 	err := r.call(ctx, &scheduler.Call{Type: scheduler.Call_ACCEPT.Enum(), Accept: &scheduler.Call_Accept{
-		OfferIds: []*mesosv1.OfferID{offer.GetId()},
-		Operations: []*mesosv1.Offer_Operation{{
-			Type: mesosv1.Offer_Operation_LAUNCH.Enum(), Launch: &mesosv1.Offer_Operation_Launch{TaskInfos: tasks},
-		}},
-		Filters: &mesosv1.Filters{RefuseSeconds: new(soon)},
+		OfferIds: []*mesosv1.OfferID{offer.GetId()}, Operations: []*mesosv1.Offer_Operation{op}, Filters: &mesosv1.Filters{RefuseSeconds: new(soon)},
 	}})
 	// Unless the master refused it, the launch may have happened; the next subscription's reconciliation tells.
 	if refused(err) {
@@ -156,6 +179,7 @@ func (r *run) update(ctx context.Context, s *mesosv1.TaskStatus) {
 	case state == mesosv1.TaskState_TASK_UNKNOWN || state == mesosv1.TaskState_TASK_DROPPED, i.last == nil && absent(s):
 		if i.last == nil {
 			r.again(i, s)
+			r.whole()
 			return
 		}
 	}
@@ -195,6 +219,10 @@ func (r *run) end(ctx context.Context, i *instance) {
 		r.copy(ctx, i) // it was too quick for us to see it run
 	}
 	close(i.ended)
+	if r.firstBad == 0 {
+		r.firstBad = i.code
+	}
+	r.whole()
 	if i.code != 0 && r.stopCode == 0 {
 		r.Say("%s on %s: %s", r.title(i), i.host, fate.Words(i.last))
 	}
@@ -227,11 +255,14 @@ func (r *run) copy(ctx context.Context, i *instance) {
 		return
 	}
 	sandbox := (&client.Task{ID: i.id, FrameworkID: r.scheduler.FrameworkID()}).Sandbox()
+	if r.Pod != nil {
+		sandbox = r.podSandbox(i)
+	}
 	for name, to := range map[string]*gate{"stdout": r.out, "stderr": r.err} {
 		var w io.Writer = through{to}
 		flush := func() error { return nil }
 		if len(r.instances) > 1 {
-			l := &lines{gate: to, prefix: fmt.Sprintf("[%*d] ", len(strconv.Itoa(len(r.instances)-1)), i.number)}
+			l := &lines{gate: to, prefix: fmt.Sprintf("[%*s] ", r.width(), r.label(i))}
 			w, flush = l, l.flush
 		}
 		i.copying++
@@ -250,4 +281,13 @@ func (r *run) complete(end copyEnd) {
 	if end.err != nil {
 		r.Say("%s: its %s is not complete: %v", r.title(end.instance), end.name, end.err)
 	}
+}
+
+// width is that of the longest label.
+func (r *run) width() int {
+	n := 0
+	for _, i := range r.instances {
+		n = max(n, len(r.label(i)))
+	}
+	return n
 }

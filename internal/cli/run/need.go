@@ -16,15 +16,24 @@ import (
 type Need struct {
 	CPUs int64 // thousandths of a processor
 	Mem  int64 // thousandths of a MB
+	Disk int64 // thousandths of a MB
 }
 
 // NewNeed makes one of CPUs and MB.
-func NewNeed(cpus, mem float64) Need { return Need{thousandths(cpus), thousandths(mem)} }
+func NewNeed(cpus, mem float64) Need { return Need{CPUs: thousandths(cpus), Mem: thousandths(mem)} }
+
+// WithDisk adds MB of disk.
+func (n Need) WithDisk(disk float64) Need {
+	n.Disk += thousandths(disk)
+	return n
+}
+
+func (n Need) plus(m Need) Need { return Need{n.CPUs + m.CPUs, n.Mem + m.Mem, n.Disk + m.Disk} }
 
 func thousandths(f float64) int64 { return int64(math.Round(f * 1000)) }
 
 // amounts are the parts by resource name, in the order in which people name them.
-func (n Need) amounts() []amount { return []amount{{"cpus", n.CPUs}, {"mem", n.Mem}} }
+func (n Need) amounts() []amount { return []amount{{"cpus", n.CPUs}, {"mem", n.Mem}, {"disk", n.Disk}} }
 
 type amount struct {
 	name string
@@ -35,7 +44,7 @@ func (a amount) String() string { return show(a.name, a.want) }
 
 // show writes "3.5 cpus" or "64 MB".
 func show(name string, thousandths int64) string {
-	unit := map[string]string{"mem": "MB"}[name]
+	unit := map[string]string{"mem": "MB", "disk": "MB of disk"}[name]
 	if unit == "" {
 		unit = name
 	}
@@ -50,6 +59,9 @@ func (n Need) String() string {
 		if a.want > 0 {
 			parts = append(parts, a.String())
 		}
+	}
+	if n := len(parts) - 1; n > 1 {
+		return strings.Join(parts[:n], ", ") + " and " + parts[n]
 	}
 	return strings.Join(parts, " and ")
 }

@@ -46,6 +46,7 @@ type Options struct {
 	Name      string // of the framework and the tasks
 	Argv      []string
 	Need      Need
+	Pod       *Pod // run instead of Argv, once; Need, Env and URIs are its tasks' then
 	Env       []*mesosv1.Environment_Variable
 	URIs      []*mesosv1.CommandInfo_URI
 	Here      bool // run on a node of this machine only, since URIs name its files
@@ -88,7 +89,10 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	for i := range o.Instances {
+	if o.Pod != nil {
+		r.Instances, r.Need = len(o.Pod.Tasks), o.Pod.Total()
+	}
+	for i := range r.Instances {
 		r.instances = append(r.instances, r.newInstance(i))
 	}
 	ended := make(chan error, 1)
@@ -126,6 +130,7 @@ type run struct {
 	subscribed bool
 	before     bool // it was subscribed before
 	suppressed bool // no offers are wanted
+	firstBad   int  // the code of the first instance that did not end well
 	stopCode   int  // not zero: kill what runs, launch nothing, and exit with this
 	asking     bool // somebody finds out why the run waits
 	told       string
@@ -223,9 +228,13 @@ func (r *run) done() bool {
 	return true
 }
 
-// result is the code of the lowest-numbered instance that did not end well, unless the run itself was ended.
+// result is the code of the lowest-numbered instance that did not end well, unless the run itself was ended. Of a pod it is
+// that of the first in time: the others were ended because of it.
 func (r *run) result() Result {
 	out := Result{Code: r.stopCode}
+	if r.Pod != nil && out.Code == 0 {
+		out.Code = r.firstBad
+	}
 	for _, i := range r.instances {
 		if i.launched {
 			out.Tasks = append(out.Tasks, r.scheduler.FrameworkID()+"/"+i.id)
