@@ -97,7 +97,7 @@ func (k *Ledger) Durable(machine string, records []workload.Record) {
 		if e == nil {
 			continue
 		}
-		op := e.OperationView.Operation
+		op := e.Operation
 		if e.Kept == nil {
 			continue
 		}
