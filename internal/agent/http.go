@@ -22,7 +22,7 @@ func (a *Agent) Handler() http.Handler {
 	})
 	mux.Exact(agentlink.SummonsPath, agentlink.TakeSummons(a.heed))
 	mux.Exact("/api/v1/executor", a.serveExecutor)
-	mux.Exact("/api/v1", a.serveOperator)
+	mux.Handle("/api/v1", a.serveOperator)
 	mux.Handle("/containers", a.serveContainers)
 	mux.Handle("/monitor/statistics", a.serveStatistics)
 	fixed := func(path string, body []byte) {

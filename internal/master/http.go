@@ -15,7 +15,7 @@ import (
 // Handler answers everything that a master is asked.
 func (m *Master) Handler() http.Handler {
 	mux, about := &serve.Mux{Prefixes: []string{"master"}}, m.about()
-	mux.Exact("/api/v1", func(w http.ResponseWriter, r *http.Request) { m.serveOperator(w, r, about) })
+	mux.Handle("/api/v1", func(w http.ResponseWriter, r *http.Request) { m.serveOperator(w, r, about) })
 	mux.Exact("/api/v1/scheduler", m.serveScheduler)
 	mux.Exact(agentlink.Path, m.serveLink)
 	mux.Exact("/pando/v1/kill", m.serveKill)

@@ -186,7 +186,7 @@ func TestPathsAreTakenAsOldClientsWriteThem(t *testing.T) {
 			t.Errorf("%s: %s, want %d: %s", path, r.Status, want, body)
 		}
 	}
-	for path, want := range map[string]int{"/state-summary": 200, "/tasks": 200, "/quota": 501, "/machine/up": 501, "/weights": 405, "/maintenance/schedule": 405} {
+	for path, want := range map[string]int{"/state-summary": 200, "/tasks": 200, "/quota": 501, "/machine/up": 501, "/api/v1/operator": 400, "/weights": 405, "/maintenance/schedule": 405} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, path, strings.NewReader("")))
 		if w.Code != want {
