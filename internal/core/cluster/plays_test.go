@@ -271,6 +271,10 @@ func (s *stage) say(body any) string {
 			words += ", which starts"
 		}
 		return words
+	case ExecutorMessage:
+		return fmt.Sprintf("MESSAGE of %s on %s: %s", b.Executor, b.Agent, b.Data)
+	case SchedulerMessage:
+		return fmt.Sprintf("message for %s/%s: %s", b.Framework, b.Executor, b.Data)
 	case EndExecutor:
 		return "end executor " + b.Framework + "/" + b.Executor
 	case KillTask:
@@ -389,6 +393,11 @@ func (s *stage) input(verb string, arg map[string]string, flags []string) In {
 		return &AgentExecutorEnd{Conn: conn, Framework: fw, Executor: arg["executor"], Status: int32(s.number(arg["status"], 0))}
 	case "end":
 		return &ShutdownExecutor{Stream: stream, Framework: fw, Agent: cmp.Or(arg["agent"], "M1-S0"), Executor: arg["executor"]}
+	case "message": // of the scheduler, or of the executor when a connection brings it
+		if conn != 0 {
+			return &AgentMessage{Conn: conn, Framework: fw, Executor: arg["executor"], Data: []byte(arg["data"])}
+		}
+		return &Message{Stream: stream, Framework: fw, Agent: cmp.Or(arg["agent"], "M1-S0"), Executor: arg["executor"], Data: []byte(arg["data"])}
 	case "gone":
 		return &MarkAgentGone{Call: call, Agent: arg["agent"]}
 	case "operated":
