@@ -22,7 +22,6 @@ const (
 	maxCall = 24 << 20
 	// maxUnacknowledged bounds the tasks, and the updates, of one SUBSCRIBE.
 	maxUnacknowledged = 100_000
-	uuidBytes         = 16
 )
 
 // serveExecutor answers POST /api/v1/executor, for the processes that this agent has started.
@@ -165,8 +164,8 @@ func checkUpdate(s *mesosv1.TaskStatus, executorID string) error {
 	switch {
 	case s.GetTaskId().GetValue() == "":
 		return errors.New("status.task_id: is empty; name the task")
-	case len(s.GetUuid()) != uuidBytes:
-		return fmt.Errorf("status.uuid: has %d bytes; give each update a UUID of 16", len(s.GetUuid()))
+	case mesos.CheckUUID(s.GetUuid()) != nil: // its scheduler could not acknowledge it
+		return fmt.Errorf("status.uuid: %x is no UUID; give each update one of 16 bytes, with a version", s.GetUuid())
 	case s.GetSource() != mesosv1.TaskStatus_SOURCE_EXECUTOR:
 		return fmt.Errorf("status.source: is %s; an executor's is SOURCE_EXECUTOR", s.GetSource())
 	case s.GetState() == mesosv1.TaskState_TASK_STAGING:

@@ -287,6 +287,7 @@ func TestWhatExecutorsMayNotSay(t *testing.T) {
 		{"no subscribe", of(func(c *executor.Call) { c.Type = executor.Call_SUBSCRIBE.Enum() }), in, 400, "subscribe"},
 		{"a call of another age", of(func(c *executor.Call) { c.Type = executor.Call_UNKNOWN.Enum() }), in, 501, "not known"},
 		{"a short uuid", of(func(c *executor.Call) { c.Update.Status.Uuid = []byte("1") }), in, 400, "status.uuid"},
+		{"bytes that are no uuid", of(func(c *executor.Call) { c.Update.Status.Uuid = make([]byte, 16) }), in, 400, "status.uuid"},
 		{"no uuid", of(func(c *executor.Call) { c.Update.Status.Uuid = nil }), in, 400, "status.uuid"},
 		{"another source", of(func(c *executor.Call) { c.Update.Status.Source = mesosv1.TaskStatus_SOURCE_AGENT.Enum() }), in, 400, "status.source"},
 		{"a task that goes back", of(func(c *executor.Call) { c.Update.Status.State = mesosv1.TaskState_TASK_STAGING.Enum() }), in, 400, "status.state"},

@@ -45,7 +45,7 @@ func FuzzExecutorCall(f *testing.F) {
 			return
 		}
 		in, err := a.heard(call, workload.ExecutorRef{Framework: "F", Executor: "ex"})
-		if u, ok := in.(*workload.ExecutorUpdate); ok && err == nil && (len(u.Status.UUID) != uuidBytes || u.Status.TaskID == "") {
+		if u, ok := in.(*workload.ExecutorUpdate); ok && err == nil && (len(u.Status.UUID) != 16 || u.Status.TaskID == "") {
 			t.Errorf("the book gets %+v", u.Status)
 		}
 	})
