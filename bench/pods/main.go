@@ -42,8 +42,9 @@ func main() {
 	idle := flag.Int("idle", 50, "idle pods, and idle executors")
 	flag.Parse()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := run(ctx, *master, *pid, *groups, *inFlight, *tasks, *idle); err != nil {
+	err := run(ctx, *master, *pid, *groups, *inFlight, *tasks, *idle)
+	cancel()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
