@@ -218,9 +218,13 @@ func TestAClientThatStandsStillIsGivenUpAndASlowOneIsNot(t *testing.T) {
 		return conn
 	}
 	t.Run("a body that does not come", func(t *testing.T) {
-		dial("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc")
+		conn := dial("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc")
 		if err := <-ended; err == nil {
 			t.Error("the body was taken for whole")
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second)) // of one that is closed the read tells
+		if _, err := io.ReadAll(conn); err != nil {
+			t.Errorf("the connection was kept: %v", err)
 		}
 	})
 	t.Run("an answer that is not taken", func(t *testing.T) {

@@ -26,7 +26,7 @@ func unstalled(w http.ResponseWriter, r *http.Request, stall time.Duration) (htt
 	return &patient{ResponseWriter: w, conn: rc, stall: stall, set: time.Now()}, r
 }
 
-// body moves the deadline on with each piece that comes, and takes it away at the end.
+// body moves the deadline on with each piece that comes, and takes it away at the body's end.
 type body struct {
 	io.ReadCloser
 	conn    *http.ResponseController
@@ -47,8 +47,12 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	n, err := b.ReadCloser.Read(p)
 	if err != nil {
-		_ = b.conn.SetReadDeadline(time.Time{})              // the server listens on for the client's leaving
 		_ = b.conn.SetWriteDeadline(time.Now().Add(b.stall)) // the answer's time begins now
+	}
+	if err == io.EOF {
+		// The server listens on for the client's leaving. After any other error it waits for the rest of the body before it
+		// closes, and the deadline that stands ends that.
+		_ = b.conn.SetReadDeadline(time.Time{})
 	}
 	return n, err
 }
