@@ -1,4 +1,5 @@
-package sim
+// Package pair plays both books together, without a network or disks between: an agent, its master, and executors that do what they like.
+package pair
 
 import (
 	"fmt"
