@@ -249,6 +249,7 @@ func (b *Book) recoverPool(x *executor, f *Found, out *Out) {
 	if x.view.PID == 0 {
 		b.executorStarted(x, f.PID, f.Ticks, out)
 	}
+	b.change(x, func(v *ExecutorView) { v.State = ExecutorRunning })
 	if x.cause != NotEnding {
 		b.terminate(x, out)
 		return

@@ -315,6 +315,9 @@ func TestWhatARestartedAgentMakesOfAPool(t *testing.T) {
 			left := ""
 			for _, x := range s.book.View().Executors {
 				left += x.Spec.ID
+				if x.State == ExecutorRegistering {
+					t.Error("it waits for an executor that does not subscribe")
+				}
 			}
 			if left != c.left {
 				t.Errorf("executors %q are left", left)
@@ -361,6 +364,25 @@ func TestAGroupWhoseAcceptanceWasCutShortIsNotGivenToItsExecutor(t *testing.T) {
 	s.join()
 	s.expect(t, &Recovered{[]Found{s.found("ex", 7, nil)}}, "update u1 LOST AGENT_RESTARTED", "update u2 LOST AGENT_RESTARTED", "resize to 2")
 	s.expect(t, &ExecutorSubscribe{Stream: 1, ExecutorRef: ex, Tasks: []string{}}, "to 1: SUBSCRIBED ex of F", "to 1: LAUNCH_GROUP t1")
+}
+
+func TestARefusalThatWasCutShortIsTold(t *testing.T) {
+	s := newBench(t)
+	s.join()
+	s.step(s.group(false, "t1"))
+	s.step(&Launched{Container: s.box(), PID: 7})
+	in := s.group(false, "u1", "u2")
+	in.Tasks[1].Refused = "no such thing"
+	s.step(in)
+	for i, r := range s.journal { // a crash leaves the first record of the refusal, and nothing of the end
+		if r.Accepted != nil && r.Accepted.Task.ID == "u1" {
+			s.journal = s.journal[:i+1]
+			break
+		}
+	}
+	s.restart()
+	s.join()
+	s.expect(t, &Recovered{[]Found{s.found("ex", 7, nil)}}, "update u1 LOST AGENT_RESTARTED", "resize to 2")
 }
 
 func TestNobodySubscribesAsTheDefaultExecutor(t *testing.T) {

@@ -332,7 +332,7 @@ func (b *Book) recover(in *Recovered, out *Out) {
 			b.forget(v.ref(), out)
 		case b.torn(v):
 			tornTasks = append(tornTasks, v)
-		case v.Task.foreign() && (v.Ended || b.executorOf(v.Task) != nil): // its executor is looked for below
+		case v.Task.foreign() && (v.Ended || v.Container != "" && b.executorOf(v.Task) != nil): // its executor is looked for below
 		case v.Task.foreign():
 			b.vanished(v, state, out)
 		case v.Ended:
