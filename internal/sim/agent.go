@@ -177,7 +177,7 @@ func (a *agent) take(c *stage.Conn, message any) {
 		a.p.Post(&workload.Linked{Link: c.ID, Epoch: m.epoch})
 		if all := a.running(); len(all) > 0 && !a.w.Calm && a.w.Chance(0.2) { // something ends while the agent registers
 			x := all[a.w.Rand.IntN(len(all))]
-			if x.within != nil {
+			if x.within != nil && x.pid == 0 {
 				x = x.within
 			}
 			a.after(a.w.Between(0, 50*time.Millisecond), func() { x.end(workload.Exit{Status: 0x300, Known: true}) })
@@ -196,9 +196,21 @@ func (a *agent) take(c *stage.Conn, message any) {
 		a.w.check.specs[string(m.Framework.Info)] = m.Framework
 		in := &workload.Run{Framework: wire.Framework(m.Framework), Task: wire.Task(&m), StartsExecutor: m.StartsExecutor}
 		if a.w.check.instance(m.Task.Info).script.Refused {
-			in.Task.Refused = "this agent cannot do that"
+			in.Task.Refused = cannot
 		}
 		a.order(in)
+	case cluster.RunGroup:
+		a.w.check.specs[string(m.Framework.Info)] = m.Framework
+		in := wire.Group(&m)
+		for _, t := range in.Tasks {
+			if a.w.check.instance(t.Info).script.Refused {
+				t.Refused = cannot
+			}
+		}
+		a.order(in)
+		if !m.StartsExecutor && len(m.Tasks) > 1 && a.w.Chance(0.3) { // its disk may have a part of it
+			a.p.Armed = stage.BeforeSave
+		}
 	case cluster.KillTask:
 		a.order(&workload.Kill{Ref: workload.Ref{Framework: m.Framework, Task: m.Task}, Grace: time.Duration(m.Grace)})
 	case cluster.Ack:
@@ -224,6 +236,9 @@ func (a *agent) take(c *stage.Conn, message any) {
 		a.dismiss(c)
 	}
 }
+
+// cannot is why an agent refuses a task.
+const cannot = "this agent cannot do that"
 
 // order passes a leader's order on to the book.
 func (a *agent) order(in workload.In) {

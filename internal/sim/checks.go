@@ -14,6 +14,7 @@ import (
 	"github.com/pando-os/pando/internal/sim/promise"
 	"github.com/pando-os/pando/internal/sim/rule"
 	"github.com/pando-os/pando/internal/sim/stage"
+	"github.com/pando-os/pando/internal/sim/together"
 	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
 )
@@ -42,6 +43,7 @@ type checks struct {
 	elections map[uint64]*term
 	promises  map[*term]*promise.Ledger
 	keep      *keep.Ledger
+	together  *together.Ledger
 	kills     map[*instance]*term
 	away      map[string]time.Duration // frameworks, since the present leader noticed
 	removed   map[string]bool          // frameworks
@@ -68,7 +70,7 @@ func newChecks(w *World) *checks {
 		uuids: map[string]told{}, saved: map[string]bool{}, admitted: map[string]bool{}, epochs: map[*agent]uint64{},
 		here: map[*agent]map[workload.Ref]*instance{}, elections: map[uint64]*term{}, promises: map[*term]*promise.Ledger{}, kills: map[*instance]*term{},
 		away: map[string]time.Duration{}, removed: map[string]bool{}, suspects: map[suspect]time.Duration{},
-		gone: map[string]uint64{}, liars: map[string]bool{}, keep: keep.New(w.Fail),
+		gone: map[string]uint64{}, liars: map[string]bool{}, keep: keep.New(w.Fail), together: together.New(w.Fail),
 	}
 }
 
@@ -192,6 +194,7 @@ func (c *checks) durable(a *agent, records []workload.Record) {
 			uuid := r.Status.Status.UUID
 			if i := c.uuids[uuid].inst; i != nil && !c.saved[uuid] {
 				i.updates = append(i.updates, uuid)
+				c.together.Ended(i.key, r.Status.Status.State)
 			}
 			c.saved[uuid] = true
 		case r.ExecutorAccepted != nil:
@@ -199,7 +202,15 @@ func (c *checks) durable(a *agent, records []workload.Record) {
 		case r.Accepted != nil:
 			c.admitted[r.Accepted.Container] = true
 			// A crash may have come between this record and those after it: the book forgets them, and so do we.
-			c.here[a][workload.Ref{Framework: r.Accepted.Task.Framework, Task: r.Accepted.Task.ID}] = c.instance(r.Accepted.Task.Info)
+			i := c.instance(r.Accepted.Task.Info)
+			c.here[a][workload.Ref{Framework: r.Accepted.Task.Framework, Task: r.Accepted.Task.ID}] = i
+			switch {
+			case i == nil:
+			case r.Accepted.Container == "":
+				c.together.Refused(i.key)
+			default:
+				c.together.Admitted(i.key)
+			}
 		case r.Identity != nil:
 			c.epochs[a] = max(c.epochs[a], r.Identity.Epoch)
 		}
@@ -235,6 +246,7 @@ func (c *checks) spawned(a *agent, x *container) {
 	case i.terminal != "":
 		c.w.Fail(rule.OneEnd, "%s was started after its framework was told of its end", i.key)
 	}
+	c.together.Started(i.key)
 	c.room(a)
 	c.mounted(a, x)
 	for _, y := range a.running() {
@@ -297,6 +309,9 @@ func (c *checks) delivered(f *framework, s *mesos.Status) *instance {
 		i := f.named[s.TaskID]
 		if i != nil && i.owner != f.id {
 			return nil
+		}
+		if i != nil && s.State == mesosv1.TaskState_TASK_ERROR {
+			c.together.Refused(i.key)
 		}
 		if i != nil && i.terminal != "" && !cluster.Terminal(s.State) && s.State != mesosv1.TaskState_TASK_UNKNOWN &&
 			s.State != mesosv1.TaskState_TASK_UNREACHABLE { // which is said of any task of an unreachable agent
@@ -391,6 +406,8 @@ func (c *checks) auditAgent(a *agent, see func(checker, format string, args ...a
 	for _, id := range slices.Sorted(maps.Keys(a.containers)) {
 		if x := a.containers[id]; x.running() && !booked[id] {
 			see(rule.Known, "container %s of %s runs on %s, whose agent does not know it (run %d)", id, x.name(), a.name, a.run)
+		} else if x.running() && x.inst != nil && c.together.Doomed(x.inst.key) != "" {
+			see(rule.Whole, "%s runs on %s (run %d), and %s of its group did not end well", x.name(), a.name, a.run, c.together.Doomed(x.inst.key))
 		} else if x.running() && a.leaving {
 			see(rule.KillDone, "%s leaves, and %s runs there (run %d)", a.name, x.name(), a.run)
 		}

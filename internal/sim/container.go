@@ -62,8 +62,17 @@ func (a *agent) launch(w *workload.LaunchWork) {
 	l := &launch{}
 	a.launches[w.Container] = l
 	inst := a.w.check.instance(w.Task.Info)
-	failure, start := inst.script.Failure, func() *container { return a.spawn(w.Container, inst) }
-	if w.Executor != nil {
+	failure, start := inst.script.Failure, func() *container { return a.spawn(w.Container, inst, nil) }
+	switch {
+	case w.Parent != "":
+		start = func() *container {
+			up := a.containers[w.Parent]
+			if up == nil || !up.running() {
+				return nil
+			}
+			return a.spawn(w.Container, inst, up)
+		}
+	case w.Executor != nil:
 		u := fate.OfExecutor(a.w.Stage)
 		failure, start = u.Failure, func() *container { return a.spawnExecutor(w.Container, w.Executor, u) }
 	}
@@ -86,6 +95,10 @@ func (a *agent) launch(w *workload.LaunchWork) {
 			return
 		}
 		c := start()
+		if c == nil {
+			tell(workload.Launched{Failure: workload.LaunchRefused, Words: "what it was to be below has ended"})
+			return
+		}
 		a.after(a.w.Between(0, 30*time.Millisecond), func() {
 			if l.canceled && a.w.Chance(0.5) { // both may come first
 				c.end(workload.Exit{Status: 9, Known: true})
@@ -105,8 +118,9 @@ func (a *agent) cancel(id string) {
 	}
 }
 
-func (a *agent) spawn(id string, inst *instance) *container {
-	c := &container{agent: a, id: id, inst: inst, pid: uint32(a.w.ID())}
+// spawn starts a task's process, by itself or below a default executor's container.
+func (a *agent) spawn(id string, inst *instance, within *container) *container {
+	c := &container{agent: a, id: id, inst: inst, within: within, pid: uint32(a.w.ID())}
 	a.containers[id] = c
 	a.w.Note("%s: container %s of %s runs, pid %d", a.name, id[:8], inst.key, c.pid)
 	a.w.check.spawned(a, c)
@@ -144,6 +158,15 @@ func (c *container) end(e workload.Exit) {
 	a := c.agent
 	if a.w.Chance(0.02) {
 		e = workload.Exit{} // its shim died, and it with it
+		if c.within != nil && c.pid != 0 {
+			c = c.within // whose shim it was
+		}
+	}
+	for _, y := range a.below(c) {
+		y.end(e)
+	}
+	if !c.running() {
+		return // the end of one below it was its own
 	}
 	c.exit = &e
 	a.w.Note("%s: container %s of %s ended, status %#x", a.name, c.id[:8], c.name(), e.Status)
@@ -159,6 +182,19 @@ func (c *container) end(e workload.Exit) {
 			times--
 		}
 	}
+}
+
+// below lists the containers that run below another one.
+func (a *agent) below(c *container) (all []*container) {
+	if c.executor == nil || !c.executor.spec.Default {
+		return nil
+	}
+	for _, id := range slices.Sorted(maps.Keys(a.containers)) {
+		if y := a.containers[id]; y.within == c && y.running() {
+			all = append(all, y)
+		}
+	}
+	return all
 }
 
 // kill sends SIGTERM, and SIGKILL after grace; the shim does it even if the agent crashes meanwhile.

@@ -45,15 +45,14 @@ type stream struct {
 	due  time.Duration // of the last event under way
 }
 
-// describe gives the executor of a framework with a number; the same number is always the same executor.
-func (f *framework) describe(n int) *cluster.ExecutorSpec {
-	id := fmt.Sprintf("e%d", n)
+// describe gives an executor of a framework; the same id is always the same executor.
+func (f *framework) describe(id string) *cluster.ExecutorSpec {
 	return &cluster.ExecutorSpec{ID: id, Name: id, Resources: executorSize, Info: []byte(f.name + "/" + id)}
 }
 
 var executorSize = setting.Resources("cpus:0.1;mem:16")
 
-// spawnExecutor starts its process.
+// spawnExecutor starts its process. A default executor has none, and is a container that others are below.
 func (a *agent) spawnExecutor(id string, spec *workload.Executor, u fate.Executor) *container {
 	w := a.w
 	x := &executor{a: a, ref: workload.ExecutorRef{Framework: spec.Framework, Executor: spec.ID}, Executor: u, spec: spec, tasks: map[string]*hosted{}, busy: w.Now()}
@@ -62,6 +61,9 @@ func (a *agent) spawnExecutor(id string, spec *workload.Executor, u fate.Executo
 	a.containers[id] = c
 	w.Note("%s: container %s of %s runs, pid %d", a.name, id[:8], c.name(), c.pid)
 	w.check.executorSpawned(a, c)
+	if spec.Default {
+		return c
+	}
 	w.After(u.Life, func() { c.end(workload.Exit{Status: 0x100, Known: true}) })
 	if !u.Mute {
 		w.After(u.Slow, x.connect)
@@ -189,6 +191,10 @@ func (x *executor) hear(s *stream, event any) {
 	switch e := event.(type) {
 	case workload.LaunchEvent:
 		x.host(e.Task)
+	case workload.LaunchGroupEvent:
+		for _, t := range e.Tasks {
+			x.host(t)
+		}
 	case workload.KillEvent:
 		if h := x.tasks[e.Task]; h != nil && h.box.running() && !h.kill {
 			h.kill = true

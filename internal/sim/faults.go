@@ -109,7 +109,7 @@ const (
 
 var consequences = []string{
 	registry.NoAnswer, registry.Refused, diskFull, reboots, repeated, dismissals, departures, comesWithMore, comesWithLess, comesAsOther, joinsAnew, mustNotStart,
-	lies, acceptedTwice, floods, streamsInARow, wrongAcknowledgements,
+	lies, acceptedTwice, floods, streamsInARow, wrongAcknowledgements, wrongGroups,
 }
 
 var faults = slices.Concat(departing, operations, keeping, crowds, executorFaults, []fault{

@@ -58,6 +58,7 @@ type framework struct {
 	want       int // tasks to launch
 	floods     int
 	executors  int  // that it has of its own, at most
+	grouping   bool // it launches groups
 	keeper     bool // it reserves and makes volumes
 	ops        keep.Asks
 	sharing    bool // it fills every offer, see shares.go
@@ -120,6 +121,7 @@ func (w *World) newFramework(n int) *framework {
 	if w.Chance(0.5) {
 		f.executors = 1 + w.Rand.IntN(2)
 	}
+	f.grouping = w.Chance(0.5)
 	w.fws = append(w.fws, f)
 	w.After(w.Between(0, 2*time.Second), f.tick)
 	return f
@@ -434,6 +436,9 @@ func (f *framework) use(o *cluster.Offer) {
 	if f.keeper && !w.Calm && w.Chance(0.4) {
 		ops, left = f.ops.Plan(w.Stage, w.check.keep, o, left, f.name, f.spec.Caps.Shared)
 	}
+	if f.grouping && w.Chance(0.7) {
+		ops, left = f.launchGroup(o, ops, left)
+	}
 	var tasks []*cluster.TaskSpec
 	for f.want > 0 && len(tasks) < 4 && w.Chance(0.7) {
 		size := taskSizes[w.Rand.IntN(len(taskSizes))]
@@ -447,7 +452,7 @@ func (f *framework) use(o *cluster.Offer) {
 		f.want--
 		t := f.newTask(o, size).spec
 		if f.executors > 0 && w.Chance(0.7) && left.Contains(executorSize) {
-			t.Executor = f.describe(w.Rand.IntN(f.executors))
+			t.Executor = f.describe(fmt.Sprintf("e%d", w.Rand.IntN(f.executors)))
 			t.ExecutorID = t.Executor.ID
 			left = left.Minus(executorSize) // it may be there already
 		}

@@ -104,6 +104,7 @@ const (
 	acceptedTwice         = "an offer that is accepted twice"
 	floods                = "thousands of tasks on one offer"
 	streamsInARow         = "thirty streams of one framework in a row"
+	wrongGroups           = "a group that is wrong"
 	wrongAcknowledgements = "an acknowledgement of what was not told"
 )
 

@@ -40,6 +40,8 @@ const (
 	Volumes = "volumes-are-kept"
 	// Once: an operation is applied at most once, and has one end.
 	Once = "operations-happen-once"
+	// Whole: a group of tasks runs whole or not at all.
+	Whole = "a-group-runs-whole"
 	// NoPanic: no machine panics, whatever comes in whatever order.
 	NoPanic = "no-panic"
 	// Liveness: once faults have stopped, every wish is met.

@@ -80,6 +80,12 @@ func Message(message any) string {
 		return name + b.String()
 	case cluster.Run:
 		return name + Words("framework", m.Framework.ID, "task", m.Task.ID, "role", m.Role, "launch", fmt.Sprint(m.Launch))
+	case cluster.RunGroup:
+		var tasks []string
+		for _, t := range m.Tasks {
+			tasks = append(tasks, t.ID)
+		}
+		return name + Words("framework", m.Framework.ID, "tasks", strings.Join(tasks, ","), "role", m.Role, "launches", fmt.Sprint(m.Launches))
 	case cluster.FrameworkChanged:
 		return name + Words("framework", m.Framework.ID)
 	case cluster.Apply:

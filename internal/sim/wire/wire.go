@@ -2,6 +2,7 @@
 package wire
 
 import (
+	"strings"
 	"time"
 
 	"github.com/pando-os/pando/internal/core/cluster"
@@ -14,6 +15,20 @@ func Framework(f *cluster.FrameworkSpec) *workload.Framework {
 	return &workload.Framework{
 		ID: f.ID, Name: f.Name, User: f.User, Info: f.Info, PartitionAware: f.Caps.PartitionAware, TaskKilling: f.Caps.TaskKilling,
 	}
+}
+
+// Pool begins the ids of executors that are the default one.
+const Pool = "pool"
+
+// Group is what an agent is sent of tasks that run together.
+func Group(m *cluster.RunGroup) *workload.RunGroup {
+	g := &workload.RunGroup{Framework: Framework(m.Framework), StartsExecutor: m.StartsExecutor}
+	for i, spec := range m.Tasks {
+		t := Task(&cluster.Run{Framework: m.Framework, Task: spec, Role: m.Role, Launch: m.Launches[i]})
+		t.Group, t.GroupSize = m.Launches[0], len(m.Tasks)
+		g.Tasks = append(g.Tasks, t)
+	}
+	return g
 }
 
 // Task is what an agent is sent of a task.
@@ -31,6 +46,7 @@ func executor(m *cluster.Run) *workload.Executor {
 	}
 	return &workload.Executor{
 		Framework: m.Framework.ID, ID: e.ID, Name: e.Name, Role: m.Role, User: m.Task.User, Resources: e.Resources, Info: e.Info, Grace: -1,
+		Default: strings.HasPrefix(e.ID, Pool),
 	}
 }
 
