@@ -141,7 +141,7 @@ func (a *App) reserveCommand() *cobra.Command {
 		},
 	}
 	to.flags(reserve)
-	reserve.Flags().StringVar(&to.principal, "principal", "", "who reserves it; frameworks with a principal may only undo their own")
+	reserve.Flags().StringVar(&to.principal, "principal", "", "who reserves it, which is shown with it")
 	reserve.Flags().StringArrayVar(&to.labels, "label", nil, "`KEY=VALUE`, which tells reservations apart; may be repeated")
 	reserve.AddCommand(&cobra.Command{
 		Use: "ls", Short: "List what is reserved on which node", Example: "  pando reserve ls", Args: cobra.NoArgs,
@@ -156,6 +156,7 @@ func (a *App) reserveLs(ctx context.Context) error {
 		return err
 	}
 	lines := []reservedLine{}
+	sums := []resource.List{}
 	for _, n := range all {
 		l, _, err := resource.FromProto(n.GetTotalResources())
 		if err != nil {
@@ -172,25 +173,28 @@ func (a *App) reserveLs(ctx context.Context) error {
 				labels = append(labels, x.Key+"="+x.Value)
 			}
 			line := reservedLine{
-				nodeID(n), n.GetAgentInfo().GetHostname(), top.Role, top.Dynamic, bare(l[i : i+1]).String(), top.Principal, strings.Join(labels, ","),
+				AgentID: nodeID(n), Hostname: n.GetAgentInfo().GetHostname(), Role: top.Role, Dynamic: top.Dynamic, Principal: top.Principal, Labels: strings.Join(labels, ","),
 			}
 			key := fmt.Sprint(line.Role, "\x00", line.Dynamic, "\x00", line.Principal, "\x00", line.Labels)
-			if at, ok := byTop[key]; ok {
-				lines[at].Resources += ";" + line.Resources
-				continue
+			at, ok := byTop[key]
+			if !ok {
+				at = len(lines)
+				byTop[key], lines, sums = at, append(lines, line), append(sums, nil)
 			}
-			byTop[key] = len(lines)
-			lines = append(lines, line)
+			sums[at] = sums[at].Plus(bare(l[i : i+1]))
 		}
 	}
+	for i := range lines {
+		lines[i].Resources = sums[i].String()
+	}
 	return a.show(lines, func(w io.Writer) {
-		row(w, "NODE", "ROLE", "RESOURCES", "SINCE", "PRINCIPAL", "LABELS")
+		row(w, "NODE", "ROLE", "RESOURCES", "BY", "PRINCIPAL", "LABELS")
 		for _, x := range lines {
-			since := "its settings"
+			by := "settings"
 			if x.Dynamic {
-				since = "reserve"
+				by = "operation"
 			}
-			row(w, x.Hostname, x.Role, x.Resources, since, x.Principal, x.Labels)
+			row(w, x.Hostname, x.Role, x.Resources, by, x.Principal, x.Labels)
 		}
 	})
 }

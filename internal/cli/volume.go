@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
@@ -143,6 +144,22 @@ func (a *App) volumeCreate() *cobra.Command {
 	return create
 }
 
+// completeVolumes offers the nodes to the shell, and then the volumes of the one that was chosen.
+func (a *App) completeVolumes(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	if len(args) != 1 {
+		return a.completeNodes(cmd, args, begun)
+	}
+	var out []string
+	if _, n, err := a.resourceNode(cmd.Context(), args[0]); err == nil {
+		for _, v := range volumesOn(n) {
+			if strings.HasPrefix(v.ID, begun) {
+				out = append(out, v.ID)
+			}
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
+}
+
 func (a *App) volumeRm() *cobra.Command {
 	var role string
 	rm := &cobra.Command{
@@ -151,7 +168,7 @@ func (a *App) volumeRm() *cobra.Command {
 		Long:              "Remove a volume and its data. One that a task uses is not removed. The disk stays reserved; `pando unreserve` gives it back. " + nodeNames,
 		Example:           "  pando volume rm node-1 db-0\n  pando volume rm node-1 data --role web",
 		Args:              cobra.ExactArgs(2),
-		ValidArgsFunction: a.completeNodes,
+		ValidArgsFunction: a.completeVolumes,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o, n, err := a.resourceNode(cmd.Context(), args[0])
 			if err != nil {

@@ -81,7 +81,7 @@ func (a *agent) start() {
 	a.p = stage.NewProcess[workload.In, workload.Record, workload.Msg, workload.Work, workload.Fact](w.Stage, "agent", fmt.Sprintf("%s.%d", a.name, a.run), nil, a, w.Now())
 	a.book = workload.New(cfg, slices.Clone(a.journal), a.p.Clock(), rng)
 	a.p.Machine = a.book
-	a.disk.Sweep(workload.KeptOf(a.journal).Doomed)
+	w.check.keep.Returned(a.name, workload.KeptOf(a.journal), a.disk)
 	ended := false
 	a.live, a.launches, a.streams = context{&ended}, map[string]*launch{}, map[uint64]*stream{}
 	w.Note("%s starts (boot %d, %d records, %d containers)", a.p.Name, a.boot, len(a.journal), len(a.containers))

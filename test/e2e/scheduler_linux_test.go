@@ -27,15 +27,16 @@ type framework struct {
 	s    *client.Scheduler
 	done chan struct{} // closed when Run has returned, with err set
 
-	mu       sync.Mutex
-	err      error
-	want     bool // offers; others are declined, and none are made where nobody wants one
-	offers   map[string]*mesosv1.Offer
-	statuses map[string][]*mesosv1.TaskStatus // by task, as they came
-	failures []*scheduler.Event_Failure
-	messages []string      // of executors
-	times    int           // of having subscribed
-	news     chan struct{} // closed and made anew with each event
+	mu         sync.Mutex
+	err        error
+	want       bool // offers; others are declined, and none are made where nobody wants one
+	offers     map[string]*mesosv1.Offer
+	statuses   map[string][]*mesosv1.TaskStatus      // by task, as they came
+	operations map[string][]*mesosv1.OperationStatus // by operation, as they came; the test acknowledges them
+	failures   []*scheduler.Event_Failure
+	messages   []string      // of executors
+	times      int           // of having subscribed
+	news       chan struct{} // closed and made anew with each event
 }
 
 // options changes how a framework subscribes.
@@ -70,7 +71,7 @@ func connect(t *testing.T, master string, opts ...options) *framework {
 	t.Helper()
 	f := &framework{
 		t: t, done: make(chan struct{}), offers: map[string]*mesosv1.Offer{}, statuses: map[string][]*mesosv1.TaskStatus{},
-		news: make(chan struct{}),
+		operations: map[string][]*mesosv1.OperationStatus{}, news: make(chan struct{}),
 	}
 	o := client.SchedulerOptions{Masters: []string{master}, SuppressedRoles: []string{"test"}, HTTP: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}, Framework: &mesosv1.FrameworkInfo{
 		Name: new(t.Name()), User: new(me(t)), Roles: []string{"test"}, FailoverTimeout: proto.Float64(3600),
@@ -138,6 +139,9 @@ func (f *framework) take(ctx context.Context, e *scheduler.Event) error {
 		}
 	case scheduler.Event_RESCIND:
 		delete(f.offers, e.GetRescind().GetOfferId().GetValue())
+	case scheduler.Event_UPDATE_OPERATION_STATUS:
+		s := e.GetUpdateOperationStatus().GetStatus()
+		f.operations[s.GetOperationId().GetValue()] = append(f.operations[s.GetOperationId().GetValue()], s)
 	case scheduler.Event_FAILURE:
 		f.failures = append(f.failures, e.GetFailure())
 	case scheduler.Event_MESSAGE:

@@ -21,6 +21,7 @@ type Ledger struct {
 	changes map[string]resource.Change // by Info
 	applied map[string]bool            // by the operation's uuid
 	lives   map[seat]*life
+	kept    map[string]resource.List // by machine, what its disk says last
 }
 
 // seat is a volume's name on a machine.
@@ -34,7 +35,7 @@ type life struct {
 
 // New makes the ledger of a cluster. What it finds wrong it tells fail, which takes the name of a rule first.
 func New(fail func(rule, format string, args ...any)) *Ledger {
-	return &Ledger{fail: fail, changes: map[string]resource.Change{}, applied: map[string]bool{}, lives: map[seat]*life{}}
+	return &Ledger{fail: fail, changes: map[string]resource.Change{}, applied: map[string]bool{}, lives: map[seat]*life{}, kept: map[string]resource.List{}}
 }
 
 // Operation makes one that an ACCEPT carries, or an operator asks for. Its Info is like no other's.
@@ -104,7 +105,7 @@ func (k *Ledger) Durable(machine string, records []workload.Record) {
 		if k.applied[op.UUID] {
 			k.fail(rule.Once, "%s applies %s of %s twice", machine, op.Info, op.Framework)
 		}
-		k.applied[op.UUID] = true
+		k.applied[op.UUID], k.kept[machine] = true, e.Kept.Resources
 		for _, v := range op.Consumed.PersistentVolumes() {
 			role, id := v.VolumeKey()
 			if op.Converted.FindVolume(role, id) == nil {
@@ -120,8 +121,17 @@ func (k *Ledger) Durable(machine string, records []workload.Record) {
 	}
 }
 
+// Returned looks at what a machine's agent finds that it has kept when it starts, and has its disk swept.
+func (k *Ledger) Returned(machine string, found workload.Kept, d *Disk) {
+	if want := k.kept[machine]; !want.Equal(found.Resources) {
+		k.fail(rule.Volumes, "%s comes back with %s kept, and %s was there", machine, found.Resources, want)
+	}
+	d.Sweep(found.Doomed)
+}
+
 // Wiped says that a machine has lost all that it kept.
 func (k *Ledger) Wiped(machine string) {
+	delete(k.kept, machine)
 	for s := range k.lives {
 		if s.machine == machine {
 			delete(k.lives, s)
