@@ -5,6 +5,7 @@ import (
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/sim/lie"
 	"github.com/pando-os/pando/internal/sim/promise"
 	"github.com/pando-os/pando/internal/sim/rule"
 	"github.com/pando-os/pando/internal/sim/stage"
@@ -18,7 +19,7 @@ func (c *checks) masterTook(t *term, now time.Duration, in cluster.In, out *clus
 		p = promise.New(t.name, c.keep, c.w.Fail)
 		c.promises[t] = p
 	}
-	if r, ok := in.(*cluster.AgentRegister); ok && r.Spec.Hostname == liarName {
+	if r, ok := in.(*cluster.AgentRegister); ok && r.Spec.Hostname == lie.Name {
 		for _, f := range out.Tell[from.Tell:] {
 			if f.Kind == cluster.FactAgentRegistered || f.Kind == cluster.FactAgentReregistered {
 				c.liars[f.Agent] = true

@@ -1,18 +1,16 @@
 package sim
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/sim/fate"
-	"github.com/pando-os/pando/internal/sim/rule"
 	"github.com/pando-os/pando/internal/sim/setting"
+	"github.com/pando-os/pando/internal/sim/share"
 	"github.com/pando-os/pando/mesos/resource"
 )
 
@@ -25,18 +23,12 @@ const (
 	shareTasks = 48
 	// shareFor is how long the frameworks have for it, and sampleFor how long they are looked at, every second.
 	shareFor, sampleFor = 30 * time.Second, 60
-	// shareSlack is how many tasks two may differ by: messages under way, and tasks that live longer than others.
-	shareSlack = 8
 )
-
-// level is what competes with others of its kind: a role below the root, or a framework in a role.
-type level struct{ role, framework string }
 
 // sharing is the state of it.
 type sharing struct {
-	size    resource.List // of a task
-	has     map[level]int // tasks, summed over the samples
-	samples int
+	*share.Count
+	size resource.List // of a task
 }
 
 // canShare says whether a world is small and full enough for it.
@@ -58,7 +50,7 @@ func (w *World) share() {
 		cpus += a.Total.Scalar("cpus")
 	}
 	size := setting.Resources(fmt.Sprintf("cpus:%.3f;mem:1", float64(cpus)/1000/shareTasks))
-	w.sharing = &sharing{size: size, has: map[level]int{}}
+	w.sharing = &sharing{share.New(), size}
 	for _, f := range w.fws {
 		if f.left {
 			continue
@@ -94,54 +86,27 @@ func (f *framework) fill(o *cluster.Offer) {
 	f.accept([]string{o.ID}, tasks, 0)
 }
 
-func topRole(role string) string {
-	top, _, _ := strings.Cut(role, "/")
-	return top
-}
-
 // sample counts what everybody has, and after the last sample ends the world.
 func (w *World) sample() {
 	s := w.sharing
 	w.leader.book.View().Tasks(func(t *cluster.Task) bool {
 		if t.State == mesosv1.TaskState_TASK_RUNNING {
-			s.has[level{topRole(t.Role), ""}]++
-			s.has[level{t.Role, t.Framework}]++
+			s.Has(t.Role, t.Framework)
 		}
 		return true
 	})
-	if s.samples++; s.samples < sampleFor {
+	if s.Sampled() < sampleFor {
 		w.After(time.Second, w.sample)
 		return
 	}
 	w.over = true
 	w.Cover.Shared++
-	groups := map[string][]level{} // those that compete with each other
-	add := func(group string, l level) {
-		if !slices.Contains(groups[group], l) {
-			groups[group] = append(groups[group], l)
-		}
-	}
 	for _, f := range w.fws {
 		for _, r := range f.spec.Roles {
 			if !f.left {
-				add("", level{topRole(r), ""})
-				add(r, level{r, f.id})
+				s.Competes(r, f.id)
 			}
 		}
 	}
-	all := 0
-	for _, l := range groups[""] {
-		all += s.has[l]
-	}
-	if all < shareTasks*sampleFor/4 {
-		w.Fail(rule.Shares, "a cluster with room for %d tasks has %d, and all want more", shareTasks, all/sampleFor)
-	}
-	by := func(x, y level) int { return cmp.Compare(s.has[x], s.has[y]) }
-	for _, g := range slices.Sorted(maps.Keys(groups)) {
-		least, most := slices.MinFunc(groups[g], by), slices.MaxFunc(groups[g], by)
-		if s.has[most]-s.has[least] > shareSlack*sampleFor {
-			w.Fail(rule.Shares, "%v has %d tasks of one size and %v has %d, and both want more",
-				most, s.has[most]/sampleFor, least, s.has[least]/sampleFor)
-		}
-	}
+	s.Judge(shareTasks, w.Fail)
 }
