@@ -45,6 +45,7 @@ func (w *World) canShare() bool {
 // share begins it.
 func (w *World) share() {
 	w.Note("the cluster is shared")
+	w.Prompt = true // whoever answers an offer late has it until then, and less of the rest
 	var cpus resource.Quantity
 	for _, a := range w.agents {
 		cpus += a.Total.Scalar("cpus")

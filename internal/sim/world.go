@@ -10,6 +10,7 @@ package sim
 import (
 	"runtime/debug"
 
+	"github.com/pando-os/pando/internal/sim/plan"
 	"github.com/pando-os/pando/internal/sim/registry"
 	"github.com/pando-os/pando/internal/sim/rule"
 	"github.com/pando-os/pando/internal/sim/stage"
@@ -35,6 +36,9 @@ type World struct {
 
 // Failure is what a checker found.
 type Failure = stage.Failure
+
+// Params are what a seed is made into.
+type Params = plan.Params
 
 // Run plays a world to its end: first with faults, then without, until every wish is met. It returns nil when no checker
 // found anything.

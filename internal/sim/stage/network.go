@@ -111,7 +111,7 @@ func (c *Conn) Send(from int, message any) {
 
 func (c *Conn) due(to int) time.Duration {
 	d := c.w.Between(100*time.Microsecond, 2*time.Millisecond)
-	if c.w.Chance(0.01) {
+	if !c.w.Prompt && c.w.Chance(0.01) {
 		d = c.w.Between(2*time.Millisecond, 3*time.Second)
 	}
 	at := c.w.Now() + d

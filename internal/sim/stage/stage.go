@@ -19,6 +19,8 @@ type Stage struct {
 	Cover *cover.Table
 	// Calm says that faults have stopped.
 	Calm bool
+	// Prompt says that no message takes long any more.
+	Prompt bool
 
 	now     time.Duration
 	queue   events.Queue
