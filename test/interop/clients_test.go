@@ -233,7 +233,11 @@ func java(t *testing.T, class string, args ...string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("java", append([]string{"-cp", "target/classes:" + strings.TrimSpace(string(path)), class}, args...)...)
+	classes, err := filepath.Abs("java/target/classes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("java", append([]string{"-cp", classes + ":" + strings.TrimSpace(string(path)), class}, args...)...)
 	cmd.Dir = "java"
 	return cmd
 }
