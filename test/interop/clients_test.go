@@ -158,15 +158,21 @@ func room(t *testing.T, name, from string) (dir string, installed bool, done fun
 	}
 }
 
-// oldPython is a Python that the clients were made for: pymesos' http-parser does not build under 3.10 and later. It looks
-// in PATH and where pyenv keeps its versions.
-func oldPython(t *testing.T) (bin, version string) {
+// Pythons that clients were made for: pymesos' http-parser does not build under 3.10 and later, and the cryptography that the
+// DC/OS command line asks for is there for 3.6 at the latest.
+var (
+	pythons     = []string{"3.9", "3.8", "3.7", "3.6"}
+	dcosPythons = []string{"3.6"}
+)
+
+// oldPython is a Python of one of the versions. It looks in PATH and where pyenv keeps its versions.
+func oldPython(t *testing.T, versions []string) (bin, version string) {
 	t.Helper()
 	home := os.Getenv("PYENV_ROOT")
 	if home == "" {
 		home = filepath.Join(os.Getenv("HOME"), ".pyenv")
 	}
-	for _, v := range []string{"3.9", "3.8", "3.7", "3.6"} {
+	for _, v := range versions {
 		found, _ := filepath.Glob(filepath.Join(home, "versions", v+".*", "bin", "python")) // the pattern is well formed
 		for _, bin := range append([]string{"python" + v}, found...) {
 			// pyenv puts programs into PATH that only say that their version is not chosen.
@@ -176,22 +182,29 @@ func oldPython(t *testing.T) (bin, version string) {
 			}
 		}
 	}
-	t.Skip("there is no Python 3.6 to 3.9 on this machine, in PATH or of pyenv")
+	t.Skipf("there is no Python %s on this machine, in PATH or of pyenv", strings.Join(versions, ", "))
 	return "", ""
 }
 
-func python(program string) func(t *testing.T) *exec.Cmd {
+// environment is a virtual environment of an old Python with what a file of python/ asks for; it returns where its programs are.
+func environment(t *testing.T, name, requirements string, versions []string) (bin string) {
+	t.Helper()
+	base, version := oldPython(t, versions)
+	dir, installed, done := room(t, name+version, filepath.Join("python", requirements))
+	bin = filepath.Join(dir, "bin")
+	if !installed {
+		must(t, "", base, "-m", "venv", dir)
+		must(t, "python", filepath.Join(bin, "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", requirements)
+		done()
+	}
+	return bin
+}
+
+func python(program string, args ...string) func(t *testing.T) *exec.Cmd {
 	return func(t *testing.T) *exec.Cmd {
 		t.Helper()
-		base, version := oldPython(t)
-		dir, installed, done := room(t, "python"+version, "python/requirements.txt")
-		bin := filepath.Join(dir, "bin", "python")
-		if !installed {
-			must(t, "", base, "-m", "venv", dir)
-			must(t, "python", bin, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", "requirements.txt")
-			done()
-		}
-		cmd := exec.Command(bin, program)
+		bin := environment(t, "python", "requirements.txt", pythons)
+		cmd := exec.Command(filepath.Join(bin, "python"), append([]string{program}, args...)...)
 		cmd.Dir, cmd.Env = "python", append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "PYTHONWARNINGS=ignore")
 		return cmd
 	}
