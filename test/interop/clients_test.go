@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// A client has so long to be installed, and to do all it does. avmesos sees most events only with the next heartbeat.
+// A client has so long to be installed, and to do all it does. avmesos and mesoshttp see most events only with
+// the next heartbeat.
 const (
 	installTime = 5 * time.Minute
 	clientTime  = 3 * time.Minute
@@ -32,7 +33,8 @@ type client struct {
 
 var clients = []client{
 	{"pymesos 0.3.15 with JSON", "interop-pymesos", python("with_pymesos.py")},
-	{"avmesos 0.4.2 with JSON", "interop-avmesos", python("with_avmesos.py")},
+	{"avmesos 0.4.2 with JSON", "interop-avmesos", python("with_avmesos.py", "avmesos")},
+	{"mesoshttp 0.4.2 with JSON", "interop-mesoshttp", python("with_avmesos.py", "mesoshttp")},
 	{"mesos-framework 0.5.3 with JSON", "interop-mesos-framework", node},
 	{"mesos-rxjava 0.2.0 with protobuf", "interop-mesos-rxjava", rxjava},
 }
