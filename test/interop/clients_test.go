@@ -35,7 +35,7 @@ var clients = []client{
 	{"pymesos 0.3.15 with JSON", "interop-pymesos", python("with_pymesos.py")},
 	{"avmesos 0.4.2 with JSON", "interop-avmesos", python("with_avmesos.py", "avmesos")},
 	{"mesoshttp 0.4.2 with JSON", "interop-mesoshttp", python("with_avmesos.py", "mesoshttp")},
-	{"mesos-framework 0.5.3 with JSON", "interop-mesos-framework", node},
+	{"mesos-framework 0.5.3 with JSON", "interop-mesos-framework", node("with_mesos_framework.js")},
 	{"mesos-rxjava 0.2.0 with protobuf", "interop-mesos-rxjava", rxjava},
 }
 
@@ -212,26 +212,28 @@ func python(program string, args ...string) func(t *testing.T) *exec.Cmd {
 	}
 }
 
-func node(t *testing.T) *exec.Cmd {
-	t.Helper()
-	need(t, "node", "npm")
-	dir, installed, done := room(t, "node", "node/package-lock.json")
-	if !installed {
-		for _, f := range []string{"package.json", "package-lock.json"} {
-			b, err := os.ReadFile(filepath.Join("node", f))
-			if err == nil {
-				err = os.WriteFile(filepath.Join(dir, f), b, 0o644)
+func node(program string) func(t *testing.T) *exec.Cmd {
+	return func(t *testing.T) *exec.Cmd {
+		t.Helper()
+		need(t, "node", "npm")
+		dir, installed, done := room(t, "node", "node/package-lock.json")
+		if !installed {
+			for _, f := range []string{"package.json", "package-lock.json"} {
+				b, err := os.ReadFile(filepath.Join("node", f))
+				if err == nil {
+					err = os.WriteFile(filepath.Join(dir, f), b, 0o644)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, dir, "npm", "ci", "--no-audit", "--no-fund")
+			done()
 		}
-		must(t, dir, "npm", "ci", "--no-audit", "--no-fund")
-		done()
+		cmd := exec.Command("node", program)
+		cmd.Dir, cmd.Env = "node", append(os.Environ(), "NODE_PATH="+filepath.Join(dir, "node_modules"), "LOGS="+t.TempDir())
+		return cmd
 	}
-	cmd := exec.Command("node", "with_mesos_framework.js")
-	cmd.Dir, cmd.Env = "node", append(os.Environ(), "NODE_PATH="+filepath.Join(dir, "node_modules"), "LOGS="+t.TempDir())
-	return cmd
 }
 
 func rxjava(t *testing.T) *exec.Cmd {

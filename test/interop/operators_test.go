@@ -10,6 +10,7 @@ import (
 // is. They are given the master and the agent.
 var operators = []client{
 	{"mesos-rxjava 0.2.0 with protobuf", "interop-operator", func(t *testing.T) *exec.Cmd { t.Helper(); return java(t, "interop.Operator") }},
+	{"@dcos/mesos-client 1.0.0 with JSON", "interop-mesos-framework", node("operator_with_dcos_mesos_client.js")},
 }
 
 func TestAnUnmodifiedOperatorWatchesTasks(t *testing.T) {
