@@ -165,10 +165,11 @@ func room(t *testing.T, name, from string) (dir string, installed bool, done fun
 var (
 	pythons     = []string{"3.9", "3.8", "3.7", "3.6"}
 	dcosPythons = []string{"3.6"}
+	newPythons  = []string{"3.13", "3.12", "3.11", "3.10"}
 )
 
-// oldPython is a Python of one of the versions. It looks in PATH and where pyenv keeps its versions.
-func oldPython(t *testing.T, versions []string) (bin, version string) {
+// pythonOf is a Python of one of the versions. It looks in PATH and where pyenv keeps its versions.
+func pythonOf(t *testing.T, versions []string) (bin, version string) {
 	t.Helper()
 	home := os.Getenv("PYENV_ROOT")
 	if home == "" {
@@ -188,10 +189,10 @@ func oldPython(t *testing.T, versions []string) (bin, version string) {
 	return "", ""
 }
 
-// environment is a virtual environment of an old Python with what a file of python/ asks for; it returns where its programs are.
+// environment is a virtual environment of a Python with what a file of python/ asks for; it returns where its programs are.
 func environment(t *testing.T, name, requirements string, versions []string) (bin string) {
 	t.Helper()
-	base, version := oldPython(t, versions)
+	base, version := pythonOf(t, versions)
 	dir, installed, done := room(t, name+version, filepath.Join("python", requirements))
 	bin = filepath.Join(dir, "bin")
 	if !installed {
