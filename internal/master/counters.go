@@ -107,7 +107,9 @@ func (c *counters) count(f *cluster.Fact) {
 	case cluster.FactTaskRefused: // tasks that came too late for their offers are lost, not wrong
 		c.state(f.Status.State)
 	case cluster.FactTaskState:
-		c.state(f.State)
+		if !cluster.Terminal(f.Was) { // each update of a task that has ended says so while it waits for the acknowledgement of another
+			c.state(f.State)
+		}
 	}
 }
 

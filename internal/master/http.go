@@ -2,7 +2,6 @@ package master
 
 import (
 	"encoding/json"
-	"errors"
 	"net"
 	"net/http"
 
@@ -104,12 +103,11 @@ func (m *Master) serveTeardown(w http.ResponseWriter, r *http.Request) {
 	if t == nil || !serve.Post(w, r) {
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
-	if err := r.ParseForm(); errors.As(err, new(*http.MaxBytesError)) {
-		serve.Fail(w, http.StatusRequestEntityTooLarge, "The form is larger than 1 MiB; it needs the field frameworkId alone.")
+	form, ok := serve.Form(w, r, "it needs the field frameworkId alone")
+	if !ok {
 		return
 	}
-	id := r.PostFormValue("frameworkId")
+	id := form.Get("frameworkId")
 	if id == "" {
 		serve.Fail(w, http.StatusBadRequest, "The form must have the field frameworkId.")
 		return

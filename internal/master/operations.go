@@ -160,17 +160,16 @@ func (m *Master) serveForm(field string, operation func(resources, source []*mes
 		if t == nil || !serve.Post(w, r) {
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
-		if err := r.ParseForm(); errors.As(err, new(*http.MaxBytesError)) {
-			serve.Fail(w, http.StatusRequestEntityTooLarge, "The form is larger than 1 MiB; name fewer "+field+".")
+		form, ok := serve.Form(w, r, "name fewer "+field)
+		if !ok {
 			return
 		}
-		agent := r.PostFormValue("slaveId")
+		agent := form.Get("slaveId")
 		if agent == "" {
 			serve.Fail(w, http.StatusBadRequest, "The form must have the field slaveId, with the id of an agent.")
 			return
 		}
-		all, err := formResources(r.PostFormValue(field))
+		all, err := formResources(form.Get(field))
 		if err == nil && len(all) == 0 {
 			err = errors.New("it is missing or empty; give a JSON array of resources")
 		}
@@ -178,7 +177,7 @@ func (m *Master) serveForm(field string, operation func(resources, source []*mes
 			serve.Fail(w, http.StatusBadRequest, "The form's field "+field+" cannot be read: "+err.Error())
 			return
 		}
-		source, err := formResources(r.PostFormValue("source"))
+		source, err := formResources(form.Get("source"))
 		if err != nil {
 			serve.Fail(w, http.StatusBadRequest, "The form's field source cannot be read: "+err.Error())
 			return

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// A client has so long to be installed, and to do all it does. avmesos sees most events only with the next heartbeat.
+// A client has so long to be installed, and to do all it does. avmesos and mesoshttp see most events only with
+// the next heartbeat.
 const (
 	installTime = 5 * time.Minute
 	clientTime  = 3 * time.Minute
@@ -32,8 +33,9 @@ type client struct {
 
 var clients = []client{
 	{"pymesos 0.3.15 with JSON", "interop-pymesos", python("with_pymesos.py")},
-	{"avmesos 0.4.2 with JSON", "interop-avmesos", python("with_avmesos.py")},
-	{"mesos-framework 0.5.3 with JSON", "interop-mesos-framework", node},
+	{"avmesos 0.4.2 with JSON", "interop-avmesos", python("with_avmesos.py", "avmesos")},
+	{"mesoshttp 0.4.2 with JSON", "interop-mesoshttp", python("with_avmesos.py", "mesoshttp")},
+	{"mesos-framework 0.5.3 with JSON", "interop-mesos-framework", node("with_mesos_framework.js")},
 	{"mesos-rxjava 0.2.0 with protobuf", "interop-mesos-rxjava", rxjava},
 }
 
@@ -158,15 +160,22 @@ func room(t *testing.T, name, from string) (dir string, installed bool, done fun
 	}
 }
 
-// oldPython is a Python that the clients were made for: pymesos' http-parser does not build under 3.10 and later. It looks
-// in PATH and where pyenv keeps its versions.
-func oldPython(t *testing.T) (bin, version string) {
+// Pythons that clients were made for: pymesos' http-parser does not build under 3.10 and later, and the cryptography that the
+// DC/OS command line asks for is there for 3.6 at the latest.
+var (
+	pythons     = []string{"3.9", "3.8", "3.7", "3.6"}
+	dcosPythons = []string{"3.6"}
+	newPythons  = []string{"3.13", "3.12", "3.11", "3.10"}
+)
+
+// pythonOf is a Python of one of the versions. It looks in PATH and where pyenv keeps its versions.
+func pythonOf(t *testing.T, versions []string) (bin, version string) {
 	t.Helper()
 	home := os.Getenv("PYENV_ROOT")
 	if home == "" {
 		home = filepath.Join(os.Getenv("HOME"), ".pyenv")
 	}
-	for _, v := range []string{"3.9", "3.8", "3.7", "3.6"} {
+	for _, v := range versions {
 		found, _ := filepath.Glob(filepath.Join(home, "versions", v+".*", "bin", "python")) // the pattern is well formed
 		for _, bin := range append([]string{"python" + v}, found...) {
 			// pyenv puts programs into PATH that only say that their version is not chosen.
@@ -176,47 +185,56 @@ func oldPython(t *testing.T) (bin, version string) {
 			}
 		}
 	}
-	t.Skip("there is no Python 3.6 to 3.9 on this machine, in PATH or of pyenv")
+	t.Skipf("there is no Python %s on this machine, in PATH or of pyenv", strings.Join(versions, ", "))
 	return "", ""
 }
 
-func python(program string) func(t *testing.T) *exec.Cmd {
+// environment is a virtual environment of a Python with what a file of python/ asks for; it returns where its programs are.
+func environment(t *testing.T, name, requirements string, versions []string) (bin string) {
+	t.Helper()
+	base, version := pythonOf(t, versions)
+	dir, installed, done := room(t, name+version, filepath.Join("python", requirements))
+	bin = filepath.Join(dir, "bin")
+	if !installed {
+		must(t, "", base, "-m", "venv", dir)
+		must(t, "python", filepath.Join(bin, "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", requirements)
+		done()
+	}
+	return bin
+}
+
+func python(program string, args ...string) func(t *testing.T) *exec.Cmd {
 	return func(t *testing.T) *exec.Cmd {
 		t.Helper()
-		base, version := oldPython(t)
-		dir, installed, done := room(t, "python"+version, "python/requirements.txt")
-		bin := filepath.Join(dir, "bin", "python")
-		if !installed {
-			must(t, "", base, "-m", "venv", dir)
-			must(t, "python", bin, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", "requirements.txt")
-			done()
-		}
-		cmd := exec.Command(bin, program)
+		bin := environment(t, "python", "requirements.txt", pythons)
+		cmd := exec.Command(filepath.Join(bin, "python"), append([]string{program}, args...)...)
 		cmd.Dir, cmd.Env = "python", append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "PYTHONWARNINGS=ignore")
 		return cmd
 	}
 }
 
-func node(t *testing.T) *exec.Cmd {
-	t.Helper()
-	need(t, "node", "npm")
-	dir, installed, done := room(t, "node", "node/package-lock.json")
-	if !installed {
-		for _, f := range []string{"package.json", "package-lock.json"} {
-			b, err := os.ReadFile(filepath.Join("node", f))
-			if err == nil {
-				err = os.WriteFile(filepath.Join(dir, f), b, 0o644)
+func node(program string) func(t *testing.T) *exec.Cmd {
+	return func(t *testing.T) *exec.Cmd {
+		t.Helper()
+		need(t, "node", "npm")
+		dir, installed, done := room(t, "node", "node/package-lock.json")
+		if !installed {
+			for _, f := range []string{"package.json", "package-lock.json"} {
+				b, err := os.ReadFile(filepath.Join("node", f))
+				if err == nil {
+					err = os.WriteFile(filepath.Join(dir, f), b, 0o644)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, dir, "npm", "ci", "--no-audit", "--no-fund")
+			done()
 		}
-		must(t, dir, "npm", "ci", "--no-audit", "--no-fund")
-		done()
+		cmd := exec.Command("node", program)
+		cmd.Dir, cmd.Env = "node", append(os.Environ(), "NODE_PATH="+filepath.Join(dir, "node_modules"), "LOGS="+t.TempDir())
+		return cmd
 	}
-	cmd := exec.Command("node", "with_mesos_framework.js")
-	cmd.Dir, cmd.Env = "node", append(os.Environ(), "NODE_PATH="+filepath.Join(dir, "node_modules"), "LOGS="+t.TempDir())
-	return cmd
 }
 
 func rxjava(t *testing.T) *exec.Cmd {
@@ -233,7 +251,11 @@ func java(t *testing.T, class string, args ...string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("java", append([]string{"-cp", "target/classes:" + strings.TrimSpace(string(path)), class}, args...)...)
+	classes, err := filepath.Abs("java/target/classes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("java", append([]string{"-cp", classes + ":" + strings.TrimSpace(string(path)), class}, args...)...)
 	cmd.Dir = "java"
 	return cmd
 }

@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -9,7 +10,21 @@ import (
 // executors are programs whose executors are on somebody else's client too. They are given the commands that kill their agent and
 // start it again, besides master and agent.
 var executors = []client{
-	{"pymesos 0.3.15 with JSON", "interop-pymesos-executor", python("with_pymesos_executor.py")},
+	{"pymesos 0.3.15 with JSON", "interop-executor", python("with_pymesos_executor.py")},
+	{"mesos-rxjava 0.2.0 with protobuf", "interop-executor", rxjavaExecutor},
+}
+
+// rxjavaExecutor is pymesos' scheduler whose executor is mesos-rxjava.
+func rxjavaExecutor(t *testing.T) *exec.Cmd {
+	t.Helper()
+	cmd := python("with_pymesos_executor.py")(t)
+	executor := java(t, "interop.Executor")
+	quoted := make([]string, len(executor.Args))
+	for i, arg := range executor.Args {
+		quoted[i] = "'" + arg + "'"
+	}
+	cmd.Env = append(cmd.Env, "EXECUTOR=exec "+strings.Join(quoted, " "))
+	return cmd
 }
 
 func TestAnUnmodifiedExecutorOutlivesItsAgentsCrash(t *testing.T) {

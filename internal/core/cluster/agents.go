@@ -354,14 +354,14 @@ func (b *Book) removeAgent(a *Agent, why string, out *Out) {
 		}
 		if !t.Released {
 			s := b.status(t.Spec.ID, a.Spec.ID, mesosv1.TaskState_TASK_LOST, mesosv1.TaskStatus_REASON_AGENT_REMOVED, "The task is lost: "+why+".")
-			n := *t
+			n, was := *t, t.State
 			n.State, n.Released = mesosv1.TaskState_TASK_LOST, true
 			n.Statuses = pushStatus(n.Statuses, s)
 			t = &n
 			b.tasks.set(t)
 			b.tell(t.Framework, s, out)
 			out.Tell = append(out.Tell, Fact{
-				Kind: FactTaskState, Agent: a.Spec.ID, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Status: s,
+				Kind: FactTaskState, Agent: a.Spec.ID, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Was: was, Status: s,
 				FrameworkIs: b.frameworks.get(t.Framework), TaskIs: t,
 			})
 		}
@@ -425,7 +425,7 @@ func (b *Book) markUnreachable(a *Agent, why string, out *Out) {
 		b.tasks.set(&u)
 		b.tell(t.Framework, s, out)
 		out.Tell = append(out.Tell, Fact{
-			Kind: FactTaskState, Agent: a.Spec.ID, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Status: s, FrameworkIs: f, TaskIs: &u,
+			Kind: FactTaskState, Agent: a.Spec.ID, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Was: t.State, Status: s, FrameworkIs: f, TaskIs: &u,
 		})
 	}
 	out.Tell = append(out.Tell, Fact{Kind: FactAgentUnreachable, Agent: a.Spec.ID, Text: why, AgentIs: a})

@@ -214,7 +214,7 @@ func (b *Book) removeFramework(f *Framework, why string, out *Out) {
 			n.State, n.Released = taskKilled, true
 			n.Statuses = pushStatus(n.Statuses, b.status(t.Spec.ID, t.Agent, taskKilled, reasonFrameworkRemoved, "The framework was removed: "+why+"."))
 			out.Tell = append(out.Tell, Fact{
-				Kind: FactTaskState, Agent: t.Agent, Framework: id, Task: t.Spec.ID, State: taskKilled, FrameworkIs: f, TaskIs: &n,
+				Kind: FactTaskState, Agent: t.Agent, Framework: id, Task: t.Spec.ID, State: taskKilled, Was: t.State, FrameworkIs: f, TaskIs: &n,
 			})
 			t = &n
 		}

@@ -84,7 +84,7 @@ func (b *Book) taskGone(t *Task, out *Out) {
 	n.Released, n.KillGrace, n.Statuses = true, nil, pushStatus(t.Statuses, s)
 	b.tasks.set(&n)
 	b.tell(t.Framework, s, out)
-	out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: t.Agent, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Status: s, FrameworkIs: f, TaskIs: &n})
+	out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: t.Agent, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Was: t.State, Status: s, FrameworkIs: f, TaskIs: &n})
 	if n.State != mesosv1.TaskState_TASK_LOST {
 		n.Unreachable = false
 		b.complete(&n)

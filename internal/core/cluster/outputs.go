@@ -289,7 +289,7 @@ type Fact struct {
 	Reason                 Reason
 	Agent, Framework, Task string
 	Executor               string
-	State                  mesosv1.TaskState
+	State, Was             mesosv1.TaskState // of a FactTaskState: what the task has come to, and from what; they may be the same
 	Status                 *mesos.Status
 	Resources              resource.List
 	Operation              *AgentOperation

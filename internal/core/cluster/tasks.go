@@ -71,7 +71,7 @@ func (b *Book) agentUpdate(in *AgentUpdate, out *Out) {
 		}
 		b.tasks.set(&n)
 		if s.UUID != t.UpdateUUID || n.State != t.State {
-			out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: state.id, Framework: in.Framework, Task: s.TaskID, State: n.State, Status: s, FrameworkIs: f, TaskIs: &n})
+			out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: state.id, Framework: in.Framework, Task: s.TaskID, State: n.State, Was: t.State, Status: s, FrameworkIs: f, TaskIs: &n})
 		}
 	} else if Terminal(in.Latest) {
 		b.dropTwin(state, FrameworkTask{in.Framework, s.TaskID})
@@ -95,7 +95,7 @@ func (b *Book) agentState(in *AgentState, out *Out) {
 	}
 	b.tasks.set(&n)
 	out.Tell = append(out.Tell, Fact{
-		Kind: FactTaskState, Agent: state.id, Framework: in.Framework, Task: in.Task, State: in.State,
+		Kind: FactTaskState, Agent: state.id, Framework: in.Framework, Task: in.Task, State: in.State, Was: t.State,
 		FrameworkIs: b.frameworks.get(in.Framework), TaskIs: &n,
 	})
 }

@@ -94,4 +94,5 @@ async function main() {
   second.teardown();
 }
 
-main();
+module.exports = { start, task, update, until, changed: () => look(), fail };
+if (require.main === module) main();

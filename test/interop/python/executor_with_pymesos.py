@@ -8,7 +8,9 @@ from pymesos import Executor, MesosExecutorDriver, decode_data, encode_data
 
 class Works(Executor):
     def __init__(self):
-        self.waiting = {}
+        self.waiting = {}  # an event for each task
+        self.away = threading.Event()
+        self.back = threading.Event()
 
     def update(self, driver, task_id, state, message=""):
         while True:
@@ -23,6 +25,9 @@ class Works(Executor):
         name = id["value"].rsplit("-", 1)[0]
 
         def run():
+            if name == "held":  # of it the agent hears nothing before its crash
+                driver.sendFrameworkMessage(encode_data(("holds " + id["value"]).encode()))
+                self.back.wait()
             self.update(driver, id, "TASK_RUNNING")
             if name == "finishes":
                 self.update(driver, id, "TASK_FINISHED", "it is done")
@@ -31,6 +36,11 @@ class Works(Executor):
             elif name == "told":
                 self.waiting[id["value"]].wait()
                 self.update(driver, id, "TASK_FINISHED", "it was told to")
+            elif name == "away":
+                self.away.wait()
+                self.update(driver, id, "TASK_FINISHED", "the agent was away")
+            elif name == "held":
+                self.update(driver, id, "TASK_FINISHED", "it was in hand")
 
         self.waiting[id["value"]] = threading.Event()
         threading.Thread(target=run, daemon=True).start()
@@ -44,7 +54,11 @@ class Works(Executor):
         if words in self.waiting:
             self.waiting[words].set()
 
+    def disconnected(self, driver):
+        self.away.set()
+
     def reregistered(self, driver, agent_info):
+        self.back.set()
         driver.sendFrameworkMessage(encode_data(b"back"))
 
 

@@ -1,13 +1,15 @@
-"""avmesos launches, watches, reconciles, is followed by a second one with its id, kills, and ends.
+"""avmesos, or mesoshttp that it came from, launches, watches, reconciles, is followed by a second one with its id, kills, and ends.
 
-It reads events by lines, and a line ends with the next record's length: so each event is seen when the next one comes, at
-the latest with a heartbeat."""
+Arguments: which of the two, and the master. They read events by lines, and a line ends with the next record's length: so
+each event is seen when the next one comes, at the latest with a heartbeat."""
+import importlib
 import sys
 import threading
 
-from avmesos.client import MesosClient
 from watch import COMMANDS, Watch, task
 
+PACKAGE, MASTER = sys.argv[1:3]
+MesosClient = importlib.import_module(PACKAGE + ".client").MesosClient
 watch = Watch()
 pending = list(COMMANDS)
 
@@ -29,7 +31,7 @@ def subscribed(name):
 
 
 def start(name, id=None):
-    client = MesosClient(["http://" + sys.argv[1]], frameworkId=id, frameworkName="interop-avmesos", frameworkUser="root", max_reconnect=1)
+    client = MesosClient(["http://" + MASTER], frameworkId=id, frameworkName="interop-" + PACKAGE, frameworkUser="root", max_reconnect=1)
     client.set_role("interop")
     client.set_failover_timeout(600)
     client.add_capability("PARTITION_AWARE")
@@ -59,7 +61,8 @@ if second.frameworkId != client.frameworkId:
     sys.exit("FAILED: the framework came back with another id")
 driver.reconcile([{"task_id": {"value": "stays-1"}}])
 watch.wait_update("stays-1", "TASK_RUNNING", "REASON_RECONCILIATION")
-driver.suppress()
+if PACKAGE == "avmesos":  # mesoshttp has no such call
+    driver.suppress()
 driver.revive()
 driver.kill(agent, "stays-1")
 watch.wait_update("stays-1", "TASK_KILLED")

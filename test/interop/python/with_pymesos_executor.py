@@ -1,6 +1,7 @@
-"""pymesos launches tasks in an executor that is pymesos too, talks with it, kills its agent under it, and ends it.
+"""pymesos launches tasks in an executor, talks with it, kills its agent under it, and ends it.
 
-Arguments: the master, the shell commands that kill the agent and start it again."""
+Arguments: the master, the agent, the shell commands that kill the agent and start it again. The executor is pymesos too, or what
+the environment's EXECUTOR runs."""
 import os
 import subprocess
 import sys
@@ -10,11 +11,11 @@ from watch import Watch
 
 MASTER, AGENT, KILL, START = sys.argv[1:5]
 HERE = os.path.dirname(os.path.abspath(__file__))
-FRAMEWORK = {"user": "root", "name": "interop-pymesos-executor", "failover_timeout": 600, "checkpoint": True, "roles": ["interop"],
+COMMAND = os.environ.get("EXECUTOR", "PYTHONDONTWRITEBYTECODE=1 exec %s %s" % (sys.executable, os.path.join(HERE, "executor_with_pymesos.py")))
+FRAMEWORK = {"user": "root", "name": "interop-executor", "failover_timeout": 600, "checkpoint": True, "roles": ["interop"],
              "capabilities": [{"type": "MULTI_ROLE"}, {"type": "PARTITION_AWARE"}]}
 scalar = lambda n, v: {"name": n, "type": "SCALAR", "scalar": {"value": v}}
-EXECUTOR = {"type": "CUSTOM", "executor_id": {"value": "works"}, "resources": [scalar("cpus", 0.1), scalar("mem", 64)],
-            "command": {"value": "PYTHONDONTWRITEBYTECODE=1 exec %s %s" % (sys.executable, os.path.join(HERE, "executor_with_pymesos.py"))}}
+EXECUTOR = {"type": "CUSTOM", "executor_id": {"value": "works"}, "resources": [scalar("cpus", 0.1), scalar("mem", 256)], "command": {"value": COMMAND}}
 watch = Watch()
 pending = []
 
@@ -35,7 +36,7 @@ class Listener(Scheduler):
         watch.update(status)
 
     def frameworkMessage(self, driver, executor_id, agent_id, message):
-        watch.event("message", decode_data(message).decode())
+        watch.event(decode_data(message).decode(), True)
 
     def executorLost(self, driver, executor_id, agent_id, status):
         watch.event("executor lost", executor_id["value"])
@@ -47,31 +48,35 @@ class Listener(Scheduler):
 driver = MesosSchedulerDriver(Listener(), FRAMEWORK, MASTER)
 driver.start()
 id = watch.wait_event("registered")
-pending.extend(["finishes-1", "finishes-2", "fails-1", "told-1", "stays-1", "told-2"])
+pending.extend(["finishes-1", "finishes-2", "fails-1", "told-1", "stays-1", "told-2", "away-1", "held-1"])
 for name in ("finishes-1", "finishes-2"):
     watch.wait_update(name, "TASK_RUNNING")
     watch.wait_update(name, "TASK_FINISHED", message="it is done")
 watch.wait_update("fails-1", "TASK_FAILED", message="it was to fail")
-for name in ("told-1", "told-2", "stays-1"):
+for name in ("told-1", "told-2", "stays-1", "away-1"):
     watch.wait_update(name, "TASK_RUNNING")
 agent = watch.wait_event("agent")
 
 say = lambda words: driver.sendFrameworkMessage({"value": "works"}, agent, encode_data(words.encode()))
+watch.wait_event("holds held-1")
 say("told-1")
-watch.wait("the answer", lambda: watch.events.get("message") == "heard told-1")
+watch.wait_event("heard told-1")
 watch.wait_update("told-1", "TASK_FINISHED", message="it was told to")
 
 executors = MesosOperatorAgentDriver(AGENT).getExecutors()["get_executors"]["executors"]
 if [e["executor_info"]["executor_id"]["value"] for e in executors] != ["works"]:
     sys.exit("FAILED: the agent shows the executors %s" % executors)
 tasks = MesosOperatorMasterDriver(MASTER).getTasks()["get_tasks"]["tasks"]
-if {t["task_id"]["value"] for t in tasks if t["framework_id"]["value"] == id} != {"told-2", "stays-1"}:
+if {t["task_id"]["value"] for t in tasks if t["framework_id"]["value"] == id} != {"told-2", "stays-1", "away-1", "held-1"}:
     sys.exit("FAILED: the master shows the tasks %s" % tasks)
 
 subprocess.check_call(KILL, shell=True)
 say("told-2")  # nobody hears it
 subprocess.check_call(START, shell=True)
-watch.wait("the executor to come back", lambda: watch.events.get("message") == "back")
+watch.wait_event("back")
+watch.wait_update("away-1", "TASK_FINISHED", message="the agent was away")
+watch.wait_update("held-1", "TASK_RUNNING")
+watch.wait_update("held-1", "TASK_FINISHED", message="it was in hand")
 say("told-2")
 watch.wait_update("told-2", "TASK_FINISHED", message="it was told to")
 driver.killTask({"value": "stays-1"})

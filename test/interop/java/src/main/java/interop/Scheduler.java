@@ -37,7 +37,8 @@ import rx.subjects.SerializedSubject;
 /** mesos-rxjava launches, watches, reconciles, goes away, is followed by another with its id, kills, and ends. In protobuf. */
 final class Scheduler {
   private static final Map<String, String> COMMANDS = Map.of("finishes-1", "true", "finishes-2", "echo done", "fails-1", "exit 3", "stays-1", "exec sleep 1000");
-  private static final long PATIENCE = 60; // seconds that anything may take
+  static final long PATIENCE = 60; // seconds that anything may take
+  private static final Predicate<TaskStatus> ANY = s -> true;
 
   private final FrameworkInfo info;
   private final LinkedBlockingQueue<Event> events = new LinkedBlockingQueue<>();
@@ -47,7 +48,7 @@ final class Scheduler {
   private List<String> pending = new ArrayList<>();
   private FrameworkID id;
 
-  private Scheduler(URI master, FrameworkInfo info) {
+  Scheduler(URI master, FrameworkInfo info) {
     this.info = info;
     Call subscribe = Call.newBuilder().setType(Call.Type.SUBSCRIBE).setSubscribe(Call.Subscribe.newBuilder().setFrameworkInfo(info)).build();
     if (info.hasId()) {
@@ -137,11 +138,31 @@ final class Scheduler {
     }
   }
 
-  private FrameworkID subscribed() throws InterruptedException {
+  FrameworkID subscribed() throws InterruptedException {
     while (id == null) {
       step("SUBSCRIBED");
     }
     return id;
+  }
+
+  /** All that COMMANDS has is launched with the next offer. */
+  void launchAll() {
+    pending = COMMANDS.keySet().stream().sorted().collect(Collectors.toList());
+  }
+
+  /** Waits until three tasks have ended as they must and one runs, and returns where. */
+  AgentID runUntilOneStays() throws InterruptedException {
+    for (String name : List.of("finishes-1", "finishes-2")) {
+      update(name, TaskState.TASK_RUNNING, ANY);
+      update(name, TaskState.TASK_FINISHED, ANY);
+    }
+    update("fails-1", TaskState.TASK_FAILED, s -> s.getMessage().equals("Command exited with status 3"));
+    return update("stays-1", TaskState.TASK_RUNNING, ANY).getAgentId();
+  }
+
+  void kill(String name, AgentID agent) throws InterruptedException {
+    send(Call.newBuilder().setType(Call.Type.KILL).setKill(Call.Kill.newBuilder().setTaskId(task(name)).setAgentId(agent)));
+    update(name, TaskState.TASK_KILLED, ANY);
   }
 
   private void reconcile(String... names) throws InterruptedException {
@@ -161,28 +182,20 @@ final class Scheduler {
         .setAllocationInfo(Resource.AllocationInfo.newBuilder().setRole("interop")).build();
   }
 
-  private static void fail(String why) {
+  static void fail(String why) {
     System.out.println("FAILED: " + why);
     System.exit(1);
   }
 
   public static void main(String[] args) throws Exception {
     URI master = URI.create("http://" + args[0] + "/api/v1/scheduler");
-    FrameworkInfo info = FrameworkInfo.newBuilder().setUser("root").setName("interop-mesos-rxjava").setFailoverTimeout(600).setCheckpoint(true)
-        .addRoles("interop").addCapabilities(capability(FrameworkInfo.Capability.Type.MULTI_ROLE)).addCapabilities(capability(FrameworkInfo.Capability.Type.PARTITION_AWARE))
-        .build();
-    Predicate<TaskStatus> any = s -> true;
+    FrameworkInfo info = info("interop-mesos-rxjava");
     Predicate<TaskStatus> reconciled = s -> s.getReason() == TaskStatus.Reason.REASON_RECONCILIATION;
 
     Scheduler first = new Scheduler(master, info);
-    first.pending = COMMANDS.keySet().stream().sorted().collect(Collectors.toList());
+    first.launchAll();
     FrameworkID id = first.subscribed();
-    for (String name : List.of("finishes-1", "finishes-2")) {
-      first.update(name, TaskState.TASK_RUNNING, any);
-      first.update(name, TaskState.TASK_FINISHED, any);
-    }
-    first.update("fails-1", TaskState.TASK_FAILED, s -> s.getMessage().equals("Command exited with status 3"));
-    AgentID agent = first.update("stays-1", TaskState.TASK_RUNNING, any).getAgentId();
+    AgentID agent = first.runUntilOneStays();
 
     first.reconcile("stays-1");
     first.update("stays-1", TaskState.TASK_RUNNING, reconciled);
@@ -200,8 +213,7 @@ final class Scheduler {
     second.update("stays-1", TaskState.TASK_RUNNING, reconciled);
     second.send(Call.newBuilder().setType(Call.Type.SUPPRESS));
     second.send(Call.newBuilder().setType(Call.Type.REVIVE));
-    second.send(Call.newBuilder().setType(Call.Type.KILL).setKill(Call.Kill.newBuilder().setTaskId(task("stays-1")).setAgentId(agent)));
-    second.update("stays-1", TaskState.TASK_KILLED, any);
+    second.kill("stays-1", agent);
     second.send(Call.newBuilder().setType(Call.Type.TEARDOWN));
     second.calls.onCompleted();
     try {
@@ -210,6 +222,12 @@ final class Scheduler {
       System.out.println("the stream ended with " + e);
     }
     System.exit(0);
+  }
+
+  static FrameworkInfo info(String name) {
+    return FrameworkInfo.newBuilder().setUser("root").setName(name).setFailoverTimeout(600).setCheckpoint(true)
+        .addRoles("interop").addCapabilities(capability(FrameworkInfo.Capability.Type.MULTI_ROLE)).addCapabilities(capability(FrameworkInfo.Capability.Type.PARTITION_AWARE))
+        .build();
   }
 
   private static FrameworkInfo.Capability capability(FrameworkInfo.Capability.Type type) {
