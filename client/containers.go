@@ -260,7 +260,7 @@ func (in *Input) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// End ends the input of the container.
+// End ends the input of a container that has no terminal. To one that has it means nothing: there Ctrl-D is written.
 func (in *Input) End() error { return in.data([]byte{}) }
 
 // Resize tells the size of the terminal.

@@ -311,7 +311,10 @@ func TestATaskWithATerminalCanBeAttachedTo(t *testing.T) {
 		io.WriteString(in, "stty size; echo still $((6*7))\n")
 		screen.shows("50 100\r\n")
 		screen.shows("still 42\r\n")
-		must(t, in.End()) // as Ctrl-D
+		must(t, in.End()) // which a client sends when its person leaves: to a terminal it means nothing
+		io.WriteString(in, "echo after $((6*7))\n")
+		screen.shows("after 42\r\n")
+		io.WriteString(in, "\x04")
 		if e := s.f.end("top"); e.GetState() != finished {
 			t.Errorf("it ended as %v", e)
 		}

@@ -76,7 +76,7 @@ func (s *Stream) Write(data []byte) (int, error) {
 	return done, nil
 }
 
-// EndInput ends the input of the container; a terminal takes the character that means so.
+// EndInput ends the input of a container that has no terminal; to one that has it means nothing.
 func (s *Stream) EndInput() error { return s.put(wire.PieceStdin, nil) }
 
 // Resize gives its terminal another size. Without one it does nothing.

@@ -182,7 +182,17 @@ func terminalStays(r *rig) {
 			r.Errorf("%q %v", data, err)
 		}
 	}
-	in.EndInput()
+	in.EndInput() // which means nothing to a terminal
+	io.WriteString(in, "more\n")
+	var shown string
+	for !strings.Contains(shown, "more") {
+		_, data, err := out.Read()
+		if err != nil {
+			r.Fatalf("after %q it ended with %v", shown, err)
+		}
+		shown += string(data)
+	}
+	io.WriteString(in, "\x04")
 	finish(in)
 	r.all(out)
 	r.wantStatus(s.ID, 0)

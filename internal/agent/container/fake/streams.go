@@ -186,6 +186,9 @@ func (f *Fake) Attach(_ context.Context, id string, how container.Attachment) (*
 	return container.NewStream(near), nil
 }
 
+// endOfInput is what a person types to end the input of a terminal, Ctrl-D.
+const endOfInput = 4
+
 // feed gives a pretended process what comes for it; one that echoes ends with its input.
 func (m *Machine) feed(b *box, far *half) {
 	defer func() { _ = far.Close() }() // it cannot fail
@@ -197,6 +200,14 @@ func (m *Machine) feed(b *box, far *half) {
 		}
 		if kind != wire.PieceStdin {
 			continue
+		}
+		if b.spec.Terminal != nil {
+			if len(data) == 0 {
+				continue // it means nothing to a terminal
+			}
+			if data[len(data)-1] == endOfInput {
+				data = nil
+			}
 		}
 		if len(data) > 0 {
 			if b.does.Echo {

@@ -277,38 +277,25 @@ func (st *streams) hurry(within time.Duration) {
 	}
 }
 
-// input writes what came for the container to read, and waits until it has room.
+// input writes what came for the container to read, and waits until it has room. Nothing ends the input, but not of a terminal:
+// clients send it there when their person leaves, and what reads the terminal is to go on.
 func (st *streams) input(data []byte) error {
 	st.mu.Lock()
-	in, tty := st.in, st.tty
-	if len(data) == 0 && tty == nil {
+	in, end := st.in, len(data) == 0 && st.tty == nil
+	if end {
 		st.in = nil
 	}
 	st.mu.Unlock()
 	switch {
 	case in == nil:
 		return os.ErrClosed
-	case len(data) > 0:
-		_, err := in.Write(data)
-		return err
-	case tty == nil:
+	case end:
 		return in.Close()
+	case len(data) == 0:
+		return nil
 	}
-	_, err := tty.Write([]byte{endOfInput(tty)})
+	_, err := in.Write(data)
 	return err
-}
-
-// endOfInput is the character that a terminal takes for the end of its input, at the start of a line.
-func endOfInput(tty *os.File) byte {
-	eof := byte(4)
-	if raw, err := tty.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) { // of a closed one the write tells
-			if t, err := unix.IoctlGetTermios(int(fd), unix.TCGETS); err == nil {
-				eof = t.Cc[unix.VEOF]
-			}
-		})
-	}
-	return eof
 }
 
 // resize gives the terminal another size; what has it open is told by SIGWINCH. Without a terminal there is none to change.
