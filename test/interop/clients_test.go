@@ -165,7 +165,7 @@ func room(t *testing.T, name, from string) (dir string, installed bool, done fun
 var (
 	pythons     = []string{"3.9", "3.8", "3.7", "3.6"}
 	dcosPythons = []string{"3.6"}
-	newPythons  = []string{"3.13", "3.12", "3.11", "3.10"}
+	newPythons  = []string{"3.12", "3.13", "3.14"}
 )
 
 // pythonOf is a Python of one of the versions. It looks in PATH and where pyenv keeps its versions.

@@ -2,8 +2,6 @@ package interop
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -110,42 +108,4 @@ func TestTheUnmodifiedDCOSCommandLineShowsAndEntersTasks(t *testing.T) {
 		t.Errorf("the service is still there: %s", got)
 	}
 	l.check(answer{"", []string{"task", "--completed"}, `(?m)^stays +localhost +\w+ +K `})
-}
-
-func TestTheUnmodifiedMesosCommandLineShowsAndEntersTasks(t *testing.T) {
-	interop(t)
-	bin := filepath.Join(environment(t, "mesoscli", "mesoscli.txt", newPythons), "python")
-	c, home := start(t), t.TempDir()
-	config := fmt.Sprintf("agent_ssl = false\nagent_timeout = 10\n[master]\naddress = %q\n", c.Master)
-	if err := os.Mkdir(filepath.Join(home, ".mesos"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(home, ".mesos", "config.toml"), []byte(config), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	l := commandLine{t, []string{bin, "-m", "avmesos.cli.mesos-cli"}, []string{"HOME=" + home, "PYTHONDONTWRITEBYTECODE=1"}}
-	launch(t, c)
-
-	var id string
-	running := regexp.MustCompile(`(?m)^(stays-\S+) +TASK_RUNNING `)
-	if !await(30*time.Second, func() bool {
-		found := running.FindStringSubmatch(l.says("", "task", "list"))
-		if found != nil {
-			id = found[1]
-		}
-		return found != nil
-	}) {
-		t.Fatalf("task list says %s", l.says("", "task", "list"))
-	}
-	l.check(
-		answer{"", []string{"agent", "list"}, `(?m)^\S+-S0 +localhost +True`},
-		answer{"", []string{"framework", "list"}, `(?m)^\S+-0000 +True +run stays`},
-		answer{"", []string{"task", "inspect", id}, `(?s)"name": "stays".*"state": "TASK_RUNNING"`},
-		answer{"", []string{"task", "exec", id, "cat", "stdout"}, `^hello from it\n$`},
-		answer{"said to it", []string{"task", "exec", "--interactive", id, "sed", "s/^/it heard: /"}, `^it heard: said to it$`},
-	)
-	out, err := within(t, time.Minute, l.command("task", "exec", id, "sh", "-c", "exit 3"))
-	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 3 {
-		t.Errorf("a command in the task that exits with 3 comes to %v\n%s", err, out)
-	}
 }
