@@ -35,6 +35,7 @@ func newCounters(a *Agent) *counters {
 	})
 	m.GaugeFunc("slave/uptime_secs", func() float64 { return float64(a.deps.Clock.Now().Wall-a.started.Wall) / 1e9 })
 	m.GaugeFunc("slave/recovery_time_secs", func() float64 { return time.Duration(a.recovery.Load()).Seconds() })
+	m.Zeros(unheard...)
 	m.Source(a.emit)
 	return c
 }

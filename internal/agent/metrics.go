@@ -20,9 +20,6 @@ var unheard = []string{
 
 // emit gives the numbers that are made of the view when they are asked for.
 func (a *Agent) emit(emit func(name string, value float64)) {
-	for _, name := range unheard {
-		emit(name, 0)
-	}
 	host.ReadSystem().Emit(emit)
 	v := a.view.Load()
 	var used resource.List

@@ -172,6 +172,7 @@ func (l *agentLink) take(up *link.Up) error {
 		}
 	}
 	for _, m := range up.GetMessages() {
+		l.term.m.counts.executorMessages.Inc()
 		if err := post(&cluster.AgentMessage{Conn: l.id, Framework: m.GetFrameworkId(), Executor: m.GetExecutorId(), Data: m.GetData()}); err != nil {
 			return err
 		}

@@ -22,28 +22,15 @@ var callNames = map[scheduler.Call_Type]string{
 }
 
 // unheard are names of the original's that dashboards ask for and that stand for what this master does not have: actors'
-// queues, an agents' shutdown that is scheduled, the offer operations that it refuses. They are always zero.
+// queues, an agents' shutdown that is scheduled. They are always zero.
 func unheard() []string {
 	names := []string{
 		"master/event_queue_dispatches", "master/event_queue_http_requests", "master/event_queue_messages",
 		"allocator/mesos/event_queue_dispatches", "registrar/queued_operations",
-		"master/invalid_executor_to_framework_messages", "master/invalid_framework_to_executor_messages",
-		"master/invalid_operation_status_update_acknowledgements", "master/invalid_operation_status_updates",
-		"master/messages_authenticate", "master/messages_deactivate_framework", "master/messages_executor_to_framework",
-		"master/messages_exited_executor", "master/messages_operation_status_update", "master/messages_unregister_slave",
-		"master/messages_update_slave", "master/recovery_slave_removals",
+		"master/invalid_executor_to_framework_messages", "master/invalid_framework_to_executor_messages", "master/invalid_operation_status_updates",
+		"master/messages_authenticate", "master/messages_deactivate_framework", "master/messages_update_slave", "master/recovery_slave_removals",
 		"master/slave_shutdowns_canceled", "master/slave_shutdowns_completed", "master/slave_shutdowns_scheduled",
-		"master/slave_unreachable_canceled", "master/valid_executor_to_framework_messages",
-		"master/valid_operation_status_update_acknowledgements", "master/valid_operation_status_updates",
-	}
-	ends := []string{"dropped", "error", "failed", "finished", "gone_by_operator", "pending", "recovering", "total", "unreachable"}
-	for _, e := range ends {
-		names = append(names, "master/operations/"+e)
-		for _, o := range []string{
-			"create", "create_disk", "destroy", "destroy_disk", "grow_volume", "reserve", "shrink_volume", "unreserve",
-		} {
-			names = append(names, "master/operations/"+o+"/"+e)
-		}
+		"master/slave_unreachable_canceled",
 	}
 	for _, end := range []string{"", "/count", "/max", "/min", "/p50", "/p90", "/p95", "/p99", "/p999", "/p9999"} {
 		names = append(names, "allocator/mesos/allocation_run_latency_ms"+end) // a run waits for nothing
@@ -53,9 +40,6 @@ func unheard() []string {
 
 // emit gives the numbers that are made when they are asked for.
 func (m *Master) emit(emit func(name string, value float64)) {
-	for _, name := range m.counts.unheard {
-		emit(name, 0)
-	}
 	host.ReadSystem().Emit(emit)
 	emit("master/http_cache_hits", float64(m.shared.Hits()))
 	emit("master/operator_event_stream_subscribers", float64(m.subscribers()))
@@ -64,12 +48,15 @@ func (m *Master) emit(emit func(name string, value float64)) {
 	same("master/messages_reregister_slave", cluster.FactAgentReregistered)
 	same("master/messages_status_update", cluster.FactTaskState)
 	same("master/slave_unreachable_scheduled", cluster.FactAgentUnreachable)
+	emit("master/valid_executor_to_framework_messages", float64(m.counts.executorMessages.Value()))
+	emit("master/valid_operation_status_updates", float64(m.counts.operationUpdates.Value()))
 	emit("master/valid_framework_to_executor_messages", float64(m.counts.byCall[scheduler.Call_MESSAGE].Value()))
 	view := m.nothing // who does not lead knows of nothing
 	if t := m.term.Load(); t != nil {
 		view = t.view.Load()
 	}
 	reads.Emit(view, emit)
+	m.counts.ends.emit(view, emit)
 }
 
 // timedBook is a book whose cycles of allocation are timed. The book has no clock, so a cycle's time is that of the step

@@ -1,9 +1,10 @@
 // Package meter keeps the numbers of one process under flat names such as "master/tasks_running", and shows the same
-// numbers twice: as the JSON map that dashboards of Mesos read, and to Prometheus. Nothing here is global; a Meter is made
+// numbers twice: as the JSON map that dashboards of Mesos read, and to Prometheus, under names of its kind. Nothing here is global; a Meter is made
 // on the registry it is handed.
 package meter
 
 import (
+	"cmp"
 	"math"
 	"net/http"
 	"sort"
@@ -25,14 +26,17 @@ type Meter struct {
 	mu      sync.RWMutex
 	series  map[string]series
 	sources []func(emit func(name string, value float64))
+	zeros   []string
+
+	names names
 }
 
 // series is one name's numbers.
 type series interface {
 	// flat emits the number under name and its statistics under names below it.
 	flat(name string, emit func(name string, value float64))
-	// prom emits the same for Prometheus.
-	prom(name string, emit func(prometheus.Metric))
+	// prom gives the same for Prometheus.
+	prom(s *shown) prometheus.Metric
 }
 
 // New makes a Meter and registers it with registry, which the caller may use for collectors of its own as well. It fails
@@ -99,6 +103,13 @@ func (m *Meter) Source(f func(emit func(name string, value float64))) {
 	m.sources = append(m.sources, f)
 }
 
+// Zeros are names that readers of the flat numbers expect, and that stand for what this process does not have.
+func (m *Meter) Zeros(names ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.zeros = append(m.zeros, names...)
+}
+
 // Snapshot is every number by its flat name. Values that JSON cannot hold (NaN, infinities) are left out.
 func (m *Meter) Snapshot() map[string]float64 { return m.SnapshotUntil(func() bool { return false }) }
 
@@ -112,6 +123,9 @@ func (m *Meter) SnapshotUntil(late func() bool) map[string]float64 {
 		if !math.IsNaN(v) && !math.IsInf(v, 0) {
 			out[name] = v
 		}
+	}
+	for _, name := range m.zeros {
+		emit(name, 0)
 	}
 	for name, s := range m.series {
 		s.flat(name, emit)
@@ -186,36 +200,34 @@ func (c collector) Describe(chan<- *prometheus.Desc) {}
 func (c collector) Collect(ch chan<- prometheus.Metric) {
 	c.m.mu.RLock()
 	defer c.m.mu.RUnlock()
-	seen := map[string]bool{} // two flat names can come out as one name here; the registry refuses doubles
-	emit := func(name string, send func(promName string)) {
-		if p := promName(name); !seen[p] {
-			seen[p] = true
-			send(p)
+	seen := map[string]bool{} // two flat names can come out as one here; the registry refuses doubles
+	emit := func(name string, metric func(*shown) prometheus.Metric) {
+		s := c.m.names.show(name)
+		if id := strings.Join(append([]string{s.name}, s.value...), "\xff"); s.name != "" && !seen[id] {
+			seen[id] = true
+			ch <- metric(s)
 		}
 	}
 	for name, s := range c.m.series {
-		emit(name, func(p string) { s.prom(p, func(metric prometheus.Metric) { ch <- metric }) })
+		emit(name, s.prom)
 	}
 	for _, source := range c.m.sources {
 		source(func(name string, v float64) {
-			emit(name, func(p string) { ch <- constMetric(p, prometheus.GaugeValue, v) })
+			emit(name, func(s *shown) prometheus.Metric { return s.number(prometheus.GaugeValue, v) })
 		})
 	}
 }
 
-// promName makes "master/tasks_running" into "pando_master_tasks_running".
-func promName(name string) string {
-	b := []byte("pando_" + name)
-	for i, c := range b {
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') {
-			b[i] = '_'
-		}
+// number makes a metric of a number under its flat name.
+func (s *shown) number(t prometheus.ValueType, v float64) prometheus.Metric {
+	name := s.name
+	switch {
+	case s.grows:
+		t = prometheus.CounterValue
+	case t == prometheus.CounterValue:
+		name += "_total"
 	}
-	return string(b)
-}
-
-func constMetric(name string, t prometheus.ValueType, v float64) prometheus.Metric {
-	return prometheus.MustNewConstMetric(prometheus.NewDesc(name, "A number of this process, by its flat name.", nil, nil), t, v)
+	return prometheus.MustNewConstMetric(prometheus.NewDesc(name, s.help, s.labels, nil), t, v*cmp.Or(s.scale, 1), s.value...)
 }
 
 // Counter is a number that only grows.
@@ -232,8 +244,8 @@ func (c *Counter) Value() uint64 { return c.n.Load() }
 
 func (c *Counter) flat(name string, emit func(string, float64)) { emit(name, float64(c.Value())) }
 
-func (c *Counter) prom(name string, emit func(prometheus.Metric)) {
-	emit(constMetric(name+"_total", prometheus.CounterValue, float64(c.Value())))
+func (c *Counter) prom(s *shown) prometheus.Metric {
+	return s.number(prometheus.CounterValue, float64(c.Value()))
 }
 
 // Gauge is a number that is set.
@@ -257,14 +269,10 @@ func (g *Gauge) Value() float64 { return math.Float64frombits(g.bits.Load()) }
 
 func (g *Gauge) flat(name string, emit func(string, float64)) { emit(name, g.Value()) }
 
-func (g *Gauge) prom(name string, emit func(prometheus.Metric)) {
-	emit(constMetric(name, prometheus.GaugeValue, g.Value()))
-}
+func (g *Gauge) prom(s *shown) prometheus.Metric { return s.number(prometheus.GaugeValue, g.Value()) }
 
 type gaugeFunc func() float64
 
 func (f gaugeFunc) flat(name string, emit func(string, float64)) { emit(name, f()) }
 
-func (f gaugeFunc) prom(name string, emit func(prometheus.Metric)) {
-	emit(constMetric(name, prometheus.GaugeValue, f()))
-}
+func (f gaugeFunc) prom(s *shown) prometheus.Metric { return s.number(prometheus.GaugeValue, f()) }

@@ -83,7 +83,7 @@ func TestPrometheusShowsTheSameNumbers(t *testing.T) {
 	w := httptest.NewRecorder()
 	m.Prometheus().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	for _, line := range []string{
-		"pando_master_slave_registrations_total 1", "pando_master_a_b 4", "pando_master_tasks_running 7",
+		"pando_master_agent_registrations_total 1", "pando_master_a_b 4", `pando_master_tasks{state="running"} 7`,
 		`pando_registrar_state_store_seconds{quantile="0.5"} 1`, "pando_registrar_state_store_seconds_count 1",
 	} {
 		if !strings.Contains(w.Body.String(), line+"\n") {

@@ -80,7 +80,7 @@ func (t *Timer) flat(name string, emit func(string, float64)) {
 	}
 }
 
-func (t *Timer) prom(name string, emit func(prometheus.Metric)) {
+func (t *Timer) prom(s *shown) prometheus.Metric {
 	ordered, _, count, sum := t.sorted()
 	quantiles := map[float64]float64{}
 	if len(ordered) > 0 {
@@ -88,6 +88,6 @@ func (t *Timer) prom(name string, emit func(prometheus.Metric)) {
 			quantiles[p.share] = at(ordered, p.share) / float64(time.Second)
 		}
 	}
-	desc := prometheus.NewDesc(strings.TrimSuffix(name, "_ms")+"_seconds", "A number of this process, by its flat name.", nil, nil)
-	emit(prometheus.MustNewConstSummary(desc, count, sum.Seconds(), quantiles))
+	desc := prometheus.NewDesc(strings.TrimSuffix(s.name, "_ms")+"_seconds", s.help, s.labels, nil)
+	return prometheus.MustNewConstSummary(desc, count, sum.Seconds(), quantiles, s.value...)
 }

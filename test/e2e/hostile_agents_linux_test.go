@@ -68,7 +68,7 @@ func lyingAgent(s scene) {
 	if after := v.memory(t); after > before+200 {
 		t.Errorf("the node grew from %d to %d MiB", before, after)
 	}
-	if n := gauge(t, v.master, "pando_master_slaves_active"); n != 1 {
+	if n := gauge(t, v.master, "pando_master_agents_active"); n != 1 {
 		t.Errorf("there are %d agents", n)
 	}
 }

@@ -137,7 +137,7 @@ func news(old, agent *Agent, fresh bool) *Agent {
 func (b *Book) supplant(spec *AgentSpec, out *Out) {
 	old := b.agents.get(b.addresses[addressOf(spec)])
 	if old != nil && old.Mark == Admitted && spec.Port != 0 {
-		b.removeAgent(old, "a new agent registered from its address", out)
+		b.removeAgent(old, AgentReplaced, out)
 	}
 }
 
@@ -337,9 +337,15 @@ func (b *Book) agentLeave(in *AgentLeave, out *Out) {
 		return
 	}
 	if a := b.agents.get(state.id); a != nil {
-		b.removeAgent(a, "the agent left", out)
+		b.removeAgent(a, AgentLeft, out)
 	}
 }
+
+// Why an agent is removed, as FactAgentRemoved says it.
+const (
+	AgentLeft     = "the agent left"
+	AgentReplaced = "a new agent registered from its address"
+)
 
 // removeAgent forgets an agent whose tasks are lost for everybody. Its state stays for long: it still tells what a slow
 // connection brings late.

@@ -277,7 +277,7 @@ func (b *Book) refuseOperation(f *Framework, op *Operation, agent, words string,
 	if op.ID != "" {
 		out.Send = append(out.Send, Msg{Stream: f.Stream, Body: OperationUpdate{op.ID, "", mesosv1.OperationState_OPERATION_ERROR, words, ""}})
 	}
-	out.Tell = append(out.Tell, Fact{Kind: FactOperationRefused, Agent: agent, Framework: f.Spec.ID, Reason: OperationInvalid, Text: op.Type.String() + ": " + words})
+	out.Tell = append(out.Tell, Fact{Kind: FactOperationRefused, Agent: agent, Framework: f.Spec.ID, Reason: OperationInvalid, OperationType: op.Type, Text: op.Type.String() + ": " + words})
 }
 
 // agentOperationEnd takes an operation's end in and passes it on. The agent keeps it until it is acknowledged: by its framework,

@@ -293,6 +293,7 @@ type Fact struct {
 	Status                 *mesos.Status
 	Resources              resource.List
 	Operation              *AgentOperation
+	OperationType          mesosv1.Offer_Operation_Type // of one that is refused
 	Text                   string
 	N                      int
 	// AgentIs, FrameworkIs and TaskIs are what it is about, as they are after it, where a reader of the book would see a

@@ -17,11 +17,11 @@ var measured = [...]string{"cpus", "mem", "disk", "gpus"}
 // Emit gives the numbers that can be read off a view, under the original's names.
 func Emit(v *cluster.View, emit func(name string, value float64)) {
 	var uses [len(measured)]use
-	each := func(l resource.List, add func(u *use, q resource.Quantity, revocable bool)) {
+	each := func(l resource.List, add func(k int, q resource.Quantity, revocable bool)) {
 		for i := range l {
 			for k, name := range measured {
 				if l[i].Name == name && l[i].Kind == resource.Scalar {
-					add(&uses[k], l[i].Scalar, l[i].Revocable())
+					add(k, l[i].Scalar, l[i].Revocable())
 				}
 			}
 		}
@@ -32,13 +32,30 @@ func Emit(v *cluster.View, emit func(name string, value float64)) {
 		if a.Mark != cluster.Admitted || a.Recovered {
 			continue
 		}
-		each(a.Spec.Total, func(u *use, q resource.Quantity, revocable bool) {
+		each(a.Spec.Total, func(k int, q resource.Quantity, revocable bool) {
 			if revocable {
-				u.revocableTotal += q
+				uses[k].revocableTotal += q
 			} else {
-				u.total += q
+				uses[k].total += q
 			}
 		})
+	}
+	roles := map[string]*[len(measured)]resource.Quantity{} // what each has
+	holds := func(role string, l resource.List, add func(u *use, q resource.Quantity, revocable bool)) {
+		if roles[role] == nil {
+			roles[role] = &[len(measured)]resource.Quantity{}
+		}
+		each(l, func(k int, q resource.Quantity, revocable bool) {
+			roles[role][k] += q
+			add(&uses[k], q, revocable)
+		})
+	}
+	used := func(u *use, q resource.Quantity, revocable bool) {
+		if revocable {
+			u.revocableUsed += q
+		} else {
+			u.used += q
+		}
 	}
 	connected, disconnected := 0, 0
 	for f := range v.Frameworks {
@@ -48,6 +65,10 @@ func Emit(v *cluster.View, emit func(name string, value float64)) {
 		} else {
 			disconnected++
 		}
+		v.ExecutorsOf(f.Spec.ID, func(x *cluster.Executor) bool {
+			holds(x.Role, x.Spec.Resources, used)
+			return true
+		})
 	}
 	for f := range v.CompletedFrameworks {
 		registry += len(f.Spec.ID) + len(f.Spec.Info)
@@ -59,21 +80,21 @@ func Emit(v *cluster.View, emit func(name string, value float64)) {
 			continue
 		}
 		tasks.add(t.State)
-		if t.Released {
-			continue
+		if !t.Released {
+			holds(t.Role, t.Spec.Resources, used)
 		}
-		each(t.Spec.Resources, func(u *use, q resource.Quantity, revocable bool) {
-			if revocable {
-				u.revocableUsed += q
-			} else {
-				u.used += q
-			}
-		})
 	}
 	offers := 0
 	for o := range v.Offers {
 		offers++
-		each(o.Resources, func(u *use, q resource.Quantity, _ bool) { u.offered += q })
+		holds(o.Role, o.Resources, func(u *use, q resource.Quantity, _ bool) { u.offered += q })
+	}
+	for role, has := range roles { // order: names are sorted when they are shown
+		dominant := 0.0
+		for k := range has {
+			dominant = max(dominant, share(has[k], uses[k].total+uses[k].revocableTotal))
+		}
+		emit("allocator/mesos/roles/"+role+"/shares/dominant", dominant)
 	}
 
 	for k, name := range measured {

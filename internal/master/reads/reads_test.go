@@ -152,7 +152,8 @@ func TestEveryRecordedMetricThatAViewKnowsIsEmittedOnce(t *testing.T) {
 	}
 	seen := map[string]float64{}
 	Emit(recordedScene(t).book.View(), func(name string, v float64) {
-		if _, twice := seen[name]; twice || !names[name] {
+		// Names of roles were left out of the recording.
+		if _, twice := seen[name]; twice || !names[name] && !strings.HasPrefix(name, "allocator/mesos/roles/") {
 			t.Errorf("%s: emitted twice, or not a name of the original's", name)
 		}
 		seen[name] = v
@@ -160,7 +161,7 @@ func TestEveryRecordedMetricThatAViewKnowsIsEmittedOnce(t *testing.T) {
 	for name, want := range map[string]float64{
 		"master/cpus_total": 4, "master/cpus_used": 0.1, "master/cpus_percent": 0.025, "master/mem_used": 32, "master/tasks_running": 1,
 		"master/tasks_staging": 0, "master/slaves_active": 1, "master/frameworks_active": 1, "master/outstanding_offers": 0,
-		"allocator/mesos/resources/mem/offered_or_allocated": 32,
+		"allocator/mesos/resources/mem/offered_or_allocated": 32, "allocator/mesos/roles/probe/shares/dominant": 0.025,
 	} {
 		if got, ok := seen[name]; !ok || got != want {
 			t.Errorf("%s is %v, want %v", name, got, want)
