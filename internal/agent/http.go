@@ -66,8 +66,9 @@ func (a *Agent) settings() []byte {
 		"port": strconv.Itoa(c.Port), "resources": c.Resources.String(), "work_dir": c.WorkDir,
 		"gc_delay": mesos.FormatDuration(c.GCDelay), "gc_disk_headroom": strconv.FormatFloat(c.GCHeadroom, 'f', -1, 64),
 		"executor_registration_timeout": mesos.FormatDuration(c.Book.RegistrationTimeout), "executor_reregistration_timeout": mesos.FormatDuration(c.Book.ReregisterTimeout),
-		"http_executor_domain_sockets":   strconv.FormatBool(c.Socket != ""),
-		"executor_shutdown_grace_period": mesos.FormatDuration(c.ShutdownGrace), "recovery_timeout": mesos.FormatDuration(c.RecoveryTimeout),
+		"max_completed_executors_per_framework": strconv.Itoa(c.Book.MaxPastExecutors),
+		"http_executor_domain_sockets":          strconv.FormatBool(c.Socket != ""),
+		"executor_shutdown_grace_period":        mesos.FormatDuration(c.ShutdownGrace), "recovery_timeout": mesos.FormatDuration(c.RecoveryTimeout),
 		"switch_user": strconv.FormatBool(c.SwitchUser), "strict": strconv.FormatBool(c.Strict),
 		"reconfiguration_policy": string(c.Reconfiguration),
 	}, c.Flags)

@@ -325,6 +325,12 @@ func TestEveryNameOfTheOriginalsMetricsIsThere(t *testing.T) {
 		Agent:     "S0", Frameworks: []*workload.Framework{testFramework("F", "root")},
 		Tasks: []*workload.TaskView{testTask("F", "runs", "c1", mesosv1.TaskState_TASK_RUNNING), testTask("F", "queued", "c2")},
 	})
+	for _, f := range []workload.Fact{
+		{Kind: workload.FactTaskState, State: mesosv1.TaskState_TASK_RUNNING}, {Kind: workload.FactTaskState, State: mesosv1.TaskState_TASK_FAILED},
+		{Kind: workload.FactTaskState, Executor: "e", State: mesosv1.TaskState_TASK_FINISHED}, {Kind: workload.FactExecutorEnded, Executor: "e"},
+	} {
+		a.Tell(a.started, []workload.Fact{f})
+	}
 	_, body := get(t, a, "/metrics/snapshot")
 	var got map[string]float64
 	if err := json.Unmarshal(body, &got); err != nil {
@@ -332,6 +338,7 @@ func TestEveryNameOfTheOriginalsMetricsIsThere(t *testing.T) {
 	}
 	for name, want := range map[string]float64{
 		"slave/cpus_used": 0.4, "slave/cpus_percent": 0.1, "slave/executors_running": 1, "slave/executors_registering": 1, "slave/tasks_running": 1,
+		"slave/tasks_failed": 1, "slave/tasks_finished": 1, "slave/executors_terminated": 2,
 		"slave/executor_directory_max_allowed_age_secs": 3600,
 	} {
 		if got[name] != want {
