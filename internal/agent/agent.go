@@ -54,7 +54,6 @@ type Agent struct {
 
 	links     atomic.Uint64 // numbers them
 	streamIDs atomic.Uint64 // numbers those of executors
-	ready     atomic.Bool   // the book knows which containers there are
 
 	left    chan struct{} // closed when the agent leaves and nothing of its tasks is here any more
 	goodbye chan struct{} // closed when the link ended over which it said goodbye
@@ -178,7 +177,6 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := a.loop.Post(in); err != nil {
 		return err
 	}
-	a.ready.Store(true)
 	a.work.Go(func() { a.exits(ctx) })
 	a.work.Go(func() {
 		if why := a.connect(ctx); why != nil && a.vacate(ctx) == nil {

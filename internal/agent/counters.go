@@ -12,6 +12,7 @@ import (
 type counters struct {
 	launchErrors, updates *meter.Counter
 	messages              *meter.Counter // of executors
+	terminated            *meter.Counter // executors, command tasks among them
 	fetched, unfetched    *meter.Counter
 	states                map[string]*meter.Counter
 }
@@ -20,8 +21,8 @@ func newCounters(a *Agent) *counters {
 	m := a.deps.Meter
 	c := &counters{
 		launchErrors: m.Counter("slave/container_launch_errors"), updates: m.Counter("slave/valid_status_updates"),
-		messages: m.Counter("slave/valid_framework_messages"),
-		fetched:  m.Counter("containerizer/fetcher/task_fetches_succeeded"), unfetched: m.Counter("containerizer/fetcher/task_fetches_failed"),
+		messages: m.Counter("slave/valid_framework_messages"), terminated: m.Counter("slave/executors_terminated"),
+		fetched: m.Counter("containerizer/fetcher/task_fetches_succeeded"), unfetched: m.Counter("containerizer/fetcher/task_fetches_failed"),
 		states: map[string]*meter.Counter{},
 	}
 	for _, s := range []string{"finished", "failed", "killed", "lost", "gone"} {
@@ -42,11 +43,17 @@ func newCounters(a *Agent) *counters {
 
 // count is called by the loop's releases alone.
 func (c *counters) count(f *workload.Fact) {
+	if f.Kind == workload.FactExecutorEnded {
+		c.terminated.Inc()
+	}
 	if f.Kind != workload.FactTaskState {
 		return
 	}
 	c.updates.Inc()
 	if k := c.states[strings.ToLower(strings.TrimPrefix(f.State.String(), "TASK_"))]; k != nil {
 		k.Inc()
+		if f.Executor == "" {
+			c.terminated.Inc()
+		}
 	}
 }

@@ -41,10 +41,6 @@ func (a *Agent) serveExecutor(w http.ResponseWriter, r *http.Request) {
 		serve.Fail(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	if !a.ready.Load() {
-		serve.Fail(w, http.StatusServiceUnavailable, "The agent has not found its containers yet; try again.")
-		return
-	}
 	ref := workload.ExecutorRef{Framework: call.GetFrameworkId().GetValue(), Executor: call.GetExecutorId().GetValue()}
 	x, framework := a.executor(ref)
 	switch {

@@ -65,7 +65,7 @@ func newHouse(t *testing.T) *house {
 		}
 	})
 	h := &house{t, a, srv.URL}
-	h.await("the agent", func(*workload.View) bool { return a.ready.Load() })
+	h.await("the agent", func(v *workload.View) bool { return v.Recovered })
 	for _, in := range []workload.In{&workload.Linked{Link: 1, Epoch: 1}, &workload.Registered{Agent: "S0", Info: a.info("S0")}} {
 		if err := a.loop.Post(in); err != nil {
 			t.Fatal(err)

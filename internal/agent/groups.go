@@ -80,8 +80,13 @@ func unsupportedInGroup(t *mesosv1.TaskInfo) string {
 	if why := unsupported(&mesosv1.TaskInfo{Container: e.GetContainer(), Resources: e.GetResources()}); why != "" {
 		return "Of the executor: " + why
 	}
+	for _, v := range t.GetContainer().GetVolumes() {
+		if why := unshared(v); why != "" {
+			return why
+		}
+	}
 	return unsupported(&mesosv1.TaskInfo{
-		Command: t.GetCommand(), Container: t.GetContainer(), Resources: t.GetResources(), HealthCheck: t.GetHealthCheck(), Check: t.GetCheck(),
+		Command: t.GetCommand(), Container: withoutShared(t.GetContainer()), Resources: t.GetResources(), HealthCheck: t.GetHealthCheck(), Check: t.GetCheck(),
 	})
 }
 

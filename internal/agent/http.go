@@ -16,15 +16,15 @@ import (
 func (a *Agent) Handler() http.Handler {
 	mux := &serve.Mux{Prefixes: []string{"slave(1)", "agent"}}
 	shared := &serve.Shared{}
-	mux.Handle("/state", func(w http.ResponseWriter, r *http.Request) {
+	mux.Handle("/state", a.onceRecovered(func(w http.ResponseWriter, r *http.Request) {
 		rd, who := a.reader(r)
 		shared.JSON(w, r, rd.view, who.User, rd.state)
-	})
+	}))
 	mux.Exact(agentlink.SummonsPath, agentlink.TakeSummons(a.heed))
-	mux.Exact("/api/v1/executor", a.serveExecutor)
-	mux.Handle("/api/v1", a.serveOperator)
-	mux.Handle("/containers", a.serveContainers)
-	mux.Handle("/monitor/statistics", a.serveStatistics)
+	mux.Exact("/api/v1/executor", a.onceRecovered(a.serveExecutor))
+	mux.Handle("/api/v1", a.onceRecovered(a.serveOperator))
+	mux.Handle("/containers", a.onceRecovered(a.serveContainers))
+	mux.Handle("/monitor/statistics", a.onceRecovered(a.serveStatistics))
 	fixed := func(path string, body []byte) {
 		mux.Handle(path, func(w http.ResponseWriter, r *http.Request) { serve.JSON(w, r, body) })
 	}
@@ -38,6 +38,18 @@ func (a *Agent) Handler() http.Handler {
 	mux.Handle("/files", a.files.Handler(a.maySee).ServeHTTP)
 	mux.Handle("/", a.servePage)
 	return mux
+}
+
+// onceRecovered answers 503 until the book knows which containers there are, before it looks at anything else of a call. Until then
+// tasks that have ended would be shown as running. The words are the original's.
+func (a *Agent) onceRecovered(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !a.view.Load().Recovered {
+			serve.Fail(w, http.StatusServiceUnavailable, "Agent has not finished recovery")
+			return
+		}
+		h(w, r)
+	}
 }
 
 // reader gives the present view to whoever asks, cut down to what he may see.
@@ -54,8 +66,9 @@ func (a *Agent) settings() []byte {
 		"port": strconv.Itoa(c.Port), "resources": c.Resources.String(), "work_dir": c.WorkDir,
 		"gc_delay": mesos.FormatDuration(c.GCDelay), "gc_disk_headroom": strconv.FormatFloat(c.GCHeadroom, 'f', -1, 64),
 		"executor_registration_timeout": mesos.FormatDuration(c.Book.RegistrationTimeout), "executor_reregistration_timeout": mesos.FormatDuration(c.Book.ReregisterTimeout),
-		"http_executor_domain_sockets":   strconv.FormatBool(c.Socket != ""),
-		"executor_shutdown_grace_period": mesos.FormatDuration(c.ShutdownGrace), "recovery_timeout": mesos.FormatDuration(c.RecoveryTimeout),
+		"max_completed_executors_per_framework": strconv.Itoa(c.Book.MaxPastExecutors),
+		"http_executor_domain_sockets":          strconv.FormatBool(c.Socket != ""),
+		"executor_shutdown_grace_period":        mesos.FormatDuration(c.ShutdownGrace), "recovery_timeout": mesos.FormatDuration(c.RecoveryTimeout),
 		"switch_user": strconv.FormatBool(c.SwitchUser), "strict": strconv.FormatBool(c.Strict),
 		"reconfiguration_policy": string(c.Reconfiguration),
 	}, c.Flags)

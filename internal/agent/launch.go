@@ -101,6 +101,9 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 	if err := a.placeVolumes(at, b.run, w.Container, b.resources, uid, gid); err != nil {
 		return fail(workload.LaunchRefused, "The persistent volumes cannot be placed: "+err.Error())
 	}
+	if err := a.placeShared(at, w, b, uid, gid); err != nil {
+		return fail(workload.LaunchRefused, "What the task shares with its group cannot be placed: "+err.Error())
+	}
 	select {
 	case a.launches <- struct{}{}:
 		defer func() { <-a.launches }()

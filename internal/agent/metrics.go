@@ -24,7 +24,7 @@ func (a *Agent) emit(emit func(name string, value float64)) {
 	v := a.view.Load()
 	var used resource.List
 	states := map[mesosv1.TaskState]int{}
-	var registering, running, ended float64
+	var registering, running float64
 	own := map[workload.ExecutorState]float64{}
 	for _, t := range v.Tasks {
 		states[t.State]++
@@ -33,7 +33,6 @@ func (a *Agent) emit(emit func(name string, value float64)) {
 			continue
 		case t.Task.Executor != nil: // its executor is counted below
 		case t.Ended:
-			ended++
 			continue
 		case t.PID == 0:
 			registering++
@@ -62,15 +61,9 @@ func (a *Agent) emit(emit func(name string, value float64)) {
 			killing++
 		}
 	}
-	for _, t := range v.Completed {
-		if t.Task.Executor == nil {
-			ended++
-		}
-	}
 	emit("slave/executors_registering", registering+own[workload.ExecutorRegistering])
 	emit("slave/executors_running", running-killing+own[workload.ExecutorRunning])
 	emit("slave/executors_terminating", killing+own[workload.ExecutorTerminating])
-	emit("slave/executors_terminated", ended+float64(len(v.PastExecutors)))
 	emit("slave/frameworks_active", float64(len(v.Frameworks)))
 	emit("slave/executor_directory_max_allowed_age_secs", time.Duration(a.maxAge.Load()).Seconds())
 	var cached, room int64

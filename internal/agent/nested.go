@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"net/http"
 	"os/user"
 	"slices"
 	"strconv"
@@ -17,7 +16,6 @@ import (
 	"github.com/pando-os/pando/internal/fetch"
 	"github.com/pando-os/pando/internal/host"
 	"github.com/pando-os/pando/internal/sandbox"
-	"github.com/pando-os/pando/internal/serve"
 	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
 )
@@ -35,15 +33,6 @@ func (a *Agent) lifetime() context.Context {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.base
-}
-
-// mayCall says whether the agent knows its containers by now, and answers if not.
-func (a *Agent) mayCall(w http.ResponseWriter) bool {
-	if !a.ready.Load() {
-		serve.Fail(w, http.StatusServiceUnavailable, "The agent has not found its containers yet; try again.")
-		return false
-	}
-	return true
 }
 
 // launchNested makes a container of the API off the loop; the end comes back as Launched.

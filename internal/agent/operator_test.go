@@ -25,7 +25,8 @@ func busyAgent(t *testing.T) *Agent {
 	queued := testTask("F", "queued", "c0")
 	queued.State = mesosv1.TaskState_TASK_STAGING
 	a.view.Store(&workload.View{
-		Agent: "S0", Registered: true, Frameworks: []*workload.Framework{testFramework("F", "root")},
+		Recovered: true,
+		Agent:     "S0", Registered: true, Frameworks: []*workload.Framework{testFramework("F", "root")},
 		Tasks: []*workload.TaskView{
 			queued, testTask("F", "runs", "c1", mesosv1.TaskState_TASK_RUNNING),
 			testTask("F", "ended", "c2", mesosv1.TaskState_TASK_FINISHED),
@@ -111,18 +112,17 @@ func TestAnAgentRefusesItsOperatorInTheOriginalsOrder(t *testing.T) {
 		method, contentType, accept, body string
 		want                              int
 	}{
-		"another method":                  {"GET", asJSON, "", "", 405},
-		"no content type":                 {"POST", "", "text/html", "{", 400},
-		"another content type":            {"POST", "text/plain", "text/html", "{", 415},
-		"no JSON":                         {"POST", asJSON, "text/html", "{", 400},
-		"no type":                         {"POST", asJSON, "", "{}", 400},
-		"a member that is missing":        {"POST", asJSON, "text/html", `{"type":"LIST_FILES"}`, 400},
-		"an answer that nobody takes":     {"POST", asJSON, "text/html", `{"type":"GET_HEALTH"}`, 406},
-		"images, which come later":        {"POST", asJSON, "", `{"type":"PRUNE_IMAGES"}`, 501},
-		"containers, before any is known": {"POST", asJSON, "", `{"type":"WAIT_CONTAINER","wait_container":{"container_id":{"value":"c"}}}`, 503},
-		"a file that is not there":        {"POST", asJSON, "", `{"type":"READ_FILE","read_file":{"path":"/x","offset":0}}`, 404},
-		"a time that is negative":         {"POST", asJSON, "", `{"type":"GET_METRICS","get_metrics":{"timeout":{"nanoseconds":-1}}}`, 400},
-		"a log that cannot be changed":    {"POST", asJSON, "", `{"type":"SET_LOGGING_LEVEL","set_logging_level":{"level":1,"duration":{"nanoseconds":9}}}`, 409},
+		"another method":               {"GET", asJSON, "", "", 405},
+		"no content type":              {"POST", "", "text/html", "{", 400},
+		"another content type":         {"POST", "text/plain", "text/html", "{", 415},
+		"no JSON":                      {"POST", asJSON, "text/html", "{", 400},
+		"no type":                      {"POST", asJSON, "", "{}", 400},
+		"a member that is missing":     {"POST", asJSON, "text/html", `{"type":"LIST_FILES"}`, 400},
+		"an answer that nobody takes":  {"POST", asJSON, "text/html", `{"type":"GET_HEALTH"}`, 406},
+		"images, which come later":     {"POST", asJSON, "", `{"type":"PRUNE_IMAGES"}`, 501},
+		"a file that is not there":     {"POST", asJSON, "", `{"type":"READ_FILE","read_file":{"path":"/x","offset":0}}`, 404},
+		"a time that is negative":      {"POST", asJSON, "", `{"type":"GET_METRICS","get_metrics":{"timeout":{"nanoseconds":-1}}}`, 400},
+		"a log that cannot be changed": {"POST", asJSON, "", `{"type":"SET_LOGGING_LEVEL","set_logging_level":{"level":1,"duration":{"nanoseconds":9}}}`, 409},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if code, words := operate(t, a, c.method, c.contentType, c.accept, c.body); code != c.want || (words == "") != (code == 404) {

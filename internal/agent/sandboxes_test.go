@@ -34,7 +34,7 @@ func TestSandboxesOfEndedTasksAreCollectedByAge(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	a := newTestAgent(t, clock.NewFake(now))
 	a.cfg.GCDelay, a.cfg.GCHeadroom = time.Hour, -1 // whatever the disk of this machine: an hour or more
-	a.view.Store(&workload.View{Agent: "S0", Tasks: []*workload.TaskView{
+	a.view.Store(&workload.View{Recovered: true, Agent: "S0", Tasks: []*workload.TaskView{
 		testTask("F", "runs", "runs", mesosv1.TaskState_TASK_RUNNING), testTask("F", "unacknowledged", "owed", mesosv1.TaskState_TASK_FINISHED),
 	}})
 	run := func(executor, container string) sandbox.Run {
@@ -96,7 +96,7 @@ func TestAFullDiskTakesNoSandboxThatIsNew(t *testing.T) {
 func TestWhatStoodAloneIsCollectedWhenNobodyRemembersIt(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	a := newTestAgent(t, clock.NewFake(now))
-	a.view.Store(&workload.View{Nested: []*workload.NestedView{{Spec: &workload.Nested{Path: "known"}}}})
+	a.view.Store(&workload.View{Recovered: true, Nested: []*workload.NestedView{{Spec: &workload.Nested{Path: "known"}}}})
 	for name, age := range map[string]time.Duration{"known": 30 * 24 * time.Hour, "old": 30 * 24 * time.Hour, "new": time.Hour} {
 		path := filepath.Join(a.cfg.WorkDir, sandbox.Containers, name)
 		_, root, err := sandbox.CreateNested(path, 0, -1, -1)

@@ -60,6 +60,9 @@ func newTestAgent(t *testing.T, c clock.Clock) *Agent {
 			t.Error(err)
 		}
 	})
+	v := *a.view.Load()
+	v.Recovered = true // its loop does not run
+	a.Show(&v)
 	return a
 }
 
@@ -169,7 +172,8 @@ func TestWhatAnAgentShowsIsAsTheOriginalRecordedIt(t *testing.T) {
 	a := newTestAgent(t, clock.Real())
 	a.master = "127.0.0.1"
 	a.view.Store(&workload.View{
-		Agent: "S0", Registered: true, Frameworks: []*workload.Framework{testFramework("F", "root")}, Total: a.cfg.Resources,
+		Recovered: true,
+		Agent:     "S0", Registered: true, Frameworks: []*workload.Framework{testFramework("F", "root")}, Total: a.cfg.Resources,
 		Tasks: []*workload.TaskView{testTask("F", "runs", "c1", mesosv1.TaskState_TASK_STARTING, mesosv1.TaskState_TASK_RUNNING)},
 	})
 	for _, path := range []string{"/state", "/slave(1)/state", "/containers", "/monitor/statistics"} {
@@ -195,7 +199,8 @@ func TestWhatAnAgentShowsIsAsTheOriginalRecordedIt(t *testing.T) {
 func TestTasksStandWhereTheirLifeIs(t *testing.T) {
 	a := newTestAgent(t, clock.Real())
 	a.view.Store(&workload.View{
-		Agent: "S0", Frameworks: []*workload.Framework{testFramework("F", "root")}, Former: []*workload.Framework{testFramework("G", "root"), testFramework("H", "root")},
+		Recovered: true,
+		Agent:     "S0", Frameworks: []*workload.Framework{testFramework("F", "root")}, Former: []*workload.Framework{testFramework("G", "root"), testFramework("H", "root")},
 		Tasks: []*workload.TaskView{
 			testTask("F", "ended", "c1", mesosv1.TaskState_TASK_FINISHED), testTask("F", "queued", "c2"), testTask("F", "runs", "c3", mesosv1.TaskState_TASK_RUNNING),
 		},
@@ -231,7 +236,8 @@ func TestTasksStandWhereTheirLifeIs(t *testing.T) {
 func TestContainersArePickedByQuery(t *testing.T) {
 	a := newTestAgent(t, clock.Real())
 	a.view.Store(&workload.View{
-		Agent: "S0", Frameworks: []*workload.Framework{testFramework("F", "root"), testFramework("G", "root")},
+		Recovered: true,
+		Agent:     "S0", Frameworks: []*workload.Framework{testFramework("F", "root"), testFramework("G", "root")},
 		Tasks: []*workload.TaskView{
 			testTask("F", "a", "c1", mesosv1.TaskState_TASK_RUNNING), testTask("F", "b", "c2", mesosv1.TaskState_TASK_RUNNING),
 			testTask("G", "a", "c3", mesosv1.TaskState_TASK_RUNNING), testTask("G", "ended", "c4", mesosv1.TaskState_TASK_FINISHED),
@@ -263,7 +269,8 @@ func TestContainersArePickedByQuery(t *testing.T) {
 func TestAUserSeesHisOwnTasksOnly(t *testing.T) {
 	a := newTestAgent(t, clock.Real())
 	view := &workload.View{
-		Agent: "S0", Frameworks: []*workload.Framework{testFramework("F", "alice"), testFramework("G", "bob")}, Former: []*workload.Framework{testFramework("H", "bob")},
+		Recovered: true,
+		Agent:     "S0", Frameworks: []*workload.Framework{testFramework("F", "alice"), testFramework("G", "bob")}, Former: []*workload.Framework{testFramework("H", "bob")},
 		Tasks: []*workload.TaskView{
 			testTask("F", "a", "c1", mesosv1.TaskState_TASK_RUNNING), testTask("G", "b", "c2", mesosv1.TaskState_TASK_RUNNING),
 		},
@@ -314,9 +321,16 @@ func TestExecutorsAreCalledAsTheOriginalCallsThem(t *testing.T) {
 func TestEveryNameOfTheOriginalsMetricsIsThere(t *testing.T) {
 	a := newTestAgent(t, clock.Real())
 	a.view.Store(&workload.View{
-		Agent: "S0", Frameworks: []*workload.Framework{testFramework("F", "root")},
+		Recovered: true,
+		Agent:     "S0", Frameworks: []*workload.Framework{testFramework("F", "root")},
 		Tasks: []*workload.TaskView{testTask("F", "runs", "c1", mesosv1.TaskState_TASK_RUNNING), testTask("F", "queued", "c2")},
 	})
+	for _, f := range []workload.Fact{
+		{Kind: workload.FactTaskState, State: mesosv1.TaskState_TASK_RUNNING}, {Kind: workload.FactTaskState, State: mesosv1.TaskState_TASK_FAILED},
+		{Kind: workload.FactTaskState, Executor: "e", State: mesosv1.TaskState_TASK_FINISHED}, {Kind: workload.FactExecutorEnded, Executor: "e"},
+	} {
+		a.Tell(a.started, []workload.Fact{f})
+	}
 	_, body := get(t, a, "/metrics/snapshot")
 	var got map[string]float64
 	if err := json.Unmarshal(body, &got); err != nil {
@@ -324,6 +338,7 @@ func TestEveryNameOfTheOriginalsMetricsIsThere(t *testing.T) {
 	}
 	for name, want := range map[string]float64{
 		"slave/cpus_used": 0.4, "slave/cpus_percent": 0.1, "slave/executors_running": 1, "slave/executors_registering": 1, "slave/tasks_running": 1,
+		"slave/tasks_failed": 1, "slave/tasks_finished": 1, "slave/executors_terminated": 2,
 		"slave/executor_directory_max_allowed_age_secs": 3600,
 	} {
 		if got[name] != want {

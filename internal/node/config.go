@@ -73,6 +73,8 @@ type Config struct {
 	MaxFrameworks, MaxFrameworksPerUser, MaxAgents int
 	// MaxExecutors bounds the executors of frameworks' own on one agent; zero: no bound.
 	MaxExecutors int
+	// MaxPastExecutors bounds the executors of the past that an agent shows of each framework.
+	MaxPastExecutors int
 	// ShutdownGrace and RecoveryTimeout are told to tasks.
 	ShutdownGrace, RecoveryTimeout time.Duration
 	// RegistrationTimeout is how long an executor has to subscribe, and ReregistrationTimeout how long after its agent's restart.
@@ -98,6 +100,7 @@ func Defaults() Config {
 		MaxCompletedFrameworks: b.MaxCompletedFrameworks, MaxCompletedTasks: b.MaxCompletedTasks,
 		MaxFrameworks: b.MaxFrameworks, MaxFrameworksPerUser: b.MaxFrameworksPerUser, MaxAgents: b.MaxAgents,
 		ShutdownGrace: w.ShutdownGrace, RecoveryTimeout: 15 * time.Minute,
+		MaxPastExecutors:    w.MaxPastExecutors,
 		RegistrationTimeout: w.RegistrationTimeout, ReregistrationTimeout: w.ReregisterTimeout,
 	}
 }
@@ -146,6 +149,9 @@ func (c *Config) check() error {
 	}
 	if c.AllocationInterval <= 0 {
 		return fmt.Errorf("--allocation-interval: %s is not a positive duration", c.AllocationInterval)
+	}
+	if c.MaxPastExecutors < 0 {
+		return fmt.Errorf("--max-completed-executors-per-framework: %d is less than none", c.MaxPastExecutors)
 	}
 	if c.EventBacklog < minBacklog {
 		return fmt.Errorf("--event-backlog: %d bytes are too few for one event; give it %d or more", c.EventBacklog, minBacklog)

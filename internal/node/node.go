@@ -386,6 +386,7 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 	}
 	book := workload.Defaults()
 	book.RegistrationTimeout, book.ReregisterTimeout = n.cfg.RegistrationTimeout, n.cfg.ReregistrationTimeout
+	book.MaxPastExecutors = n.cfg.MaxPastExecutors
 	socket := ""
 	var sl net.Listener
 	if n.cfg.DomainSocket {

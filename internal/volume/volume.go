@@ -154,6 +154,28 @@ func PlaceIn(root *os.Root, place, dir string, uid, gid int) error {
 	return err
 }
 
+// MakeShared makes a directory that is shared, at a path below one of the agent's own, and gives what it makes to a user. A file that
+// is there stays; a link is refused, since what is below belongs to a user.
+func MakeShared(top, below string, uid, gid int) error {
+	root, err := os.OpenRoot(top)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if st, err := root.Lstat(below); err == nil && st.Mode().IsRegular() {
+		return nil
+	}
+	for i, c := range below + "/" {
+		if c != '/' {
+			continue
+		}
+		if err := makeIn(root, below[:i], uid, gid); err != nil {
+			return fmt.Errorf("sandbox_path.path: %w", err)
+		}
+	}
+	return nil
+}
+
 // makeIn makes a directory, or finds that it is one.
 func makeIn(root *os.Root, name string, uid, gid int) error {
 	err := root.Mkdir(name, 0o755)

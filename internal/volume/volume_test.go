@@ -111,6 +111,41 @@ func TestAVolumeAppearsInTheSandboxAndNowhereElse(t *testing.T) {
 	}
 }
 
+func TestASharedDirectoryIsMadeBelowItsTopAndNowhereElse(t *testing.T) {
+	outside := t.TempDir()
+	for name, c := range map[string]struct {
+		prepare func(top string)
+		below   string
+		fails   bool
+	}{
+		"one":                        {nil, "a", false},
+		"several, one below another": {nil, "a/b/c", false},
+		"one that is there":          {func(top string) { must(t, os.MkdirAll(top+"/a/b", 0o755)) }, "a/b", false},
+		"a file":                     {func(top string) { write(t, top+"/f", "") }, "f", false},
+		"behind a file":              {func(top string) { write(t, top+"/f", "") }, "f/x", true},
+		"a link":                     {func(top string) { must(t, os.Symlink(outside, top+"/l")) }, "l", true},
+		"behind a link":              {func(top string) { must(t, os.Symlink(outside, top+"/l")) }, "l/x", true},
+		"a link to a file":           {func(top string) { write(t, top+"/f", ""); must(t, os.Symlink("f", top+"/l")) }, "l", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			top := t.TempDir()
+			if c.prepare != nil {
+				c.prepare(top)
+			}
+			err := MakeShared(top, c.below, -1, -1)
+			if (err != nil) != c.fails {
+				t.Errorf("%v", err)
+			}
+			if _, err := os.Lstat(filepath.Join(top, c.below)); err != nil && !c.fails {
+				t.Error(err)
+			}
+			if left, _ := os.ReadDir(outside); len(left) > 0 {
+				t.Errorf("%v came into being outside", left)
+			}
+		})
+	}
+}
+
 // FuzzPlace: whatever the path and whatever links a sandbox holds, nothing outside of it changes, and a volume that is placed is
 // found there.
 func FuzzPlace(f *testing.F) {

@@ -596,6 +596,23 @@ func TestACommandIsRunInATaskOfAGroup(t *testing.T) {
 // acceptGroup launches tasks as a group of the default executor.
 func (f *framework) acceptGroup(tasks ...*mesosv1.TaskInfo) error {
 	f.t.Helper()
+	return f.acceptGroupOf(f.pod(), tasks...)
+}
+
+// pod is the default executor of a group.
+func (f *framework) pod() *mesosv1.ExecutorInfo {
+	return &mesosv1.ExecutorInfo{
+		Type: mesosv1.ExecutorInfo_DEFAULT.Enum(), ExecutorId: &mesosv1.ExecutorID{Value: new("pod")}, FrameworkId: &mesosv1.FrameworkID{Value: new(f.s.FrameworkID())},
+		Resources: append(task("x", "").GetResources(), &mesosv1.Resource{
+			Name: new("disk"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: new(10.0)},
+			AllocationInfo: &mesosv1.Resource_AllocationInfo{Role: new("test")},
+		}),
+	}
+}
+
+// acceptGroupOf launches tasks as a group of an executor.
+func (f *framework) acceptGroupOf(x *mesosv1.ExecutorInfo, tasks ...*mesosv1.TaskInfo) error {
+	f.t.Helper()
 	f.offered()
 	f.mu.Lock()
 	a := &scheduler.Call_Accept{Filters: &mesosv1.Filters{RefuseSeconds: new(0.0)}}
@@ -608,13 +625,6 @@ func (f *framework) acceptGroup(tasks ...*mesosv1.TaskInfo) error {
 	f.mu.Unlock()
 	for _, x := range tasks {
 		x.AgentId = agent
-	}
-	x := &mesosv1.ExecutorInfo{
-		Type: mesosv1.ExecutorInfo_DEFAULT.Enum(), ExecutorId: &mesosv1.ExecutorID{Value: new("pod")}, FrameworkId: &mesosv1.FrameworkID{Value: new(f.s.FrameworkID())},
-		Resources: append(task("x", "").GetResources(), &mesosv1.Resource{
-			Name: new("disk"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: new(10.0)},
-			AllocationInfo: &mesosv1.Resource_AllocationInfo{Role: new("test")},
-		}),
 	}
 	a.Operations = []*mesosv1.Offer_Operation{{Type: mesosv1.Offer_Operation_LAUNCH_GROUP.Enum(), LaunchGroup: &mesosv1.Offer_Operation_LaunchGroup{
 		Executor: x, TaskGroup: &mesosv1.TaskGroupInfo{Tasks: tasks},

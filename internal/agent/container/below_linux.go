@@ -84,11 +84,14 @@ func (s states) groupName(st *wire.State) string {
 }
 
 // limited is the name of the group whose limits hold for a container.
-func (s states) limited(st *wire.State) string {
+func (s states) limited(st *wire.State) string { return s.groupName(s.limiter(st)) }
+
+// limiter is the container whose limits hold for one: itself, or the one whose it shares.
+func (s states) limiter(st *wire.State) *wire.State {
 	for up := s(st.Parent); st.Shared && up != nil; up = s(st.Parent) {
 		st = up
 	}
-	return s.groupName(st)
+	return st
 }
 
 // oomFile is where deaths for memory of the container whose limits are in the group of that name are counted.

@@ -45,7 +45,7 @@ func ends(t *testing.T, n *container.Native, count int) []string {
 	for range count {
 		e := await(t, n)
 		n.Forget(e.ID)
-		lines = append(lines, fmt.Sprintf("%s %#x oom=%v killed=%v shim died=%v", e.ID, e.WaitStatus, e.OOM, e.Killed, e.ShimDied))
+		lines = append(lines, fmt.Sprintf("%s %#x oom=%v limit=%d killed=%v shim died=%v", e.ID, e.WaitStatus, e.OOM, e.MemLimit, e.Killed, e.ShimDied))
 	}
 	return lines
 }
@@ -58,7 +58,7 @@ func TestContainersThatShareAGroupReachItsLimitTogetherAndAllEnd(t *testing.T) {
 	launch(t, n, c.below(pod.ID, true, "tail", "/dev/zero"))
 	lines := ends(t, n, 3)
 	for _, l := range lines {
-		if !strings.Contains(l, "oom=true") {
+		if !strings.Contains(l, fmt.Sprintf("oom=true limit=%d", cgroup.Bytes(48000))) {
 			t.Errorf("unexpected exit %s", l)
 		}
 	}

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -78,7 +79,7 @@ func (n *Native) Recover(ctx context.Context) ([]State, error) {
 	for _, h := range n.held {
 		s := State{ID: h.state.ID, Parent: h.state.Parent, Started: Started{h.state.PID, h.state.Ticks, h.state.Wall}}
 		if h.state.Exited {
-			e := exitOf(&h.state)
+			e := n.exitOf(&h.state)
 			s.Exit = &e
 		}
 		out = append(out, s)
@@ -206,18 +207,19 @@ func (n *Native) tell(h *held, st wire.State) {
 	h.state = st
 	h.leave()
 	h.dropPidfd()
-	e := exitOf(&st)
-	if h.memLimit > 0 {
-		e.MemLimit = h.memLimit
-	}
-	n.exits.put(e)
+	n.exits.put(n.exitOf(&st))
 }
 
-func exitOf(st *wire.State) Exit {
-	return Exit{
+// exitOf is the end of a container, with the limit of memory that held for it. n.mu is held.
+func (n *Native) exitOf(st *wire.State) Exit {
+	e := Exit{
 		ID: st.ID, Known: !st.Unknown, WaitStatus: st.Status, OOM: st.OOM, MemLimit: st.MemLimit, TimedOut: st.TimedOut,
 		Killed: st.Killed, ShimDied: st.Orphaned, Wall: st.EndWall,
 	}
+	if up := n.held[states(n.states).limiter(st).ID]; up != nil {
+		e.MemLimit = cmp.Or(up.memLimit, up.state.MemLimit)
+	}
+	return e
 }
 
 // reconcile compares what a shim says after a reconnection with what we thought.

@@ -76,6 +76,7 @@ func settings(c *node.Config) []setting {
 		{"gc-delay", "gc_delay", forAgent, "how long the sandbox of a task that ended is kept, if the disk has room", &c.GCDelay},
 		{"gc-disk-headroom", "gc_disk_headroom", forAgent, "share of the disk to keep free of old sandboxes", &c.GCHeadroom},
 		{"max-executors-per-agent", "max_executors_per_agent", forMaster, "executors of frameworks' own that one agent may have and still be offered (0: any number)", &c.MaxExecutors},
+		{"max-completed-executors-per-framework", "max_completed_executors_per_framework", forAgent, "executors of the past to remember of each framework; a command task is one", &c.MaxPastExecutors},
 		{"executor-registration-timeout", "executor_registration_timeout", forAgent, "time an executor has to subscribe once it was started", &c.RegistrationTimeout},
 		{"executor-reregistration-timeout", "executor_reregistration_timeout", forAgent, "time an executor has to subscribe again once its agent was restarted", &c.ReregistrationTimeout},
 		{"http-executor-domain-sockets", "http_executor_domain_sockets", forAgent, "let executors use a UNIX socket of the agent (MESOS_DOMAIN_SOCKET)", &c.DomainSocket},

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -467,7 +468,11 @@ func (b *Book) changeResources(in *ChangeResources, out *Out) {
 		return
 	}
 	if err := operation.Check(in.Change.ResourceOperation, operation.Asker{Operator: true}, b.placeOf(in.Agent)); err != nil {
-		answer(Invalid, err.Error())
+		kind := Invalid
+		if errors.As(err, new(*operation.Standing)) {
+			kind = Conflict
+		}
+		answer(kind, err.Error())
 		return
 	}
 	needs, state := in.Change.Consumed, b.states[in.Agent]

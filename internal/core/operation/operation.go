@@ -44,6 +44,10 @@ func (p Place) can(c mesosv1.AgentInfo_Capability_Type) bool {
 	return slices.Contains(p.Capabilities, c)
 }
 
+// Standing is an error that comes from how the agent's resources stand, and not from what was asked for. The original counts so the
+// volumes that are to change their size, and not those that are to be destroyed.
+type Standing struct{ error }
+
 // Check refuses an operation that breaks a rule. The error names the field and the way out.
 func Check(o mesos.ResourceOperation, who Asker, at Place) error {
 	if !who.Operator && o.Role != "" && o.Role != who.Role {
@@ -64,7 +68,9 @@ func Check(o mesos.ResourceOperation, who Asker, at Place) error {
 		if !at.can(mesosv1.AgentInfo_Capability_RESIZE_VOLUME) {
 			return errors.New("type: the agent cannot change the size of volumes (RESIZE_VOLUME); upgrade it")
 		}
-		err = destroy(o.Consumed.PersistentVolumes(), at)
+		if err = destroy(o.Consumed.PersistentVolumes(), at); err != nil {
+			return &Standing{err}
+		}
 	default: // whatever is unreserved was there
 	}
 	if err != nil {

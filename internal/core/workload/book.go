@@ -32,8 +32,9 @@ type Config struct {
 	IP string
 	// RetryMin and RetryMax bound the time between two tries of one update.
 	RetryMin, RetryMax time.Duration
-	// MaxCompleted bounds how many tasks of the past are shown, and how many executors.
-	MaxCompleted int
+	// MaxCompleted bounds how many tasks of the past are shown, and how many executors. MaxPastExecutors bounds those of each framework;
+	// a command task is an executor to itself.
+	MaxCompleted, MaxPastExecutors int
 	// RegistrationTimeout is how long an executor has to subscribe once its process runs, and ReregisterTimeout how long once
 	// its agent came back.
 	RegistrationTimeout, ReregisterTimeout time.Duration
@@ -44,7 +45,7 @@ type Config struct {
 // Defaults are the original's settings; an agent that came back waits as long for its executors as the original may be told to.
 func Defaults() Config {
 	return Config{
-		RetryMin: 10 * time.Second, RetryMax: 10 * time.Minute, MaxCompleted: 1000,
+		RetryMin: 10 * time.Second, RetryMax: 10 * time.Minute, MaxCompleted: 1000, MaxPastExecutors: 150,
 		RegistrationTimeout: time.Minute, ReregisterTimeout: 15 * time.Second, ShutdownGrace: 5 * time.Second,
 	}
 }
@@ -462,10 +463,27 @@ func (b *Book) drop(ref Ref) {
 		delete(x.tasks, ref.Task)
 	}
 	delete(b.containers, v.Container)
-	b.completed = append(b.completed, v)
-	if n := len(b.completed) - b.cfg.MaxCompleted; n > 0 {
-		b.completed = slices.Clone(b.completed[n:])
+	b.completed = pushPast(b.completed, v, b.cfg.MaxCompleted, b.cfg.MaxPastExecutors, func(o *TaskView) bool {
+		return v.Task.Executor == nil && o.Task.Executor == nil && o.Task.Framework == v.Task.Framework
+	})
+}
+
+// pushPast adds one to a list of the past, which readers may have, and drops the oldest: of all beyond a bound, and of those that are
+// like it.
+func pushPast[T any](list []T, v T, all, like int, is func(T) bool) []T {
+	n, oldest := 0, len(list)
+	for i := len(list) - 1; i >= 0; i-- {
+		if is(list[i]) {
+			n, oldest = n+1, i
+		}
 	}
+	switch list = append(list, v); {
+	case is(v) && n >= like:
+		list = slices.Concat(list[:oldest], list[oldest+1:])
+	case len(list) > all:
+		list = slices.Clone(list[1:])
+	}
+	return list
 }
 
 // forget writes a task's end into the journal, and its framework's with the last of its tasks.

@@ -281,10 +281,7 @@ func (b *Book) dropExecutor(ref ExecutorRef) {
 	delete(b.executors, ref)
 	delete(b.boxes, x.view.Container)
 	b.shown.Delete(x.view)
-	b.past = append(b.past, x.view)
-	if n := len(b.past) - b.cfg.MaxCompleted; n > 0 {
-		b.past = slices.Clone(b.past[n:])
-	}
+	b.past = pushPast(b.past, x.view, b.cfg.MaxCompleted, b.cfg.MaxPastExecutors, func(o *ExecutorView) bool { return o.Spec.Framework == ref.Framework })
 }
 
 // shutdown ends an executor: it is asked to, and after its grace it is not asked any more.

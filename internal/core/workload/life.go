@@ -455,6 +455,8 @@ func (b *Book) containerID() string {
 
 // View is the book at one moment, for readers that never wait for the machine.
 type View struct {
+	// Recovered says that the book knows which containers outlived an earlier run. Before, what is below may be long over.
+	Recovered  bool
 	Agent      string
 	Registered bool
 	Frameworks []*Framework
@@ -476,7 +478,7 @@ type View struct {
 // View gives the book as it is now.
 func (b *Book) View() *View {
 	return &View{
-		Agent: b.identity.Agent, Registered: b.registered, Frameworks: b.sortedFrameworks(),
+		Recovered: b.recovered, Agent: b.identity.Agent, Registered: b.registered, Frameworks: b.sortedFrameworks(),
 		Former: b.former, Tasks: b.tasks.Items(), Completed: b.completed, Executors: b.shown.Items(), PastExecutors: b.past,
 		Nested: b.nestedViews(),
 		Total:  b.total, Operations: b.ended.Items(),

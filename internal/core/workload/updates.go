@@ -31,7 +31,11 @@ func (b *Book) update(v *TaskView, s *mesos.Status, out *Out) {
 		s.Timestamp = b.now.Seconds()
 	}
 	out.Save = append(out.Save, Record{Status: &StatusRecord{ref, s}})
-	out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Framework: ref.Framework, Task: ref.Task, State: s.State, Status: s, Container: v.Container})
+	executor := ""
+	if x := v.Task.Executor; x != nil {
+		executor = x.ID
+	}
+	out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Framework: ref.Framework, Task: ref.Task, Executor: executor, State: s.State, Status: s, Container: v.Container})
 	first := len(state.owed) == 0
 	v = b.note(v, state, s)
 	if first {
