@@ -326,8 +326,10 @@ func TestEveryNameOfTheOriginalsMetricsIsThere(t *testing.T) {
 		Tasks: []*workload.TaskView{testTask("F", "runs", "c1", mesosv1.TaskState_TASK_RUNNING), testTask("F", "queued", "c2")},
 	})
 	for _, f := range []workload.Fact{
-		{Kind: workload.FactTaskState, State: mesosv1.TaskState_TASK_RUNNING}, {Kind: workload.FactTaskState, State: mesosv1.TaskState_TASK_FAILED},
-		{Kind: workload.FactTaskState, Executor: "e", State: mesosv1.TaskState_TASK_FINISHED}, {Kind: workload.FactExecutorEnded, Executor: "e"},
+		{Kind: workload.FactTaskState, State: mesosv1.TaskState_TASK_RUNNING},
+		{Kind: workload.FactTaskState, State: mesosv1.TaskState_TASK_FAILED},
+		{Kind: workload.FactTaskState, Executor: "e", State: mesosv1.TaskState_TASK_FINISHED},
+		{Kind: workload.FactExecutorEnded, Executor: "e"},
 	} {
 		a.Tell(a.started, []workload.Fact{f})
 	}

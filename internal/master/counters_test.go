@@ -47,7 +47,6 @@ func TestEndsAreCountedUnderTheOriginalsNames(t *testing.T) {
 	} {
 		m.counts.count(&f)
 	}
-	got := m.deps.Meter.Snapshot()
 	want := map[string]float64{
 		"master/task_lost/source_slave/reason_slave_restarted": 1, "master/tasks_lost": 1, "master/tasks_finished": 1,
 		"master/operations/reserve/finished": 1, "master/operations/finished": 1, "master/operations/reserve/gone_by_operator": 1,
@@ -56,12 +55,10 @@ func TestEndsAreCountedUnderTheOriginalsNames(t *testing.T) {
 		"master/slave_removals": 2, "master/slave_removals/reason_unregistered": 1, "master/slave_removals/reason_unhealthy": 1,
 		"master/messages_unregister_slave": 1, "master/messages_exited_executor": 1,
 	}
+	all, got := m.deps.Meter.Snapshot(), map[string]float64{}
 	for name := range want {
-		want[name], got[name] = want[name], got[name]
-	}
-	for name := range got {
-		if _, ok := want[name]; !ok {
-			delete(got, name)
+		if v, ok := all[name]; ok {
+			got[name] = v
 		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

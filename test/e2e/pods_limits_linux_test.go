@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -88,7 +89,8 @@ func TestATaskWithACgroupOfItsOwnReachesItsOwnLimitAlone(t *testing.T) {
 	file := fresh()
 	f.launchGroup(
 		separate(task("greedy", fmt.Sprintf("until [ -e %s ]; do sleep 0.05; done; %s", file, greed)), map[string]float64{"mem": 48}),
-		separate(task("brother", "exec sleep 1000"), nil))
+		separate(task("brother", "exec sleep 1000"), nil),
+	)
 	f.launchGroup(separate(task("apart", "exec sleep 1000"), nil))
 	f.launchGroup(separate(task("shown", limitsShown), map[string]float64{"mem": 64, "cpus": 0.5}))
 	f.end("shown")
@@ -146,17 +148,11 @@ func TestTasksOfAGroupAreCheckedByHTTPAndTCP(t *testing.T) {
 	f.launchGroup(health("h-tcp", &mesosv1.HealthCheck{Type: mesosv1.HealthCheck_TCP.Enum(), Tcp: &mesosv1.HealthCheck_TCPCheckInfo{Port: port}}), task("brother", "exec sleep 1000"))
 	f.launchGroup(
 		check("c-http", &mesosv1.CheckInfo{Type: mesosv1.CheckInfo_HTTP.Enum(), Http: &mesosv1.CheckInfo_Http{Port: port, Path: new("/ill")}}),
-		check("c-tcp", &mesosv1.CheckInfo{Type: mesosv1.CheckInfo_TCP.Enum(), Tcp: &mesosv1.CheckInfo_Tcp{Port: port}}))
+		check("c-tcp", &mesosv1.CheckInfo{Type: mesosv1.CheckInfo_TCP.Enum(), Tcp: &mesosv1.CheckInfo_Tcp{Port: port}}),
+	)
 	said := func(id string, is func(*mesosv1.TaskStatus) bool) {
 		t.Helper()
-		f.until("word of "+id, func() bool {
-			for _, s := range f.statuses[id] {
-				if is(s) {
-					return true
-				}
-			}
-			return false
-		})
+		f.until("word of "+id, func() bool { return slices.ContainsFunc(f.statuses[id], is) })
 	}
 	said("h-http", func(s *mesosv1.TaskStatus) bool { return s.GetHealthy() })
 	said("h-tcp", func(s *mesosv1.TaskStatus) bool { return s.GetHealthy() })

@@ -472,8 +472,8 @@ func (b *Book) drop(ref Ref) {
 // like it.
 func pushPast[T any](list []T, v T, all, like int, is func(T) bool) []T {
 	n, oldest := 0, len(list)
-	for i := len(list) - 1; i >= 0; i-- {
-		if is(list[i]) {
+	for i, o := range slices.Backward(list) {
+		if is(o) {
 			n, oldest = n+1, i
 		}
 	}
