@@ -37,6 +37,8 @@ func newCounters(m *meter.Meter, master *Master) *counters {
 			cluster.FactAgentRegistered:       m.Counter("master/slave_registrations"),
 			cluster.FactAgentReregistered:     m.Counter("master/slave_reregistrations"),
 			cluster.FactAgentRemoved:          m.Counter("master/slave_removals"),
+			cluster.FactAgentGivenUp:          m.Counter("master/slave_unreachable_scheduled"),
+			cluster.FactAgentSpared:           m.Counter("master/slave_unreachable_canceled"),
 			cluster.FactAgentUnreachable:      m.Counter("master/slave_unreachable_completed"),
 			cluster.FactTaskAcknowledged:      m.Counter("master/valid_status_update_acknowledgements"),
 			cluster.FactTaskState:             m.Counter("master/valid_status_updates"),

@@ -30,7 +30,6 @@ func unheard() []string {
 		"master/invalid_executor_to_framework_messages", "master/invalid_framework_to_executor_messages", "master/invalid_operation_status_updates",
 		"master/messages_authenticate", "master/messages_deactivate_framework", "master/messages_update_slave", "master/recovery_slave_removals",
 		"master/slave_shutdowns_canceled", "master/slave_shutdowns_completed", "master/slave_shutdowns_scheduled",
-		"master/slave_unreachable_canceled",
 	}
 	for _, end := range []string{"", "/count", "/max", "/min", "/p50", "/p90", "/p95", "/p99", "/p999", "/p9999"} {
 		names = append(names, "allocator/mesos/allocation_run_latency_ms"+end) // a run waits for nothing
@@ -47,7 +46,6 @@ func (m *Master) emit(emit func(name string, value float64)) {
 	same("master/messages_register_slave", cluster.FactAgentRegistered)
 	same("master/messages_reregister_slave", cluster.FactAgentReregistered)
 	same("master/messages_status_update", cluster.FactTaskState)
-	same("master/slave_unreachable_scheduled", cluster.FactAgentUnreachable)
 	emit("master/valid_executor_to_framework_messages", float64(m.counts.executorMessages.Value()))
 	emit("master/valid_operation_status_updates", float64(m.counts.operationUpdates.Value()))
 	emit("master/valid_framework_to_executor_messages", float64(m.counts.byCall[scheduler.Call_MESSAGE].Value()))

@@ -13,6 +13,7 @@ import (
 	"github.com/pando-os/pando/internal/agent"
 	"github.com/pando-os/pando/internal/core/allocator"
 	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/core/removal"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
@@ -56,13 +57,17 @@ type Config struct {
 	GCHeadroom float64
 
 	Cluster, MinAllocatable, Weights string
-	Roles                            []string
+	Roles, Unfair                    []string
 	AllocationInterval               time.Duration
 	PingTimeout                      time.Duration
 	PingMisses                       int
 	ReregisterTimeout                time.Duration
-	OfferTimeout                     time.Duration
-	LeaseTTL                         time.Duration
+	// RemovalRate is the original's text, as 1/10mins; empty: no bound.
+	RemovalRate string
+	// MaxAgentAge is after how long an unreachable agent is forgotten; zero: never.
+	MaxAgentAge  time.Duration
+	OfferTimeout time.Duration
+	LeaseTTL     time.Duration
 	// EventBacklog is how many bytes of events may wait for a scheduler that does not read them.
 	EventBacklog int
 	// Subscribers is how many operators' streams of events there may be at a time; the oldest makes room.
@@ -98,7 +103,7 @@ func Defaults() Config {
 		AllocationInterval: b.AllocationInterval, PingTimeout: b.PingInterval, PingMisses: b.PingMisses,
 		ReregisterTimeout: b.ReregisterTimeout, LeaseTTL: 10 * time.Second, EventBacklog: 64 << 20, Subscribers: 1000,
 		MaxCompletedFrameworks: b.MaxCompletedFrameworks, MaxCompletedTasks: b.MaxCompletedTasks,
-		MaxFrameworks: b.MaxFrameworks, MaxFrameworksPerUser: b.MaxFrameworksPerUser, MaxAgents: b.MaxAgents,
+		MaxFrameworks: b.MaxFrameworks, MaxFrameworksPerUser: b.MaxFrameworksPerUser, MaxAgents: b.MaxAgents, MaxAgentAge: b.MaxAgentAge,
 		ShutdownGrace: w.ShutdownGrace, RecoveryTimeout: 15 * time.Minute,
 		MaxPastExecutors:    w.MaxPastExecutors,
 		RegistrationTimeout: w.RegistrationTimeout, ReregistrationTimeout: w.ReregisterTimeout,
@@ -172,7 +177,11 @@ func (c *Config) book() (cluster.Config, error) {
 	b.ReregisterTimeout, b.OfferTimeout, b.Roles = c.ReregisterTimeout, c.OfferTimeout, c.Roles
 	b.MaxCompletedFrameworks, b.MaxCompletedTasks = c.MaxCompletedFrameworks, c.MaxCompletedTasks
 	b.MaxFrameworks, b.MaxFrameworksPerUser, b.MaxAgents, b.MaxExecutors = c.MaxFrameworks, c.MaxFrameworksPerUser, c.MaxAgents, c.MaxExecutors
+	b.MaxAgentAge, b.Allocation.Uncounted = c.MaxAgentAge, c.Unfair
 	var err error
+	if b.RemovalRate, err = removal.ParseRate(c.RemovalRate); err != nil {
+		return b, fmt.Errorf("--agent-removal-rate-limit: %w", err)
+	}
 	if b.Allocation.MinAllocatable, err = minima(c.MinAllocatable); err != nil {
 		return b, fmt.Errorf("--min-allocatable-resources: %w", err)
 	}

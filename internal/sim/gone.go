@@ -16,7 +16,7 @@ import (
 func (c *checks) masterTook(t *term, now time.Duration, in cluster.In, out *cluster.Out, from stage.Mark) {
 	p := c.promises[t]
 	if p == nil {
-		p = promise.New(t.name, c.keep, c.w.Fail)
+		p = promise.New(t.name, c.keep, c.w.Params.Cluster.RemovalRate, c.w.Fail)
 		c.promises[t] = p
 	}
 	if r, ok := in.(*cluster.AgentRegister); ok && r.Spec.Hostname == lie.Name {

@@ -29,6 +29,8 @@ type Config struct {
 	Region string
 	// AnyGPU offers agents with gpus to everybody; otherwise only who has GPU is offered them, so that others do not fill them up.
 	AnyGPU bool
+	// Uncounted are resources that count for nobody when it is judged who has least.
+	Uncounted []string
 }
 
 // Quantities are amounts by resource name, in thousandths.
@@ -427,7 +429,7 @@ func (a *Allocator) count(c *client, what resource.List, sign int64) {
 
 func (a *Allocator) addTotal(l resource.List, sign int64) {
 	for _, r := range l {
-		if r.Kind == resource.Scalar {
+		if r.Kind == resource.Scalar && !slices.Contains(a.cfg.Uncounted, r.Name) { // what there is none of is no part of a share
 			i := a.index(r.Name)
 			a.totals[i] += sign * int64(r.Scalar)
 		}

@@ -446,3 +446,19 @@ func TestWhoIsOfferedGPUsAndOtherRegions(t *testing.T) {
 		})
 	}
 }
+
+func TestAResourceThatIsNotCountedMakesNobodyRich(t *testing.T) {
+	for _, c := range []struct {
+		uncounted []string
+		first     string
+	}{{nil, "F2"}, {[]string{"gpus"}, "F1"}} {
+		a := hall(t, Config{Uncounted: c.uncounted, AnyGPU: true}, 1, "cpus:10;mem:1000;gpus:2")
+		join(a, "F1", "*")
+		join(a, "F2", "*")
+		a.Hold("S00", "F1", "*", list(t, "gpus:1;cpus:1"))
+		a.Hold("S00", "F2", "*", list(t, "cpus:2"))
+		if m := got(a.Cycle(0, nil)); m[c.first] != 1 {
+			t.Errorf("without %q counted, %v are offered what is left", c.uncounted, m)
+		}
+	}
+}

@@ -69,6 +69,7 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 		out.Send = append(out.Send, Msg{Conn: state.conn, Body: Disconnect{"the agent registered over another connection"}})
 	}
 	state.conn, state.missed = in.Conn, 0
+	b.spare(spec.ID, out)
 	b.conns[in.Conn] = state
 
 	agent := &Agent{Spec: spec, Connected: true, Registered: b.now.Wall}
@@ -391,6 +392,7 @@ func (b *Book) detach(a, n *Agent, out *Out) {
 		state.conn = 0
 	}
 	state.round++
+	b.doomed.Cancel(a.Spec.ID)
 	state.twins = nil
 	b.dropExecutors(state)
 	if a.Recovered {
@@ -449,9 +451,32 @@ func (b *Book) giveUpRecovered(out *Out) {
 		return true
 	})
 	for _, a := range late {
-		b.markUnreachable(a, "it did not come back after the election", out)
+		b.giveUp(a, "it did not come back after the election", out)
 	}
-	b.recoveredCount = 0
+}
+
+// giveUp has an agent marked unreachable when its turn comes.
+func (b *Book) giveUp(a *Agent, why string, out *Out) {
+	if b.doomed.Add(a.Spec.ID, why) {
+		out.Tell = append(out.Tell, Fact{Kind: FactAgentGivenUp, Agent: a.Spec.ID, Text: why})
+	}
+}
+
+// spare takes back that an agent was given up: it speaks again.
+func (b *Book) spare(id string, out *Out) {
+	if b.doomed.Cancel(id) {
+		out.Tell = append(out.Tell, Fact{Kind: FactAgentSpared, Agent: id})
+	}
+}
+
+func (b *Book) removeDoomed(out *Out) {
+	for {
+		id, why, ok := b.doomed.Next(b.now.Mono)
+		if !ok {
+			return
+		}
+		b.markUnreachable(b.agents.get(id), why, out)
+	}
 }
 
 func (b *Book) schedulePing(s *agentState) {
@@ -468,9 +493,12 @@ func (b *Book) ping(p ping, out *Out) {
 	s.missed++
 	if s.missed > b.cfg.PingMisses {
 		if a := b.agents.get(s.id); a != nil && a.Mark == Admitted {
-			b.markUnreachable(a, fmt.Sprintf("it answered none of %d pings", b.cfg.PingMisses), out)
+			b.giveUp(a, fmt.Sprintf("it answered none of %d pings", b.cfg.PingMisses), out)
+			b.removeDoomed(out)
 		}
-		return
+		if p.round != s.round {
+			return // it was its turn
+		}
 	}
 	if s.conn != 0 {
 		out.Send = append(out.Send, Msg{Conn: s.conn, Body: Ping{}})

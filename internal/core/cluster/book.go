@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pando-os/pando/internal/core/allocator"
+	"github.com/pando-os/pando/internal/core/removal"
 	"github.com/pando-os/pando/internal/machine"
 	"github.com/pando-os/pando/mesos/resource"
 )
@@ -43,6 +44,10 @@ type Config struct {
 	// MaxFrameworks bounds the frameworks that live, connected or not, and MaxFrameworksPerUser those of each user; zero: no
 	// bound. One that is known may always come back.
 	MaxFrameworks, MaxFrameworksPerUser int
+	// RemovalRate bounds how many agents are marked unreachable in a time, however many are silent.
+	RemovalRate removal.Rate
+	// MaxAgentAge is after how long an unreachable agent is forgotten; zero: never. A mark of gone stays.
+	MaxAgentAge time.Duration
 	// MaxAgents bounds the agents that are known, the unreachable and gone ones among them; zero: no bound.
 	MaxAgents int
 	// MaxExecutors bounds the executors of frameworks' own on one agent: one that has as many is not offered. Zero: no bound.
@@ -57,7 +62,7 @@ func Defaults() Config {
 		AllocationInterval: time.Second, Gather: 2 * time.Millisecond, OfferHold: 5 * time.Second,
 		PingInterval: 15 * time.Second, PingMisses: 5, ReregisterTimeout: 10 * time.Minute,
 		MaxCompletedFrameworks: 50, MaxCompletedTasks: 1000,
-		MaxFrameworks: 10_000, MaxFrameworksPerUser: 1000, MaxAgents: 102_400,
+		MaxFrameworks: 10_000, MaxFrameworksPerUser: 1000, MaxAgents: 102_400, MaxAgentAge: 14 * 24 * time.Hour,
 	}
 }
 
@@ -103,6 +108,8 @@ type Book struct {
 	tick           time.Duration // the next sweep
 	prompt         time.Duration // the next cycle before it; Never when none is due
 	recoverBy      time.Duration // when recovered agents are given up; Never when none is left
+	forgetAt       time.Duration // when those that are away are looked at; Never when nobody is forgotten for his age
+	doomed         *removal.Line // agents that are given up
 	pings          queue[ping]
 	offerTimeouts  queue[offerTimeout]
 	former         queue[former] // agents that were removed
@@ -161,7 +168,7 @@ func New(cfg Config, records []Record, now machine.Now, rng *rand.Rand) *Book {
 		executors: newTable(keyOfExecutor, lessExecutor), operations: newTable(keyOfOperation, lessOperation),
 		operationIDs: map[operationRef]string{},
 		states:       map[string]*agentState{}, addresses: map[address]string{}, conns: map[ConnID]*agentState{},
-		streams: map[StreamID]string{}, extras: map[string]*frameworkState{},
+		streams: map[StreamID]string{}, extras: map[string]*frameworkState{}, doomed: removal.NewLine(cfg.RemovalRate),
 	}
 	b.tick = now.Mono + cfg.AllocationInterval
 	b.nextLaunch = uint64(now.Wall) // so that no earlier master's number is near
@@ -182,6 +189,9 @@ func New(cfg Config, records []Record, now machine.Now, rng *rand.Rand) *Book {
 			b.recoverFramework(r.Framework.Spec, r.Framework.Registered)
 		}
 	}
+	if cfg.MaxAgentAge > 0 {
+		b.forgetAt = now.Mono + lookAtAges
+	}
 	if b.recoveredCount > 0 {
 		b.recoverBy = now.Mono + cfg.ReregisterTimeout
 	}
@@ -201,6 +211,8 @@ func (b *Book) Deadline() time.Duration {
 	}
 	sooner(b.prompt)
 	sooner(b.recoverBy)
+	sooner(b.forgetAt)
+	sooner(b.doomed.Deadline())
 	if p, ok := b.pings.first(); ok {
 		sooner(p.at)
 	}
@@ -225,6 +237,7 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 	case *AgentPong:
 		if s := b.conns[in.Conn]; s != nil {
 			s.missed = 0
+			b.spare(s.id, out)
 		}
 	case *AgentLeave:
 		b.agentLeave(in, out)
@@ -296,6 +309,10 @@ func (b *Book) wake(out *Out) {
 	}
 	if b.recoverBy != machine.Never && b.recoverBy <= now {
 		b.giveUpRecovered(out)
+	}
+	b.removeDoomed(out)
+	if b.forgetAt != machine.Never && b.forgetAt <= now {
+		b.forgetOld(out)
 	}
 	if b.tick <= now {
 		b.tick = now + b.cfg.AllocationInterval

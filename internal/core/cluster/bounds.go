@@ -20,6 +20,8 @@ const (
 	evictAtOnce = 100
 	// maxFormer is of how many removed agents the state is kept.
 	maxFormer = 10_000
+	// lookAtAges is how often agents are looked for that were away for too long.
+	lookAtAges = 15 * time.Minute
 	// aliveMisses is how many pings a connected agent may have missed and still count as the owner of its id.
 	aliveMisses = 1
 	// keptChanges, keptWords and keptRest bound what is kept of a task's past: changes of state, and the bytes of each.
@@ -96,6 +98,21 @@ func (b *Book) roomForAgent(out *Out) bool {
 		b.removeAgent(a, "there are too many agents, and it was away for longest", out)
 	}
 	return b.agents.len() < b.cfg.MaxAgents
+}
+
+// forgetOld forgets the agents that were unreachable for too long.
+func (b *Book) forgetOld(out *Out) {
+	b.forgetAt = b.now.Mono + lookAtAges
+	var old []*Agent
+	b.agents.ordered().Scan(func(a *Agent) bool {
+		if a.Mark == Unreachable && a.Since+int64(b.cfg.MaxAgentAge) <= b.now.Wall {
+			old = append(old, a)
+		}
+		return true
+	})
+	for _, a := range old {
+		b.removeAgent(a, "it was unreachable for too long", out)
+	}
 }
 
 // former is an agent that was removed.

@@ -174,6 +174,9 @@ const (
 	FactAgentReregistered
 	FactAgentDisconnected
 	FactAgentUnreachable
+	// FactAgentGivenUp says that an agent will be marked unreachable when its turn comes, and FactAgentSpared that it will not.
+	FactAgentGivenUp
+	FactAgentSpared
 	FactAgentRemoved
 	FactAgentRefused
 	FactFrameworkSubscribed

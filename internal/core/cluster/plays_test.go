@@ -16,6 +16,7 @@ import (
 	godiff "github.com/google/go-cmp/cmp"
 
 	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/core/removal"
 	"github.com/pando-os/pando/internal/machine"
 	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
@@ -83,6 +84,12 @@ func (s *stage) elect(arg map[string]string) {
 	cfg := Defaults()
 	cfg.MasterID = "M" + strconv.Itoa(s.masters)
 	cfg.MaxExecutors = s.number(arg["max_executors"], 0)
+	if rate, err := removal.ParseRate(arg["removals"]); err == nil {
+		cfg.RemovalRate = rate
+	} else {
+		s.t.Fatal(err)
+	}
+	cfg.MaxAgentAge = s.duration(arg["max_age"], cfg.MaxAgentAge)
 	cfg.OfferTimeout = s.duration(arg["offer_timeout"], 0)
 	cfg.MaxCompletedFrameworks = s.number(arg["completed"], 50)
 	if arg["roles"] != "" {
@@ -205,6 +212,12 @@ func (s *stage) step(in In) (lines []string) {
 	for _, f := range out.Tell {
 		if f.Kind == FactCallDropped || f.Kind == FactAgentRefused || f.Kind == FactUpdateDropped {
 			lines = append(lines, "dropped: "+f.Reason.Text())
+		}
+		if f.Kind == FactAgentGivenUp && s.book.cfg.RemovalRate.Agents > 0 {
+			lines = append(lines, "given up: "+f.Agent+" ("+f.Text+")")
+		}
+		if f.Kind == FactAgentSpared {
+			lines = append(lines, "spared: "+f.Agent)
 		}
 	}
 	return lines

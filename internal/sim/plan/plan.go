@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/core/removal"
 	"github.com/pando-os/pando/internal/sim/stage"
 )
 
@@ -24,8 +25,8 @@ type Params struct {
 
 // String shows the parameters as they are printed before a failing seed's trace.
 func (p Params) String() string {
-	return fmt.Sprintf("seed=%d agents=%d frameworks=%d faults=%s every=%s pings=%d×%s reregister=%s offer_timeout=%s steady=%t",
-		p.Seed, p.Agents, p.Frameworks, p.Faults, p.Every, p.Cluster.PingMisses, p.Cluster.PingInterval, p.Cluster.ReregisterTimeout, p.Cluster.OfferTimeout, p.Steady)
+	return fmt.Sprintf("seed=%d agents=%d frameworks=%d faults=%s every=%s pings=%d×%s reregister=%s offer_timeout=%s removals=%q steady=%t",
+		p.Seed, p.Agents, p.Frameworks, p.Faults, p.Every, p.Cluster.PingMisses, p.Cluster.PingInterval, p.Cluster.ReregisterTimeout, p.Cluster.OfferTimeout, p.Cluster.RemovalRate.String(), p.Steady)
 }
 
 // Draw draws what is not given.
@@ -66,6 +67,9 @@ func (p *Params) Draw(w *stage.Stage) {
 		}
 		if w.Chance(0.3) {
 			c.MaxCompletedTasks = 3
+		}
+		if w.Chance(0.2) && p.Agents <= 50 {
+			c.RemovalRate = removal.Rate{Agents: 1 + w.Rand.IntN(5), Per: w.Between(10*time.Second, time.Minute)}
 		}
 		p.Cluster = c
 	}

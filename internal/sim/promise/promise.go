@@ -1,5 +1,5 @@
-// Package promise keeps what one leader owes to frameworks about offers, beside the leader's book and by other means: from the
-// inputs that the book took and from what it said of them.
+// Package promise keeps what one leader owes to frameworks about offers, and to operators about the pace at which it gives agents
+// up, beside the leader's book and by other means: from the inputs that the book took and from what it said of them.
 package promise
 
 import (
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pando-os/pando/internal/core/cluster"
+	"github.com/pando-os/pando/internal/core/removal"
 	"github.com/pando-os/pando/internal/sim/envelope"
 	"github.com/pando-os/pando/internal/sim/keep"
 	"github.com/pando-os/pando/internal/sim/rule"
@@ -19,6 +20,7 @@ type Ledger struct {
 	name string // of the leader
 	fail func(rule, format string, args ...any)
 	keep *keep.Ledger
+	pace removal.Rate
 
 	offers  map[string]*cluster.Offer // outstanding, by id
 	ended   map[string]string         // how the others ended
@@ -27,6 +29,7 @@ type Ledger struct {
 	filters map[seat][]refusal
 	streams map[string]cluster.StreamID   // of each framework, as it subscribed last
 	there   map[string]*cluster.AgentSpec // agents that are connected, as they registered last
+	removed time.Duration                 // when it marked an agent unreachable last; 0: never
 }
 
 type seat struct{ framework, role, agent string }
@@ -37,10 +40,10 @@ type refusal struct {
 	until time.Duration
 }
 
-// New makes the ledger of a leader that begins; k knows what operations change. What it finds wrong it tells fail, which takes the name of a rule first.
-func New(name string, k *keep.Ledger, fail func(rule, format string, args ...any)) *Ledger {
+// New makes the ledger of a leader that begins; k knows what operations change. It may mark agents unreachable at a pace. What it finds wrong it tells fail, which takes the name of a rule first.
+func New(name string, k *keep.Ledger, pace removal.Rate, fail func(rule, format string, args ...any)) *Ledger {
 	return &Ledger{
-		name: name, fail: fail, keep: k,
+		name: name, fail: fail, keep: k, pace: pace,
 		offers: map[string]*cluster.Offer{}, ended: map[string]string{}, roles: map[string][]string{}, quiet: map[string][]string{},
 		filters: map[seat][]refusal{}, there: map[string]*cluster.AgentSpec{}, streams: map[string]cluster.StreamID{},
 	}
@@ -67,6 +70,23 @@ func (p *Ledger) endAll(framework, how string) {
 	}
 }
 
+// paced looks at whether the leader gives agents up one by one.
+func (p *Ledger) paced(now time.Duration, facts []cluster.Fact) {
+	if p.pace.Agents == 0 {
+		return
+	}
+	apart := p.pace.Per / time.Duration(p.pace.Agents)
+	for i := range facts {
+		if facts[i].Kind != cluster.FactAgentUnreachable {
+			continue
+		}
+		if p.removed != 0 && now-p.removed < apart {
+			p.fail(rule.Gradual, "%s marks %s unreachable %s after another; the rate is %s", p.name, facts[i].Agent, now-p.removed, p.pace)
+		}
+		p.removed = now
+	}
+}
+
 // Took looks at what one input led to: offers are used up once, and made as the framework asked. It came to the leader at its
 // own time now; book is what it is afterwards.
 func (p *Ledger) Took(now time.Duration, in cluster.In, facts []cluster.Fact, sends []cluster.Msg, book *cluster.Book) {
@@ -78,6 +98,7 @@ func (p *Ledger) Took(now time.Duration, in cluster.In, facts []cluster.Fact, se
 		}
 		return nil
 	}
+	p.paced(now, facts)
 	dropped := did(cluster.FactCallDropped) != nil
 	_, last := in.(*cluster.Teardown) // counts although its stream has ended, if there was none after it
 	if stream, framework := envelope.Stream(in); stream != 0 && stream != p.streams[framework] && !dropped && !last {

@@ -30,6 +30,8 @@ const (
 	Failover = "failover-timeout"
 	// Gone: an agent that was marked gone is never registered again under its id, and its tasks never come back.
 	Gone = "gone-is-for-good"
+	// Gradual: agents are marked unreachable no faster than the operator allows.
+	Gradual = "agents-are-removed-at-their-rate"
 	// There: nothing is offered of an agent that is not there, and of one that is there what it said last that it has.
 	There = "only-what-is-there-is-offered"
 	// OneStream: a call of a stream that was replaced, or has ended, changes nothing.
