@@ -112,16 +112,21 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 	for _, f := range gone {
 		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: ShutdownFramework{f}})
 	}
+	b.killAgain(state, out)
+	b.schedulePing(state)
+	b.soon(b.cfg.Gather)
+}
+
+// killAgain sends an agent that is back the kills that it may have missed.
+func (b *Book) killAgain(state *agentState, out *Out) {
 	for _, key := range b.tasksOn(state) {
 		if t := b.tasks.get(key); t != nil && t.KillGrace != nil && !t.Released {
-			out.Send = append(out.Send, Msg{Conn: in.Conn, Body: KillTask{key.Framework, key.Task, int64(*t.KillGrace)}})
+			out.Send = append(out.Send, Msg{Conn: state.conn, Body: KillTask{key.Framework, key.Task, int64(*t.KillGrace)}})
 		}
 	}
 	for _, key := range sortedTasks(state.twins) {
-		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: KillTask{key.Framework, key.Task, -1}})
+		out.Send = append(out.Send, Msg{Conn: state.conn, Body: KillTask{key.Framework, key.Task, -1}})
 	}
-	b.schedulePing(state)
-	b.soon(b.cfg.Gather)
 }
 
 // news is an agent that registered, when it is listed anew or is not what it was. That it is connected again is none to those
