@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -313,6 +314,19 @@ func gauge(t *testing.T, addr, name string) int {
 	}
 	v, err := strconv.ParseFloat(m[1], 64)
 	must(t, err)
+	return int(v)
+}
+
+// flat reads a number by its flat name.
+func flat(t *testing.T, addr, name string) int {
+	t.Helper()
+	got := ask(t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, http.MethodGet, "http://"+addr+"/metrics/snapshot", "")
+	numbers := map[string]float64{}
+	must(t, json.Unmarshal([]byte(got.body), &numbers))
+	v, ok := numbers[name]
+	if !ok {
+		t.Fatalf("there is no %s", name)
+	}
 	return int(v)
 }
 

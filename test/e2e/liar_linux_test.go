@@ -85,7 +85,7 @@ func (v *victim) leaderID(t *testing.T) string {
 // count reads a counter of the master's.
 func (v *victim) count(t *testing.T, name string) int {
 	t.Helper()
-	return gauge(t, v.master, "pando_"+strings.ReplaceAll(name, "/", "_")+"_total")
+	return flat(t, v.master, name)
 }
 
 // lines counts what was logged with all of these words.
