@@ -32,7 +32,7 @@ func (b *Book) agentIs(in *AgentRegister, out *Out) (spec *AgentSpec, old *Agent
 		s.Info = appendID(s.Info, 6, s.ID)
 		return &s, nil
 	}
-	if old = b.agents.get(spec.ID); old != nil && old.Mark == Gone {
+	if old = b.agents.Get(spec.ID); old != nil && old.Mark == Gone {
 		out.Tell = append(out.Tell, Fact{Kind: FactAgentRefused, Agent: spec.ID, Reason: AgentMarkedGone})
 		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Shutdown{goneWords}})
 		return nil, nil
@@ -86,7 +86,7 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 			}
 		}
 	}
-	b.agents.set(agent)
+	b.agents.Set(agent)
 	b.addresses[addressOf(spec)] = spec.ID
 	if old == nil || old.Mark != Admitted || !slices.Equal(old.Spec.Info, spec.Info) || old.Spec.Version != spec.Version {
 		out.Save = append(out.Save, Record{Agent: &AgentRecord{Spec: spec, Mark: Admitted, Registered: agent.Registered}})
@@ -120,7 +120,7 @@ func (b *Book) agentRegister(in *AgentRegister, out *Out) {
 // killAgain sends an agent that is back the kills that it may have missed.
 func (b *Book) killAgain(state *agentState, out *Out) {
 	for _, key := range b.tasksOn(state) {
-		if t := b.tasks.get(key); t != nil && t.KillGrace != nil && !t.Released {
+		if t := b.tasks.Get(key); t != nil && t.KillGrace != nil && !t.Released {
 			out.Send = append(out.Send, Msg{Conn: state.conn, Body: KillTask{key.Framework, key.Task, int64(*t.KillGrace)}})
 		}
 	}
@@ -141,7 +141,7 @@ func news(old, agent *Agent, fresh bool) *Agent {
 // supplant removes an agent that has the address which a new one registers from: its machine was set up anew, or it never
 // heard which id it got.
 func (b *Book) supplant(spec *AgentSpec, out *Out) {
-	old := b.agents.get(b.addresses[addressOf(spec)])
+	old := b.agents.Get(b.addresses[addressOf(spec)])
 	if old != nil && old.Mark == Admitted && spec.Port != 0 {
 		b.removeAgent(old, AgentReplaced, out)
 	}
@@ -158,7 +158,7 @@ func addressOf(s *AgentSpec) address { return address{s.Hostname, s.IP, s.Port} 
 // adoptFrameworks makes placeholders for frameworks that only the agent knows, and names those that were removed.
 func (b *Book) adoptFrameworks(in *AgentRegister, out *Out) (gone []string) {
 	for _, spec := range in.Frameworks {
-		if spec.ID == "" || b.frameworks.get(spec.ID) != nil { // one without an id could never come back
+		if spec.ID == "" || b.frameworks.Get(spec.ID) != nil { // one without an id could never come back
 			continue
 		}
 		if b.wasRemoved(spec.ID) {
@@ -182,13 +182,13 @@ func (b *Book) adoptTasks(in *AgentRegister, id string, state *agentState, fresh
 	for i := range in.Tasks {
 		r := &in.Tasks[i]
 		key := FrameworkTask{r.Framework, r.Spec.ID}
-		if slices.Contains(gone, r.Framework) || b.frameworks.get(r.Framework) == nil {
+		if slices.Contains(gone, r.Framework) || b.frameworks.Get(r.Framework) == nil {
 			continue
 		}
 		if _, twice := reported[key]; twice {
 			continue // the first holds
 		}
-		if t := b.tasks.get(key); t != nil && t.Agent == id && past(t, r.Launch) {
+		if t := b.tasks.Get(key); t != nil && t.Agent == id && past(t, r.Launch) {
 			out.Send = append(out.Send, Msg{Conn: in.Conn, Body: Ack{key.Framework, key.Task, r.UpdateUUID}})
 			continue
 		}
@@ -200,7 +200,7 @@ func (b *Book) adoptTasks(in *AgentRegister, id string, state *agentState, fresh
 		if _, ok := reported[key]; ok {
 			continue
 		}
-		t := b.tasks.get(key)
+		t := b.tasks.Get(key)
 		switch {
 		case t == nil || t.Agent != id:
 			delete(state.tasks, key)
@@ -208,14 +208,14 @@ func (b *Book) adoptTasks(in *AgentRegister, id string, state *agentState, fresh
 			b.complete(t) // the agent forgot it because its last update was acknowledged
 		default:
 			n := *t
-			f := b.frameworks.get(key.Framework)
+			f := b.frameworks.Get(key.Framework)
 			if t.Unreachable {
 				n.Unreachable, n.State, n.Released = false, t.Before, false
 				out.Tell = append(out.Tell, Fact{
 					Kind: FactTaskReturned, Agent: id, Framework: key.Framework, Task: key.Task, State: n.State, FrameworkIs: f, TaskIs: &n,
 				})
 			}
-			b.tasks.set(&n)
+			b.tasks.Set(&n)
 			if fresh {
 				b.alloc.Hold(id, t.Framework, t.Role, t.Spec.Resources)
 			}
@@ -234,7 +234,7 @@ func (b *Book) adoptTask(r *TaskReport, id string, state *agentState, key Framew
 		UpdateUUID: r.UpdateUUID, Statuses: r.Statuses[max(0, len(r.Statuses)-keptChanges):], Released: Terminal(r.State),
 		launch: r.Launch,
 	}
-	old := b.tasks.get(key)
+	old := b.tasks.Get(key)
 	if old != nil && old.Agent != id {
 		if !old.Released || t.Released {
 			b.adoptTwin(t, state, key, out)
@@ -254,7 +254,7 @@ func (b *Book) adoptTask(r *TaskReport, id string, state *agentState, key Framew
 		t.KillGrace = b.owedKill(t)
 	}
 	state.tasks[key] = struct{}{}
-	b.tasks.set(t)
+	b.tasks.Set(t)
 	switch {
 	case held && t.Released:
 		b.alloc.Release(id, t.Framework, t.Role, t.Spec.Resources, 0)
@@ -263,7 +263,7 @@ func (b *Book) adoptTask(r *TaskReport, id string, state *agentState, key Framew
 	}
 	told := Fact{
 		Kind: FactTaskReported, Agent: id, Framework: t.Framework, Task: t.Spec.ID, State: t.State, Resources: t.Spec.Resources,
-		FrameworkIs: b.frameworks.get(t.Framework), TaskIs: t,
+		FrameworkIs: b.frameworks.Get(t.Framework), TaskIs: t,
 	}
 	switch {
 	case old == nil:
@@ -322,13 +322,13 @@ func (b *Book) agentClosed(in *AgentClosed, out *Out) {
 	}
 	delete(b.conns, in.Conn)
 	state.conn = 0
-	a := b.agents.get(state.id)
+	a := b.agents.Get(state.id)
 	if a == nil {
 		return
 	}
 	n := *a
 	n.Connected = false
-	b.agents.set(&n)
+	b.agents.Set(&n)
 	for _, o := range slices.Clone(state.offers) {
 		b.rescind(o, out)
 	}
@@ -342,7 +342,7 @@ func (b *Book) agentLeave(in *AgentLeave, out *Out) {
 	if state == nil {
 		return
 	}
-	if a := b.agents.get(state.id); a != nil {
+	if a := b.agents.Get(state.id); a != nil {
 		b.removeAgent(a, AgentLeft, out)
 	}
 }
@@ -360,7 +360,7 @@ func (b *Book) removeAgent(a *Agent, why string, out *Out) {
 	state := b.states[a.Spec.ID]
 	b.dropOperations(state, mesosv1.OperationState_OPERATION_UNKNOWN, "Nobody knows whether the operation was carried out: "+why+".", out)
 	for _, key := range b.tasksOn(state) {
-		t := b.tasks.get(key)
+		t := b.tasks.Get(key)
 		if t == nil {
 			continue
 		}
@@ -370,11 +370,11 @@ func (b *Book) removeAgent(a *Agent, why string, out *Out) {
 			n.State, n.Released = mesosv1.TaskState_TASK_LOST, true
 			n.Statuses = pushStatus(n.Statuses, s)
 			t = &n
-			b.tasks.set(t)
+			b.tasks.Set(t)
 			b.tell(t.Framework, s, out)
 			out.Tell = append(out.Tell, Fact{
 				Kind: FactTaskState, Agent: a.Spec.ID, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Was: was, Status: s,
-				FrameworkIs: b.frameworks.get(t.Framework), TaskIs: t,
+				FrameworkIs: b.frameworks.Get(t.Framework), TaskIs: t,
 			})
 		}
 		b.complete(t)
@@ -405,11 +405,11 @@ func (b *Book) detach(a, n *Agent, out *Out) {
 	}
 	b.alloc.RemoveAgent(a.Spec.ID)
 	if n == nil {
-		b.agents.remove(a)
+		b.agents.Remove(a)
 		out.Save = append(out.Save, Record{ForgetAgent: a.Spec.ID})
 		return
 	}
-	b.agents.set(n)
+	b.agents.Set(n)
 	out.Save = append(out.Save, Record{Agent: &AgentRecord{Spec: n.Spec, Mark: n.Mark, Since: n.Since, Registered: n.Registered}})
 }
 
@@ -421,7 +421,7 @@ func (b *Book) markUnreachable(a *Agent, why string, out *Out) {
 	state := b.states[a.Spec.ID]
 	b.awayOperations(state, out)
 	for _, key := range b.tasksOn(state) {
-		t := b.tasks.get(key)
+		t := b.tasks.Get(key)
 		if t == nil {
 			continue
 		}
@@ -429,13 +429,13 @@ func (b *Book) markUnreachable(a *Agent, why string, out *Out) {
 			b.complete(t)
 			continue
 		}
-		f := b.frameworks.get(t.Framework)
+		f := b.frameworks.Get(t.Framework)
 		s := b.status(t.Spec.ID, a.Spec.ID, b.aware(f, mesosv1.TaskState_TASK_UNREACHABLE), mesosv1.TaskStatus_REASON_AGENT_REMOVED, "The agent is unreachable: "+why+".")
 		s.UnreachableTime = n.Since
 		u := *t
 		u.Before, u.State, u.Unreachable, u.Released = t.State, s.State, true, true
 		u.Statuses = pushStatus(u.Statuses, s)
-		b.tasks.set(&u)
+		b.tasks.Set(&u)
 		b.tell(t.Framework, s, out)
 		out.Tell = append(out.Tell, Fact{
 			Kind: FactTaskState, Agent: a.Spec.ID, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Was: t.State, Status: s, FrameworkIs: f, TaskIs: &u,
@@ -449,7 +449,7 @@ func (b *Book) markUnreachable(a *Agent, why string, out *Out) {
 func (b *Book) giveUpRecovered(out *Out) {
 	b.recoverBy = machine.Never
 	var late []*Agent
-	b.agents.ordered().Scan(func(a *Agent) bool {
+	b.agents.Ordered().Scan(func(a *Agent) bool {
 		if a.Recovered {
 			late = append(late, a)
 		}
@@ -480,7 +480,7 @@ func (b *Book) removeDoomed(out *Out) {
 		if !ok {
 			return
 		}
-		b.markUnreachable(b.agents.get(id), why, out)
+		b.markUnreachable(b.agents.Get(id), why, out)
 	}
 }
 
@@ -497,7 +497,7 @@ func (b *Book) ping(p ping, out *Out) {
 	}
 	s.missed++
 	if s.missed > b.cfg.PingMisses {
-		if a := b.agents.get(s.id); a != nil && a.Mark == Admitted {
+		if a := b.agents.Get(s.id); a != nil && a.Mark == Admitted {
 			b.giveUp(a, fmt.Sprintf("it answered none of %d pings", b.cfg.PingMisses), out)
 			b.removeDoomed(out)
 		}
@@ -512,7 +512,7 @@ func (b *Book) ping(p ping, out *Out) {
 }
 
 func (b *Book) tellFailure(agent string, out *Out) {
-	b.frameworks.ordered().Scan(func(f *Framework) bool {
+	b.frameworks.Ordered().Scan(func(f *Framework) bool {
 		if f.Connected {
 			out.Send = append(out.Send, Msg{Stream: f.Stream, Body: Failure{Agent: agent}})
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pando-os/pando/internal/core/allocator"
 	"github.com/pando-os/pando/internal/core/removal"
+	"github.com/pando-os/pando/internal/core/table"
 	"github.com/pando-os/pando/internal/machine"
 	"github.com/pando-os/pando/mesos/resource"
 )
@@ -81,14 +82,14 @@ type Book struct {
 	alloc *allocator.Allocator
 	now   machine.Now
 
-	agents     *table[string, Agent]
-	frameworks *table[string, Framework]
+	agents     *table.Table[string, Agent]
+	frameworks *table.Table[string, Framework]
 	completed  *frameworkTree
-	tasks      *table[FrameworkTask, Task]
+	tasks      *table.Table[FrameworkTask, Task]
 	done       *taskTree
 	offers     *offerTree
-	executors  *table[executorKey, Executor]
-	operations *table[string, AgentOperation]
+	executors  *table.Table[executorKey, Executor]
+	operations *table.Table[string, AgentOperation]
 
 	states    map[string]*agentState
 	addresses map[address]string // to the agent that registered from there last
@@ -163,9 +164,9 @@ type failover struct {
 func New(cfg Config, records []Record, now machine.Now, rng *rand.Rand) *Book {
 	b := &Book{
 		cfg: cfg, alloc: allocator.New(cfg.Allocation, rng), now: now, elected: now.Wall,
-		agents: newTable(agentKey, lessAgent), frameworks: newTable(frameworkKey, lessFramework), completed: newTree(lessCompletedFramework),
-		tasks: newTable(taskKey, lessTask), done: newTree(lessCompleted), offers: newTree(lessOffer),
-		executors: newTable(keyOfExecutor, lessExecutor), operations: newTable(keyOfOperation, lessOperation),
+		agents: table.New(agentKey, lessAgent), frameworks: table.New(frameworkKey, lessFramework), completed: newTree(lessCompletedFramework),
+		tasks: table.New(taskKey, lessTask), done: newTree(lessCompleted), offers: newTree(lessOffer),
+		executors: table.New(keyOfExecutor, lessExecutor), operations: table.New(keyOfOperation, lessOperation),
 		operationIDs: map[operationRef]string{},
 		states:       map[string]*agentState{}, addresses: map[address]string{}, conns: map[ConnID]*agentState{},
 		streams: map[StreamID]string{}, extras: map[string]*frameworkState{}, doomed: removal.NewLine(cfg.RemovalRate),
@@ -180,7 +181,7 @@ func New(cfg Config, records []Record, now machine.Now, rng *rand.Rand) *Book {
 				a.Recovered = true
 				b.recoveredCount++
 			}
-			b.agents.set(a)
+			b.agents.Set(a)
 			b.addresses[addressOf(a.Spec)] = a.Spec.ID
 			b.states[a.Spec.ID] = &agentState{id: a.Spec.ID, tasks: map[FrameworkTask]struct{}{}}
 		case r.Framework != nil && r.Framework.Removed != 0:
@@ -206,7 +207,7 @@ func (b *Book) Deadline() time.Duration {
 			at = t
 		}
 	}
-	if b.alloc.Pending() || b.alloc.NextExpiry() != 0 || b.offers.Len() > 0 && b.frameworks.len() > 1 {
+	if b.alloc.Pending() || b.alloc.NextExpiry() != 0 || b.offers.Len() > 0 && b.frameworks.Len() > 1 {
 		sooner(b.tick)
 	}
 	sooner(b.prompt)
@@ -303,7 +304,7 @@ func (b *Book) wake(out *Out) {
 	for len(b.failovers) > 0 && b.failovers[0].at <= now {
 		id := b.failovers[0].id
 		b.failovers = b.failovers[1:]
-		if f := b.frameworks.get(id); f != nil && !f.Connected {
+		if f := b.frameworks.Get(id); f != nil && !f.Connected {
 			b.removeFramework(f, "its failover timeout passed", out)
 		}
 	}
@@ -392,13 +393,13 @@ func (b *Book) Audit() error {
 		held[agent][s] = held[agent][s].Plus(what)
 	}
 	b.offers.Scan(func(o *Offer) bool { hold(o.Agent, o.Framework, o.Role, o.Resources); return true })
-	b.tasks.ordered().Scan(func(t *Task) bool {
+	b.tasks.Ordered().Scan(func(t *Task) bool {
 		if !t.Released && b.alloc.Has(t.Agent) {
 			hold(t.Agent, t.Framework, t.Role, t.Spec.Resources)
 		}
 		return true
 	})
-	b.executors.ordered().Scan(func(x *Executor) bool { hold(x.Agent, x.Framework, x.Role, x.Spec.Resources); return true })
+	b.executors.Ordered().Scan(func(x *Executor) bool { hold(x.Agent, x.Framework, x.Role, x.Spec.Resources); return true })
 	for _, s := range b.states { // order: sums
 		for _, t := range s.twins { // order: sums
 			hold(t.Agent, t.Framework, t.Role, t.Spec.Resources)
@@ -408,7 +409,7 @@ func (b *Book) Audit() error {
 		return err
 	}
 	var wrong error
-	b.agents.ordered().Scan(func(a *Agent) bool {
+	b.agents.Ordered().Scan(func(a *Agent) bool {
 		if b.alloc.Has(a.Spec.ID) && !b.alloc.Total(a.Spec.ID).Equal(a.Spec.Total) {
 			wrong = fmt.Errorf("agent %s has %s, and the allocator says %s", a.Spec.ID, a.Spec.Total, b.alloc.Total(a.Spec.ID))
 		}

@@ -80,11 +80,11 @@ func (b *Book) refuseAgent(in *AgentRegister, why Reason, out *Out) {
 // roomForAgent says whether one more agent may be known. It forgets those that were unreachable or gone for longest to make
 // room, as the original's registry does.
 func (b *Book) roomForAgent(out *Out) bool {
-	if b.cfg.MaxAgents <= 0 || b.agents.len() < b.cfg.MaxAgents {
+	if b.cfg.MaxAgents <= 0 || b.agents.Len() < b.cfg.MaxAgents {
 		return true
 	}
 	var away []*Agent
-	b.agents.ordered().Scan(func(a *Agent) bool {
+	b.agents.Ordered().Scan(func(a *Agent) bool {
 		if a.Mark != Admitted {
 			away = append(away, a)
 		}
@@ -97,14 +97,14 @@ func (b *Book) roomForAgent(out *Out) bool {
 	for _, a := range away[:min(len(away), evictAtOnce)] {
 		b.removeAgent(a, "there are too many agents, and it was away for longest", out)
 	}
-	return b.agents.len() < b.cfg.MaxAgents
+	return b.agents.Len() < b.cfg.MaxAgents
 }
 
 // forgetOld forgets the agents that were unreachable for too long.
 func (b *Book) forgetOld(out *Out) {
 	b.forgetAt = b.now.Mono + lookAtAges
 	var old []*Agent
-	b.agents.ordered().Scan(func(a *Agent) bool {
+	b.agents.Ordered().Scan(func(a *Agent) bool {
 		if a.Mark == Unreachable && a.Since+int64(b.cfg.MaxAgentAge) <= b.now.Wall {
 			old = append(old, a)
 		}
@@ -127,7 +127,7 @@ func (b *Book) wasHere(a *Agent) {
 	for b.former.len() > maxFormer {
 		f, _ := b.former.first()
 		b.former.pop()
-		if b.agents.get(f.id) != nil {
+		if b.agents.Get(f.id) != nil {
 			continue
 		}
 		delete(b.states, f.id)
@@ -139,14 +139,14 @@ func (b *Book) wasHere(a *Agent) {
 
 // crowded says why one more framework of a user may not live; empty when it may.
 func (b *Book) crowded(spec *FrameworkSpec) string {
-	if b.cfg.MaxFrameworks > 0 && b.frameworks.len() >= b.cfg.MaxFrameworks {
-		return fmt.Sprintf("there are %d frameworks already, and no more may be (--max-frameworks); tear down one that is not needed", b.frameworks.len())
+	if b.cfg.MaxFrameworks > 0 && b.frameworks.Len() >= b.cfg.MaxFrameworks {
+		return fmt.Sprintf("there are %d frameworks already, and no more may be (--max-frameworks); tear down one that is not needed", b.frameworks.Len())
 	}
 	if b.cfg.MaxFrameworksPerUser <= 0 {
 		return ""
 	}
 	n := 0
-	b.frameworks.ordered().Scan(func(f *Framework) bool {
+	b.frameworks.Ordered().Scan(func(f *Framework) bool {
 		if f.Spec.User == spec.User {
 			n++
 		}

@@ -179,8 +179,8 @@ func TestFrameworksAreBoundedInAllAndForEachUser(t *testing.T) {
 	for i := range 9 {
 		in.Frameworks = append(in.Frameworks, &FrameworkSpec{ID: fmt.Sprint("x", i), User: "root", Roles: []string{"*"}})
 	}
-	if facts, _ := d.step(0, in); refused(facts) != FrameworksTooMany || d.b.frameworks.len() != 5 {
-		t.Errorf("an agent brings more frameworks than there may be: there are %d", d.b.frameworks.len())
+	if facts, _ := d.step(0, in); refused(facts) != FrameworksTooMany || d.b.frameworks.Len() != 5 {
+		t.Errorf("an agent brings more frameworks than there may be: there are %d", d.b.frameworks.Len())
 	}
 	d.step(0, &Teardown{Framework: "M-0000"})
 	if why, words := subscribe("", "eve"); why != NoReason {
@@ -207,7 +207,7 @@ func TestWhenThereAreTooManyAgentsThoseThatAreAwayAreForgottenFirst(t *testing.T
 	if a := d.b.View().Agent("M-S0"); a == nil || a.Mark != Unreachable {
 		t.Fatalf("the first is not unreachable: %+v", a)
 	}
-	if got := refused(d.agent(6, "", "host4")); got != NoReason || d.b.View().Agent("M-S0") != nil || d.b.agents.len() != 3 {
+	if got := refused(d.agent(6, "", "host4")); got != NoReason || d.b.View().Agent("M-S0") != nil || d.b.agents.Len() != 3 {
 		t.Errorf("no room was made: %s", got.Text())
 	}
 }

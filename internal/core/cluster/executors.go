@@ -101,14 +101,14 @@ func (b *Book) addExecutor(state *agentState, x *Executor) {
 		state.executors = map[executorRef]*Executor{}
 	}
 	state.executors[executorRef{x.Framework, x.Spec.ID}] = x
-	b.executors.set(x)
+	b.executors.Set(x)
 	b.setOffered(state)
 }
 
 // removeExecutor takes an executor off the books and gives back what it held.
 func (b *Book) removeExecutor(state *agentState, x *Executor) {
 	delete(state.executors, executorRef{x.Framework, x.Spec.ID})
-	b.executors.remove(x)
+	b.executors.Remove(x)
 	b.alloc.Release(x.Agent, x.Framework, x.Role, x.Spec.Resources, 0)
 	b.setOffered(state)
 	b.soon(b.cfg.Gather)
@@ -119,7 +119,7 @@ func (b *Book) setOffered(state *agentState) {
 	if b.cfg.MaxExecutors <= 0 {
 		return
 	}
-	a := b.agents.get(state.id)
+	a := b.agents.Get(state.id)
 	b.alloc.SetAgentActive(state.id, a != nil && a.Active() && len(state.executors) < b.cfg.MaxExecutors)
 }
 
@@ -151,7 +151,7 @@ func (b *Book) adoptExecutors(in *AgentRegister, id string, state *agentState, g
 	for i := range in.Executors {
 		r := &in.Executors[i]
 		ref := executorRef{r.Framework, r.Spec.ID}
-		if slices.Contains(gone, r.Framework) || b.frameworks.get(r.Framework) == nil {
+		if slices.Contains(gone, r.Framework) || b.frameworks.Get(r.Framework) == nil {
 			continue
 		}
 		reported[ref] = struct{}{}
@@ -173,7 +173,7 @@ const unknownStatus = -1
 // dropExecutors forgets an agent's executors when what they hold is forgotten with the agent.
 func (b *Book) dropExecutors(state *agentState) {
 	for _, x := range executorsOn(state) {
-		b.executors.remove(x)
+		b.executors.Remove(x)
 	}
 	state.executors = nil
 }
@@ -193,7 +193,7 @@ func (b *Book) agentExecutorEnd(in *AgentExecutorEnd, out *Out) {
 func (b *Book) executorEnded(state *agentState, x *Executor, status int32, out *Out) {
 	b.removeExecutor(state, x)
 	out.Tell = append(out.Tell, Fact{Kind: FactExecutorEnded, Agent: x.Agent, Framework: x.Framework, Executor: x.Spec.ID, Resources: x.Spec.Resources})
-	if f := b.frameworks.get(x.Framework); f != nil && f.Connected {
+	if f := b.frameworks.Get(x.Framework); f != nil && f.Connected {
 		out.Send = append(out.Send, Msg{Stream: f.Stream, Body: Failure{Agent: x.Agent, Executor: x.Spec.ID, Status: status}})
 	}
 }
@@ -222,10 +222,10 @@ func (b *Book) removeExecutorsOf(framework string) {
 }
 
 func (b *Book) executorsOf(framework string) (all []*Executor) {
-	if b.executors.len() == 0 {
+	if b.executors.Len() == 0 {
 		return nil
 	}
-	executorsOf(b.executors.ordered(), framework, func(x *Executor) bool { all = append(all, x); return true })
+	executorsOf(b.executors.Ordered(), framework, func(x *Executor) bool { all = append(all, x); return true })
 	return all
 }
 

@@ -30,7 +30,7 @@ func (b *Book) subscribe(in *Subscribe, out *Out) {
 			}
 		}
 	}
-	old := b.frameworks.get(spec.ID)
+	old := b.frameworks.Get(spec.ID)
 	if old == nil {
 		if words := b.crowded(spec); words != "" {
 			refuse(FrameworksTooMany, words)
@@ -71,7 +71,7 @@ func (b *Book) subscribe(in *Subscribe, out *Out) {
 		b.extras[spec.ID] = &frameworkState{offers: map[string]*Offer{}}
 	}
 	b.streams[in.Stream] = spec.ID
-	b.frameworks.set(f)
+	b.frameworks.Set(f)
 	out.Save = append(out.Save, Record{Framework: &FrameworkRecord{Spec: spec, Registered: f.Registered}})
 	out.Send = append(out.Send, Msg{Stream: in.Stream, Body: Subscribed{spec.ID}})
 	b.alloc.AddFramework(seat(f), true)
@@ -111,7 +111,7 @@ func seat(f *Framework) allocator.Framework {
 // recoverFramework makes the placeholder of a framework that has not come back since the election.
 func (b *Book) recoverFramework(spec *FrameworkSpec, registered int64) *Framework {
 	n := &Framework{Spec: spec, Recovered: true, Registered: registered}
-	b.frameworks.set(n)
+	b.frameworks.Set(n)
 	b.extras[spec.ID] = &frameworkState{offers: map[string]*Offer{}}
 	f := seat(&Framework{Spec: spec})
 	b.alloc.AddFramework(f, false)
@@ -134,7 +134,7 @@ func (b *Book) wasRemoved(id string) bool {
 
 // mine finds the framework of a call, when the call's stream is its present one.
 func (b *Book) mine(stream StreamID, id string, out *Out) *Framework {
-	f := b.frameworks.get(id)
+	f := b.frameworks.Get(id)
 	switch {
 	case f == nil:
 		b.dropCall(id, FrameworkUnknown, out)
@@ -157,10 +157,10 @@ func (b *Book) streamClosed(in *StreamClosed, out *Out) {
 		return
 	}
 	delete(b.streams, in.Stream)
-	f := b.frameworks.get(id)
+	f := b.frameworks.Get(id)
 	n := *f
 	n.Connected, n.Unregistered = false, b.now.Wall
-	b.frameworks.set(&n)
+	b.frameworks.Set(&n)
 	b.dropOffers(id)
 	b.alloc.SetFrameworkActive(id, false)
 	out.Tell = append(out.Tell, Fact{Kind: FactFrameworkDisconnected, Framework: id, FrameworkIs: &n})
@@ -206,7 +206,7 @@ func (b *Book) removeFramework(f *Framework, why string, out *Out) {
 		}
 	}
 	var all []*Task
-	tasksOf(b.tasks.ordered(), id, func(t *Task) bool { all = append(all, t); return true })
+	tasksOf(b.tasks.Ordered(), id, func(t *Task) bool { all = append(all, t); return true })
 	for _, t := range all {
 		b.release(t)
 		if !Terminal(t.State) {
@@ -225,7 +225,7 @@ func (b *Book) removeFramework(f *Framework, why string, out *Out) {
 		b.removeOperation(o)
 	}
 	b.alloc.RemoveFramework(id)
-	b.frameworks.remove(f)
+	b.frameworks.Remove(f)
 	n := *f
 	n.Connected, n.Unregistered = false, b.now.Wall
 	b.completed.Set(&n)
@@ -243,7 +243,7 @@ func (b *Book) removeFramework(f *Framework, why string, out *Out) {
 // connsOf lists the connections of the agents that have tasks, executors or operations of a framework.
 func (b *Book) connsOf(id string) []ConnID {
 	var conns []ConnID
-	tasksOf(b.tasks.ordered(), id, func(t *Task) bool {
+	tasksOf(b.tasks.Ordered(), id, func(t *Task) bool {
 		if s := b.states[t.Agent]; s != nil && s.conn != 0 {
 			conns = append(conns, s.conn)
 		}
@@ -265,7 +265,7 @@ func (b *Book) connsOf(id string) []ConnID {
 
 // teardown ends a framework because its scheduler or an operator says so.
 func (b *Book) teardown(in *Teardown, out *Out) {
-	f := b.frameworks.get(in.Framework)
+	f := b.frameworks.Get(in.Framework)
 	answer := Answer{Kind: Done}
 	switch {
 	case f == nil && b.wasRemoved(in.Framework):
@@ -288,7 +288,7 @@ func (b *Book) updateFramework(in *UpdateFramework, out *Out) {
 	answer := func(k AnswerKind, words string) {
 		out.Send = append(out.Send, Msg{Call: in.Call, Body: Answer{k, words}})
 	}
-	f := b.frameworks.get(in.Spec.ID)
+	f := b.frameworks.Get(in.Spec.ID)
 	if f == nil || !f.Connected || f.Stream != in.Stream {
 		answer(Conflict, "the framework was removed or subscribed anew while this call was under way")
 		return
@@ -309,7 +309,7 @@ func (b *Book) updateFramework(in *UpdateFramework, out *Out) {
 	}
 	n := *f
 	n.Spec, n.Suppressed, n.Constraints, n.ConstraintsInfo = in.Spec, in.Suppressed, in.Constraints, in.ConstraintsInfo
-	b.frameworks.set(&n)
+	b.frameworks.Set(&n)
 	x := b.extras[in.Spec.ID]
 	for _, id := range slices.Sorted(maps.Keys(x.offers)) { // order: sorted
 		if o := x.offers[id]; !slices.Contains(in.Spec.Roles, o.Role) {
@@ -335,7 +335,7 @@ func (b *Book) revive(in *Revive, out *Out) {
 	}
 	n := *f
 	n.Suppressed = without(f.Suppressed, in.Roles)
-	b.frameworks.set(&n)
+	b.frameworks.Set(&n)
 	b.alloc.Revive(in.Framework, in.Roles)
 	b.soon(0)
 }
@@ -350,7 +350,7 @@ func (b *Book) suppress(in *Suppress, out *Out) {
 	if len(in.Roles) > 0 {
 		n.Suppressed = slices.Compact(slices.Sorted(slices.Values(slices.Concat(f.Suppressed, in.Roles))))
 	}
-	b.frameworks.set(&n)
+	b.frameworks.Set(&n)
 	b.alloc.Suppress(in.Framework, in.Roles)
 }
 

@@ -64,7 +64,7 @@ func (b *Book) groupFor(f *Framework, agent, role string, op *Operation, left re
 			return nil, nil, reason, "executor: the tasks of a group have one executor"
 		case twice:
 			wrong = fmt.Sprintf("task_id: %q is in the group twice; give each task an id of its own", t.ID)
-		case b.tasks.get(FrameworkTask{f.Spec.ID, t.ID}) != nil:
+		case b.tasks.Get(FrameworkTask{f.Spec.ID, t.ID}) != nil:
 			wrong = fmt.Sprintf("task_id: another task of this framework has the id %q and is not completed; use a new one", t.ID)
 		case t.AgentID != agent:
 			wrong = fmt.Sprintf("agent_id: the task %q names agent %q, the offer is of %q", t.ID, t.AgentID, agent)
@@ -94,7 +94,7 @@ func (b *Book) groupFor(f *Framework, agent, role string, op *Operation, left re
 // sharesOtherwise says whether a task of the same executor has its cgroup otherwise than t.
 func (b *Book) sharesOtherwise(agent, framework string, t *TaskSpec) bool {
 	for key := range b.states[agent].tasks { // order: any that differs decides
-		if x := b.tasks.get(key); key.Framework == framework && x != nil && !x.Released && x.Spec.ExecutorID == t.ExecutorID && x.Spec.Separate != t.Separate {
+		if x := b.tasks.Get(key); key.Framework == framework && x != nil && !x.Released && x.Spec.ExecutorID == t.ExecutorID && x.Spec.Separate != t.Separate {
 			return true
 		}
 	}

@@ -42,7 +42,7 @@ func (b *Book) offer(grants []allocator.Grant, out *Out) {
 		by[g.Framework] = append(by[g.Framework], o)
 	}
 	for _, id := range order {
-		f := b.frameworks.get(id)
+		f := b.frameworks.Get(id)
 		for chunk := range slices.Chunk(by[id], offersPerEvent) {
 			out.Send = append(out.Send, Msg{Stream: f.Stream, Body: Offers{chunk}})
 		}
@@ -52,10 +52,10 @@ func (b *Book) offer(grants []allocator.Grant, out *Out) {
 }
 
 func (b *Book) newOffer(g allocator.Grant) *Offer {
-	f := b.frameworks.get(g.Framework)
+	f := b.frameworks.Get(g.Framework)
 	o := &Offer{
 		ID: fmt.Sprintf("%s-O%d", b.cfg.MasterID, b.nextOffer), Framework: g.Framework, Agent: g.Agent, Role: g.Role,
-		Resources: g.Resources, Spec: b.agents.get(g.Agent).Spec, Legacy: f.Spec.Legacy,
+		Resources: g.Resources, Spec: b.agents.Get(g.Agent).Spec, Legacy: f.Spec.Legacy,
 		Format: resource.PreRefinement, Made: b.now.Mono, Executors: idsOn(b.states[g.Agent], g.Framework),
 	}
 	if f.Spec.Caps.Refinement {
@@ -83,7 +83,7 @@ func (b *Book) relieve(out *Out) {
 	}
 	var poor []*Framework
 	users := map[string]time.Duration{} // when each had an offer last
-	b.frameworks.ordered().Scan(func(f *Framework) bool {
+	b.frameworks.Ordered().Scan(func(f *Framework) bool {
 		users[f.Spec.User] = max(users[f.Spec.User], b.extras[f.Spec.ID].offered)
 		if f.Connected && len(b.extras[f.Spec.ID].offers) == 0 && len(f.Suppressed) < len(f.Spec.Roles) {
 			poor = append(poor, f)
@@ -139,7 +139,7 @@ func (b *Book) rescind(o *Offer, out *Out) {
 func (b *Book) withdraw(o *Offer, out *Out) {
 	b.forgetOffer(o)
 	delete(b.extras[o.Framework].offers, o.ID)
-	if f := b.frameworks.get(o.Framework); f != nil && f.Connected {
+	if f := b.frameworks.Get(o.Framework); f != nil && f.Connected {
 		out.Send = append(out.Send, Msg{Stream: f.Stream, Body: Rescind{o.ID}})
 	}
 	out.Tell = append(out.Tell, Fact{Kind: FactOfferRescinded, Framework: o.Framework, Agent: o.Agent})
@@ -209,7 +209,7 @@ func (b *Book) accept(in *Accept, out *Out) {
 		giveUp(mesosv1.TaskStatus_REASON_INVALID_OFFERS, OffersInvalid.Text())
 		return
 	}
-	agent := b.agents.get(taken[0].Agent)
+	agent := b.agents.Get(taken[0].Agent)
 	if agent == nil || agent.Mark != Admitted {
 		giveUp(mesosv1.TaskStatus_REASON_AGENT_REMOVED, "the agent was removed")
 		return
@@ -260,7 +260,7 @@ func (b *Book) launch(f *Framework, agent *Agent, role string, t *TaskSpec, left
 	case t.Invalid != "":
 		b.refuseTask(f, t, t.Reason, t.Invalid, out)
 		return left
-	case b.tasks.get(FrameworkTask{f.Spec.ID, t.ID}) != nil:
+	case b.tasks.Get(FrameworkTask{f.Spec.ID, t.ID}) != nil:
 		b.refuseTask(f, t, invalid, fmt.Sprintf("task_id: another task of this framework has the id %q and is not completed; use a new one", t.ID), out)
 		return left
 	case t.AgentID != agent.Spec.ID:
@@ -294,7 +294,7 @@ func (b *Book) addTask(f *Framework, state *agentState, t *TaskSpec, role string
 		Framework: f.Spec.ID, Agent: state.id, Role: role, Spec: remembered(t), State: mesosv1.TaskState_TASK_STAGING,
 		UpdateState: mesosv1.TaskState_TASK_STAGING, launch: b.nextLaunch,
 	}
-	b.tasks.set(task)
+	b.tasks.Set(task)
 	state.tasks[FrameworkTask{f.Spec.ID, t.ID}] = struct{}{}
 	out.Tell = append(out.Tell, Fact{
 		Kind: FactTaskLaunched, Framework: f.Spec.ID, Agent: state.id, Task: t.ID, Resources: t.Resources, FrameworkIs: f, TaskIs: task,
@@ -314,7 +314,7 @@ func (b *Book) refuseTask(f *Framework, t *TaskSpec, reason mesosv1.TaskStatus_R
 func (b *Book) dropOperation(f *Framework, op *Operation, reason mesosv1.TaskStatus_Reason, why string, out *Out) {
 	words := "The tasks were not launched: " + why + "."
 	for _, t := range op.Tasks {
-		if x := b.tasks.get(FrameworkTask{f.Spec.ID, t.ID}); x != nil && x.Agent == t.AgentID && !x.Released {
+		if x := b.tasks.Get(FrameworkTask{f.Spec.ID, t.ID}); x != nil && x.Agent == t.AgentID && !x.Released {
 			b.tell(f.Spec.ID, b.statusOf(x, reconciliation, "The task was launched before; this is its latest state."), out)
 			continue
 		}
@@ -325,7 +325,7 @@ func (b *Book) dropOperation(f *Framework, op *Operation, reason mesosv1.TaskSta
 	if op.ID == "" {
 		return
 	}
-	if o := b.operations.get(b.operationIDs[operationRef{f.Spec.ID, op.ID}]); o != nil && op.Change != nil && bytes.Equal(o.Info, op.Change.Info) {
+	if o := b.operations.Get(b.operationIDs[operationRef{f.Spec.ID, op.ID}]); o != nil && op.Change != nil && bytes.Equal(o.Info, op.Change.Info) {
 		b.tellOperation(o, "", "The operation was accepted before; this is its latest state.", out)
 		return
 	}

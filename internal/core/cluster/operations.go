@@ -147,7 +147,7 @@ func (b *Book) mayChange(f *Framework, agent, role string, op *Operation, left r
 		return "type: says nothing of what is to change; send the member that goes with it"
 	case op.ID != "" && b.operationIDs[operationRef{f.Spec.ID, op.ID}] != "":
 		return fmt.Sprintf("id: another operation of this framework has the id %q and is not acknowledged; use a new one", op.ID)
-	case op.ID != "" && !slices.Contains(b.agents.get(agent).Spec.Capabilities, mesosv1.AgentInfo_Capability_AGENT_OPERATION_FEEDBACK):
+	case op.ID != "" && !slices.Contains(b.agents.Get(agent).Spec.Capabilities, mesosv1.AgentInfo_Capability_AGENT_OPERATION_FEEDBACK):
 		return "id: the agent does not tell how operations end (AGENT_OPERATION_FEEDBACK); leave the id out, or upgrade the agent"
 	case b.extras[f.Spec.ID].operations >= maxOperations:
 		return fmt.Sprintf("the framework has %d operations under way or not acknowledged, and no more may be; acknowledge their updates", maxOperations)
@@ -165,7 +165,7 @@ func (b *Book) mayChange(f *Framework, agent, role string, op *Operation, left r
 }
 
 func (b *Book) placeOf(agent string) operation.Place {
-	spec := b.agents.get(agent).Spec
+	spec := b.agents.Get(agent).Spec
 	return operation.Place{Total: spec.Total, Capabilities: spec.Capabilities, Used: func(role, id string) bool { return b.volumeUsed(agent, role, id) }}
 }
 
@@ -173,7 +173,7 @@ func (b *Book) placeOf(agent string) operation.Place {
 func (b *Book) volumeUsed(agent, role, id string) bool {
 	s := b.states[agent]
 	for key := range s.tasks { // order: any
-		if t := b.tasks.get(key); t != nil && t.Agent == agent && !t.Released && t.Spec.Resources.FindVolume(role, id) != nil {
+		if t := b.tasks.Get(key); t != nil && t.Agent == agent && !t.Released && t.Spec.Resources.FindVolume(role, id) != nil {
 			return true
 		}
 	}
@@ -203,11 +203,11 @@ func (b *Book) rescindVolumes(agent string, c resource.Change, out *Out) {
 
 // order books a change of an agent's resources that the allocator knows of, and sends it.
 func (b *Book) order(agent, framework, id string, c *Change, out *Out) {
-	a := b.agents.get(agent)
+	a := b.agents.Get(agent)
 	n, spec := *a, *a.Spec
 	spec.Total = a.Spec.Total.Minus(c.Consumed).Plus(c.Converted)
 	n.Spec = &spec
-	b.agents.set(&n)
+	b.agents.Set(&n)
 	b.nextOperation++
 	o := &AgentOperation{
 		UUID: b.operationUUID(), Framework: framework, ID: id, Agent: agent, Info: c.Info,
@@ -234,11 +234,11 @@ func (b *Book) setOperation(o *AgentOperation) {
 	if s.operations == nil {
 		s.operations = map[string]struct{}{}
 	}
-	if b.operations.get(o.UUID) == nil && b.extras[o.Framework] != nil {
+	if b.operations.Get(o.UUID) == nil && b.extras[o.Framework] != nil {
 		b.extras[o.Framework].operations++
 	}
 	s.operations[o.UUID] = struct{}{}
-	b.operations.set(o)
+	b.operations.Set(o)
 	if o.ID != "" {
 		b.operationIDs[operationRef{o.Framework, o.ID}] = o.UUID
 	}
@@ -248,10 +248,10 @@ func (b *Book) removeOperation(o *AgentOperation) {
 	if s := b.states[o.Agent]; s != nil {
 		delete(s.operations, o.UUID)
 	}
-	if x := b.extras[o.Framework]; x != nil && b.operations.get(o.UUID) != nil {
+	if x := b.extras[o.Framework]; x != nil && b.operations.Get(o.UUID) != nil {
 		x.operations--
 	}
-	b.operations.remove(o)
+	b.operations.Remove(o)
 	if ref := (operationRef{o.Framework, o.ID}); b.operationIDs[ref] == o.UUID {
 		delete(b.operationIDs, ref)
 	}
@@ -261,14 +261,14 @@ func (b *Book) removeOperation(o *AgentOperation) {
 func (b *Book) operationsOn(s *agentState) []*AgentOperation {
 	all := make([]*AgentOperation, 0, len(s.operations))
 	for _, uuid := range slices.Sorted(maps.Keys(s.operations)) { // order: sorted
-		all = append(all, b.operations.get(uuid))
+		all = append(all, b.operations.Get(uuid))
 	}
 	return all
 }
 
 // tellOperation tells a framework how its operation is; uuid is set when an acknowledgement is wanted.
 func (b *Book) tellOperation(o *AgentOperation, uuid, words string, out *Out) {
-	if f := b.frameworks.get(o.Framework); f != nil && f.Connected && o.ID != "" {
+	if f := b.frameworks.Get(o.Framework); f != nil && f.Connected && o.ID != "" {
 		out.Send = append(out.Send, Msg{Stream: f.Stream, Body: OperationUpdate{o.ID, o.Agent, o.State, words, uuid}})
 	}
 }
@@ -288,7 +288,7 @@ func (b *Book) agentOperationEnd(in *AgentOperationEnd, out *Out) {
 	if state == nil {
 		return
 	}
-	o := b.operations.get(e.UUID)
+	o := b.operations.Get(e.UUID)
 	if o != nil && o.Agent != state.id {
 		o = nil
 	}
@@ -303,7 +303,7 @@ func (b *Book) agentOperationEnd(in *AgentOperationEnd, out *Out) {
 	n := *o
 	n.State, n.Message, n.Status, n.speculated = e.State, e.Message, e.Status, false
 	fresh := o.Status != e.Status
-	if n.ID == "" || b.frameworks.get(n.Framework) == nil {
+	if n.ID == "" || b.frameworks.Get(n.Framework) == nil {
 		b.removeOperation(o)
 		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: OperationAck{e.UUID, e.Status}})
 	} else {
@@ -325,7 +325,7 @@ func (b *Book) acknowledgeOperation(in *AcknowledgeOperation, out *Out) {
 	if f == nil {
 		return
 	}
-	o := b.operations.get(b.operationIDs[operationRef{in.Framework, in.Operation}])
+	o := b.operations.Get(b.operationIDs[operationRef{in.Framework, in.Operation}])
 	switch {
 	case o == nil || in.Agent != "" && o.Agent != in.Agent:
 		b.dropCall(in.Framework, OperationUnknown, out)
@@ -349,11 +349,11 @@ func (b *Book) adoptOperations(in *AgentRegister, id string, state *agentState, 
 	for i := range in.Operations {
 		e := &in.Operations[i]
 		reported[e.UUID] = struct{}{}
-		if old := b.operations.get(e.UUID); old != nil && old.Agent != id {
+		if old := b.operations.Get(e.UUID); old != nil && old.Agent != id {
 			continue
 		}
-		if f := b.frameworks.get(e.Framework); f == nil || e.ID == "" {
-			if old := b.operations.get(e.UUID); old != nil {
+		if f := b.frameworks.Get(e.Framework); f == nil || e.ID == "" {
+			if old := b.operations.Get(e.UUID); old != nil {
 				b.removeOperation(old)
 			}
 			out.Send = append(out.Send, Msg{Conn: in.Conn, Body: OperationAck{e.UUID, e.Status}})
@@ -407,10 +407,10 @@ func (b *Book) dropOperations(state *agentState, as mesosv1.OperationState, word
 
 // operationsOf lists a framework's operations.
 func (b *Book) operationsOf(framework string) (all []*AgentOperation) {
-	if b.operations.len() == 0 {
+	if b.operations.Len() == 0 {
 		return nil
 	}
-	b.operations.ordered().Ascend(&AgentOperation{Framework: framework}, func(o *AgentOperation) bool {
+	b.operations.Ordered().Ascend(&AgentOperation{Framework: framework}, func(o *AgentOperation) bool {
 		if o.Framework == framework {
 			all = append(all, o)
 		}
@@ -433,12 +433,12 @@ func (b *Book) reconcileOperations(in *ReconcileOperations, out *Out) {
 		return
 	}
 	for _, r := range in.Operations {
-		if o := b.operations.get(b.operationIDs[operationRef{in.Framework, r.Operation}]); o != nil {
+		if o := b.operations.Get(b.operationIDs[operationRef{in.Framework, r.Operation}]); o != nil {
 			b.tellOperation(o, "", known, out)
 			continue
 		}
 		state, words := mesosv1.OperationState_OPERATION_UNKNOWN, "Reconciliation: the operation is unknown."
-		if a := b.agents.get(r.Agent); a != nil {
+		if a := b.agents.Get(r.Agent); a != nil {
 			switch {
 			case a.Recovered:
 				state, words = mesosv1.OperationState_OPERATION_RECOVERING, "Reconciliation: the agent has not come back yet."
@@ -458,7 +458,7 @@ func (b *Book) changeResources(in *ChangeResources, out *Out) {
 	answer := func(k AnswerKind, words string) {
 		out.Send = append(out.Send, Msg{Call: in.Call, Body: Answer{k, words}})
 	}
-	a := b.agents.get(in.Agent)
+	a := b.agents.Get(in.Agent)
 	switch {
 	case a == nil || a.Mark != Admitted:
 		answer(Invalid, fmt.Sprintf("no agent has the id %q; see /slaves for those that are there", in.Agent))

@@ -84,7 +84,7 @@ func (s *stage) ended(fw string, texts []string) (all []OperationEnd) {
 		if f[0] == "-" {
 			e.ID = ""
 		}
-		s.book.operations.ordered().Scan(func(o *AgentOperation) bool {
+		s.book.operations.Ordered().Scan(func(o *AgentOperation) bool {
 			if o.ID == e.ID {
 				e.UUID, e.Framework = o.UUID, o.Framework
 			}

@@ -35,7 +35,7 @@ func (b *Book) markAgentGone(in *MarkAgentGone, out *Out) {
 	answer := func(k AnswerKind, words string) {
 		out.Send = append(out.Send, Msg{Call: in.Call, Body: Answer{k, words}})
 	}
-	a := b.agents.get(in.Agent)
+	a := b.agents.Get(in.Agent)
 	switch {
 	case a == nil:
 		answer(Missing, fmt.Sprintf("no agent has the id %q; see /slaves for those that are there", in.Agent))
@@ -53,7 +53,7 @@ func (b *Book) markAgentGone(in *MarkAgentGone, out *Out) {
 	b.detach(a, &n, out)
 	b.dropOperations(state, mesosv1.OperationState_OPERATION_GONE_BY_OPERATOR, "An operator marked the operation's agent gone.", out)
 	for _, key := range b.tasksOn(state) {
-		if t := b.tasks.get(key); t != nil {
+		if t := b.tasks.Get(key); t != nil {
 			b.taskGone(t, out)
 		}
 	}
@@ -71,7 +71,7 @@ func (b *Book) taskGone(t *Task, out *Out) {
 	}
 	n := *t
 	reason := mesosv1.TaskStatus_REASON_AGENT_REMOVED_BY_OPERATOR
-	f := b.frameworks.get(t.Framework)
+	f := b.frameworks.Get(t.Framework)
 	n.State = b.aware(f, mesosv1.TaskState_TASK_GONE_BY_OPERATOR)
 	if n.State == mesosv1.TaskState_TASK_LOST {
 		if t.Unreachable {
@@ -82,7 +82,7 @@ func (b *Book) taskGone(t *Task, out *Out) {
 	}
 	s := b.status(t.Spec.ID, t.Agent, n.State, reason, "An operator marked the task's agent gone.")
 	n.Released, n.KillGrace, n.Statuses = true, nil, pushStatus(t.Statuses, s)
-	b.tasks.set(&n)
+	b.tasks.Set(&n)
 	b.tell(t.Framework, s, out)
 	out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: t.Agent, Framework: t.Framework, Task: t.Spec.ID, State: s.State, Was: t.State, Status: s, FrameworkIs: f, TaskIs: &n})
 	if n.State != mesosv1.TaskState_TASK_LOST {

@@ -455,7 +455,7 @@ func (s *stage) report(fw, text string) TaskReport {
 		spec.Resources = s.resources(f[3])
 		r.Spec = &spec
 	}
-	if t := s.book.tasks.get(FrameworkTask{fw, f[0]}); t != nil {
+	if t := s.book.tasks.Get(FrameworkTask{fw, f[0]}); t != nil {
 		r.Launch = t.launch
 	}
 	if old, ok := strings.CutPrefix(f[2], "old-"); ok { // of an earlier launch

@@ -41,7 +41,7 @@ func (b *Book) agentUpdate(in *AgentUpdate, out *Out) {
 		dropped(UpdateMisaddressed)
 		return
 	}
-	t := b.tasks.get(FrameworkTask{in.Framework, s.TaskID})
+	t := b.tasks.Get(FrameworkTask{in.Framework, s.TaskID})
 	if t != nil && t.Agent != state.id {
 		t = nil // another one of its name
 	}
@@ -49,7 +49,7 @@ func (b *Book) agentUpdate(in *AgentUpdate, out *Out) {
 		dropped(UpdatesTooMany)
 		return
 	}
-	f := b.frameworks.get(in.Framework)
+	f := b.frameworks.Get(in.Framework)
 	if f == nil {
 		dropped(FrameworkUnknown)
 		out.Send = append(out.Send, Msg{Conn: in.Conn, Body: ShutdownFramework{in.Framework}})
@@ -69,7 +69,7 @@ func (b *Book) agentUpdate(in *AgentUpdate, out *Out) {
 			b.release(t)
 			n.Released, n.KillGrace = true, nil
 		}
-		b.tasks.set(&n)
+		b.tasks.Set(&n)
 		if s.UUID != t.UpdateUUID || n.State != t.State {
 			out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Agent: state.id, Framework: in.Framework, Task: s.TaskID, State: n.State, Was: t.State, Status: s, FrameworkIs: f, TaskIs: &n})
 		}
@@ -83,7 +83,7 @@ func (b *Book) agentUpdate(in *AgentUpdate, out *Out) {
 // on; its scheduler hears of it when it has acknowledged what is before.
 func (b *Book) agentState(in *AgentState, out *Out) {
 	state := b.conns[in.Conn]
-	t := b.tasks.get(FrameworkTask{in.Framework, in.Task})
+	t := b.tasks.Get(FrameworkTask{in.Framework, in.Task})
 	if state == nil || t == nil || t.Agent != state.id || t.Unreachable || past(t, in.Launch) || Terminal(t.State) {
 		return
 	}
@@ -93,10 +93,10 @@ func (b *Book) agentState(in *AgentState, out *Out) {
 		b.release(t)
 		n.Released, n.KillGrace = true, nil
 	}
-	b.tasks.set(&n)
+	b.tasks.Set(&n)
 	out.Tell = append(out.Tell, Fact{
 		Kind: FactTaskState, Agent: state.id, Framework: in.Framework, Task: in.Task, State: in.State, Was: t.State,
-		FrameworkIs: b.frameworks.get(in.Framework), TaskIs: &n,
+		FrameworkIs: b.frameworks.Get(in.Framework), TaskIs: &n,
 	})
 }
 
@@ -115,7 +115,7 @@ func (b *Book) acknowledge(in *Acknowledge, out *Out) {
 		b.dropCall(in.Framework, AgentAway, out)
 		return
 	}
-	t := b.tasks.get(FrameworkTask{in.Framework, in.Task})
+	t := b.tasks.Get(FrameworkTask{in.Framework, in.Task})
 	switch {
 	case t == nil || t.Agent != in.Agent:
 		b.dropCall(in.Framework, TaskUnknown, out)
@@ -134,7 +134,7 @@ func (b *Book) acknowledge(in *Acknowledge, out *Out) {
 	}
 	n := *t
 	n.UpdateUUID = ""
-	b.tasks.set(&n)
+	b.tasks.Set(&n)
 }
 
 // kill passes a kill on and remembers it until the agent tells the task's end.
@@ -144,7 +144,7 @@ func (b *Book) kill(in *Kill, out *Out) {
 			out.Send = append(out.Send, Msg{Call: in.Call, Body: Answer{k, words}})
 		}
 	}
-	f := b.frameworks.get(in.Framework)
+	f := b.frameworks.Get(in.Framework)
 	if in.Call == 0 {
 		f = b.mine(in.Stream, in.Framework, out)
 	}
@@ -152,7 +152,7 @@ func (b *Book) kill(in *Kill, out *Out) {
 		answer(Missing, fmt.Sprintf("no framework has the id %q", in.Framework))
 		return
 	}
-	t := b.tasks.get(FrameworkTask{in.Framework, in.Task})
+	t := b.tasks.Get(FrameworkTask{in.Framework, in.Task})
 	switch {
 	case t == nil || t.Unreachable:
 		answer(Missing, fmt.Sprintf("framework %s has no running task %q", in.Framework, in.Task))
@@ -173,7 +173,7 @@ func (b *Book) kill(in *Kill, out *Out) {
 	}
 	n := *t
 	n.KillGrace = &grace
-	b.tasks.set(&n)
+	b.tasks.Set(&n)
 	out.Tell = append(out.Tell, Fact{Kind: FactTaskKill, Agent: t.Agent, Framework: in.Framework, Task: in.Task})
 	if s := b.states[t.Agent]; s != nil && s.conn != 0 {
 		out.Send = append(out.Send, Msg{Conn: s.conn, Body: KillTask{in.Framework, in.Task, int64(grace)}})
@@ -193,7 +193,7 @@ func (b *Book) reconcile(in *Reconcile, out *Out) {
 		}
 		return
 	}
-	tasksOf(b.tasks.ordered(), in.Framework, func(t *Task) bool {
+	tasksOf(b.tasks.Ordered(), in.Framework, func(t *Task) bool {
 		if !t.Unreachable {
 			b.tell(in.Framework, b.statusOf(t, reconciliation, "Reconciliation: the latest state of the task."), out)
 		}
@@ -203,11 +203,11 @@ func (b *Book) reconcile(in *Reconcile, out *Out) {
 
 // reconcileOne answers for one task; nothing while its agent may still come back after an election.
 func (b *Book) reconcileOne(f *Framework, r TaskRef, out *Out) {
-	if t := b.tasks.get(FrameworkTask{f.Spec.ID, r.Task}); t != nil && !t.Unreachable {
+	if t := b.tasks.Get(FrameworkTask{f.Spec.ID, r.Task}); t != nil && !t.Unreachable {
 		b.tell(f.Spec.ID, b.statusOf(t, reconciliation, "Reconciliation: the latest state of the task."), out)
 		return
 	}
-	a := b.agents.get(r.Agent)
+	a := b.agents.Get(r.Agent)
 	if (a != nil && a.Recovered) || (r.Agent == "" && b.recoveredCount > 0) {
 		return
 	}
@@ -243,7 +243,7 @@ func (b *Book) message(in *Message, out *Out) {
 // agentMessage passes bytes to a scheduler, best effort.
 func (b *Book) agentMessage(in *AgentMessage, out *Out) {
 	s := b.conns[in.Conn]
-	f := b.frameworks.get(in.Framework)
+	f := b.frameworks.Get(in.Framework)
 	if s == nil || f == nil || !f.Connected {
 		b.dropCall(in.Framework, FrameworkUnknown, out)
 		return
@@ -267,7 +267,7 @@ func (b *Book) release(t *Task) {
 // complete moves a task to the past, of which so much is kept for each framework.
 func (b *Book) complete(t *Task) {
 	b.release(t)
-	b.tasks.remove(t)
+	b.tasks.Remove(t)
 	if s := b.states[t.Agent]; s != nil {
 		delete(s.tasks, FrameworkTask{t.Framework, t.Spec.ID})
 	}
@@ -306,7 +306,7 @@ func (b *Book) forgetDone(framework string, keep int) {
 
 // tell sends a status to a framework that is there to hear it.
 func (b *Book) tell(framework string, s *mesos.Status, out *Out) {
-	if f := b.frameworks.get(framework); f != nil && f.Connected {
+	if f := b.frameworks.Get(framework); f != nil && f.Connected {
 		out.Send = append(out.Send, Msg{Stream: f.Stream, Body: Update{s}})
 	}
 }

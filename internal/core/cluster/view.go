@@ -127,9 +127,9 @@ type View struct {
 func (b *Book) View() *View {
 	return &View{
 		MasterID: b.cfg.MasterID, Started: b.cfg.Started, Elected: b.elected,
-		agents: b.agents.ordered().Copy(), frameworks: b.frameworks.ordered().Copy(), completed: b.completed.Copy(),
-		tasks: b.tasks.ordered().Copy(), done: b.done.Copy(), offers: b.offers.Copy(), executors: b.executors.ordered().Copy(),
-		operations: b.operations.ordered().Copy(),
+		agents: b.agents.Ordered().Copy(), frameworks: b.frameworks.Ordered().Copy(), completed: b.completed.Copy(),
+		tasks: b.tasks.Ordered().Copy(), done: b.done.Copy(), offers: b.offers.Copy(), executors: b.executors.Ordered().Copy(),
+		operations: b.operations.Ordered().Copy(),
 	}
 }
 
@@ -185,3 +185,7 @@ func tasksOf(t *taskTree, framework string, yield func(*Task) bool) {
 		return x.Framework == framework && yield(x)
 	})
 }
+
+func agentKey(a *Agent) string         { return a.Spec.ID }
+func frameworkKey(f *Framework) string { return f.Spec.ID }
+func taskKey(t *Task) FrameworkTask    { return FrameworkTask{t.Framework, t.Spec.ID} }

@@ -1,4 +1,4 @@
-package cluster
+package table
 
 import (
 	"testing"
@@ -11,7 +11,7 @@ import (
 func TestATableFindsWhatItsTreeShows(t *testing.T) {
 	type entry struct{ id, n int }
 	rapid.Check(t, func(t *rapid.T) {
-		tab := newTable(func(e *entry) int { return e.id }, func(a, b *entry) bool { return a.id < b.id })
+		tab := New(func(e *entry) int { return e.id }, func(a, b *entry) bool { return a.id < b.id })
 		model := map[int]int{}
 		shown := func(scan func(func(*entry) bool)) map[int]int {
 			out, last := map[int]int{}, -1
@@ -29,31 +29,31 @@ func TestATableFindsWhatItsTreeShows(t *testing.T) {
 			e := &entry{rapid.IntRange(0, 9).Draw(t, "id"), n}
 			if rapid.Bool().Draw(t, "set") {
 				for range many {
-					tab.set(e)
+					tab.Set(e)
 				}
 				model[e.id] = n
 			} else {
-				tab.remove(e)
+				tab.Remove(e)
 				delete(model, e.id)
 			}
-			if want, ok := model[e.id]; (tab.get(e.id) != nil) != ok || ok && tab.get(e.id).n != want {
-				t.Fatalf("get(%d) = %v, want %d, %v", e.id, tab.get(e.id), want, ok)
+			if want, ok := model[e.id]; (tab.Get(e.id) != nil) != ok || ok && tab.Get(e.id).n != want {
+				t.Fatalf("get(%d) = %v, want %d, %v", e.id, tab.Get(e.id), want, ok)
 			}
 			if rapid.Bool().Draw(t, "look") {
-				copied := tab.ordered().Copy()
+				copied := tab.Ordered().Copy()
 				before := shown(copied.Scan)
 				if diff := cmp.Diff(model, before); diff != "" {
 					t.Fatal(diff)
 				}
-				tab.set(&entry{11, n})
-				tab.ordered()
+				tab.Set(&entry{11, n})
+				tab.Ordered()
 				if diff := cmp.Diff(before, shown(copied.Scan)); diff != "" {
 					t.Fatal("a copy changed: ", diff)
 				}
-				tab.remove(&entry{id: 11})
+				tab.Remove(&entry{id: 11})
 			}
-			if len(tab.changed) >= behind || tab.len() != len(model) {
-				t.Fatalf("%d changes wait, %d values of %d", len(tab.changed), tab.len(), len(model))
+			if len(tab.changed) >= behind || tab.Len() != len(model) {
+				t.Fatalf("%d changes wait, %d values of %d", len(tab.changed), tab.Len(), len(model))
 			}
 		}
 	})
