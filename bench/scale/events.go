@@ -83,11 +83,14 @@ func lag(ctx context.Context, args []string) error {
 	var heard hearing
 	err = json.NewDecoder(out).Decode(&heard)
 	return errors.Join(err, c.Wait(), ctx.Err(), stop(), show(fmt.Sprintf("%d subscribers beside %.0f launches/s", *clients, *rate), map[string]any{
-		"updates_a_second": heard.Events / window.Seconds(), "lag_p50_ms": heard.P50, "lag_p99_ms": heard.P99, "lag_max_ms": heard.Max,
+		"updates_a_second": heard.Events / (*window - settle).Seconds(), "lag_p50_ms": heard.P50, "lag_p99_ms": heard.P99, "lag_max_ms": heard.Max,
 		"p50_ms_without": p50, "p50_ms_with": with50, "p99_ms_without": p99, "p99_ms_with": with99,
 		"master_percent_without": percent, "master_percent_with": withPercent, "cut_off": heard.Cut,
 	}))
 }
+
+// settle is how long the subscribers have for their snapshots: what comes later than that is counted.
+const settle = 2 * time.Second
 
 // hearing is what the subscribers tell: how many TASK_UPDATED the one that looks heard, how late, in milliseconds, and how many of
 // them lost their stream.
@@ -138,6 +141,7 @@ func subscribe(ctx context.Context, args []string) error {
 // listen reads until the context ends, and gives an error when the stream did before; one that looks gives how late each
 // TASK_UPDATED came.
 func listen(ctx context.Context, addr string, looks bool) ([]float64, error) {
+	counts := time.Now().Add(settle)
 	body, err := proto.Marshal(&genmaster.Call{Type: genmaster.Call_SUBSCRIBE.Enum()})
 	if err != nil {
 		return nil, err
@@ -177,7 +181,7 @@ func listen(ctx context.Context, addr string, looks bool) ([]float64, error) {
 		if err := proto.Unmarshal(record, &e); err != nil {
 			return late, err
 		}
-		if e.GetType() == genmaster.Event_TASK_UPDATED {
+		if e.GetType() == genmaster.Event_TASK_UPDATED && now.After(counts) {
 			late = append(late, float64(now.UnixNano())/1e6-1000*e.GetTaskUpdated().GetStatus().GetTimestamp())
 		}
 	}

@@ -31,15 +31,16 @@ const compactAt = 4 << 20
 
 // Agent is one agent.
 type Agent struct {
-	cfg      Config
-	deps     Deps
-	started  machine.Now
-	counts   *counters
-	wire     agentlink.Agent
-	build    []byte       // members of /version, encoded
-	flags    []byte       // what /flags shows, encoded
-	recovery atomic.Int64 // nanoseconds that finding the containers took
-	maxAge   atomic.Int64 // of ended sandboxes, in nanoseconds, as it was found last
+	cfg         Config
+	deps        Deps
+	started     machine.Now
+	counts      *counters
+	wire        agentlink.Agent
+	build       []byte       // members of /version, encoded
+	flags       []byte       // what /flags shows, encoded
+	recovery    atomic.Int64 // nanoseconds that finding the containers took
+	maxAge      atomic.Int64 // of ended sandboxes, in nanoseconds, as it was found last
+	collectable atomic.Int64 // sandboxes of what ended, as they were counted last
 
 	journal *journal.Journal
 	book    *workload.Book

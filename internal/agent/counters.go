@@ -14,6 +14,8 @@ type counters struct {
 	messages              *meter.Counter // of executors
 	terminated            *meter.Counter // executors, command tasks among them
 	fetched, unfetched    *meter.Counter
+	collected             *meter.Counter // sandboxes
+	uncollected           *meter.Counter // those that could not be removed, each time
 	states                map[string]*meter.Counter
 }
 
@@ -23,6 +25,7 @@ func newCounters(a *Agent) *counters {
 		launchErrors: m.Counter("slave/container_launch_errors"), updates: m.Counter("slave/valid_status_updates"),
 		messages: m.Counter("slave/valid_framework_messages"), terminated: m.Counter("slave/executors_terminated"),
 		fetched: m.Counter("containerizer/fetcher/task_fetches_succeeded"), unfetched: m.Counter("containerizer/fetcher/task_fetches_failed"),
+		collected: m.Counter("gc/path_removals_succeeded"), uncollected: m.Counter("gc/path_removals_failed"),
 		states: map[string]*meter.Counter{},
 	}
 	for _, s := range []string{"finished", "failed", "killed", "lost", "gone"} {

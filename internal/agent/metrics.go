@@ -65,6 +65,7 @@ func (a *Agent) emit(emit func(name string, value float64)) {
 	emit("slave/executors_running", running-killing+own[workload.ExecutorRunning])
 	emit("slave/executors_terminating", killing+own[workload.ExecutorTerminating])
 	emit("slave/frameworks_active", float64(len(v.Frameworks)))
+	emit("gc/path_removals_pending", float64(a.collectable.Load()))
 	emit("slave/executor_directory_max_allowed_age_secs", time.Duration(a.maxAge.Load()).Seconds())
 	var cached, room int64
 	if a.deps.Fetcher != nil && a.deps.Fetcher.Cache != nil {

@@ -96,15 +96,19 @@ func (a *Agent) collectOnce(ctx context.Context) {
 		a.deps.Log.Warn("the sandboxes cannot be listed; none is collected", "error", err)
 		return
 	}
+	a.collectable.Store(int64(len(ended)))
 	for _, e := range sandbox.Due(ended, time.Unix(0, a.deps.Clock.Now().Wall), max(age, diskWatch)) {
 		if ctx.Err() != nil {
 			return
 		}
 		a.files.DetachRun(a.cfg.WorkDir, e.Run)
 		if err := sandbox.Remove(a.cfg.WorkDir, e.Run); err != nil {
+			a.counts.uncollected.Inc()
 			a.deps.Log.Warn("a sandbox cannot be removed; it is tried again", "error", err)
 			continue
 		}
+		a.counts.collected.Inc()
+		a.collectable.Add(-1)
 		a.deps.Log.Debug("sandbox collected", "framework", e.Framework, "executor", e.Executor, "container", e.Container)
 	}
 }

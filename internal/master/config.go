@@ -41,6 +41,8 @@ type Config struct {
 	// Subscribers is how many operators' streams of events there may be at a time; the oldest makes room. Zero: 1000. What may
 	// wait for one of them, Streams says.
 	Subscribers int
+	// PerFramework shows what each framework asked for and was told among the metrics.
+	PerFramework bool
 	// Heartbeat is the time between two HEARTBEAT events.
 	Heartbeat time.Duration
 }

@@ -31,6 +31,7 @@ func (m *Master) take(r *serve.FastRequest) bool {
 				return false
 			}
 			m.counts.call(scheduler.Call_ACKNOWLEDGE)
+			s.tally.Load().Call(scheduler.Call_ACKNOWLEDGE, nil)
 			return true
 		}
 	}
@@ -48,5 +49,6 @@ func (m *Master) take(r *serve.FastRequest) bool {
 		return false
 	}
 	m.counts.call(call.GetType())
+	s.tally.Load().Call(call.GetType(), call.GetAccept().GetOperations())
 	return true
 }

@@ -64,6 +64,7 @@ func (t *term) Do([]cluster.Work) {}
 func (t *term) Tell(_ machine.Now, facts []cluster.Fact) {
 	for i := range facts {
 		t.m.counts.count(&facts[i])
+		t.tallies.Tell(&facts[i])
 		t.m.log(&facts[i])
 	}
 	t.events.Tell(facts, t.view.Load()) // Show was called before, with the view of this turn

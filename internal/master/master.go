@@ -22,6 +22,7 @@ import (
 	"github.com/pando-os/pando/internal/loop"
 	"github.com/pando-os/pando/internal/machine"
 	"github.com/pando-os/pando/internal/master/events"
+	"github.com/pando-os/pando/internal/master/tally"
 	"github.com/pando-os/pando/internal/serve"
 	"github.com/pando-os/pando/internal/store"
 	"github.com/pando-os/pando/mesos"
@@ -75,6 +76,7 @@ type term struct {
 	loop       *clusterLoop
 	view       atomic.Pointer[cluster.View]
 	events     *events.Hub // who follows what happens
+	tallies    tally.Ledger
 
 	mu      sync.RWMutex // guards the tables
 	streams map[cluster.StreamID]*stream

@@ -56,6 +56,7 @@ func (m *Master) serveScheduler(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	s.tally.Load().Call(call.GetType(), call.GetAccept().GetOperations())
 	t.serveCall(w, r, call, s)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/pando-os/pando/gen/mesosv1/scheduler"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/master/reads"
+	"github.com/pando-os/pando/internal/master/tally"
 	"github.com/pando-os/pando/internal/serve"
 	"github.com/pando-os/pando/mesos"
 )
@@ -26,6 +28,7 @@ type stream struct {
 	owner serve.Subject
 	term  *term
 	lane  *lane
+	tally atomic.Pointer[tally.Framework] // nil until it is subscribed
 
 	mu        sync.Mutex // guards the rest
 	framework string
@@ -75,6 +78,9 @@ func (s *stream) send(body any) {
 		s.mu.Lock()
 		s.framework = b.Framework
 		s.mu.Unlock()
+		of := s.term.tallies.Of(b.Framework)
+		of.Call(scheduler.Call_SUBSCRIBE, nil)
+		s.tally.Store(of)
 		s.Beat(s.term.m.cfg.Heartbeat, heartbeat{})
 		s.Send(b, 512)
 		s.Send(heartbeat{}, 32)
@@ -98,8 +104,10 @@ func (s *stream) send(body any) {
 func (s *stream) appendEvent(dst []byte, it any) []byte {
 	switch b := it.(type) {
 	case cluster.Update:
+		s.tally.Load().Event(scheduler.Event_UPDATE)
 		return mesos.AppendUpdateEvent(dst, b.Status, s.json)
 	case cluster.Offers:
+		s.tally.Load().Event(scheduler.Event_OFFERS)
 		offers := make([]*mesos.Offer, len(b.Offers))
 		for i, o := range b.Offers {
 			offers[i] = reads.WireOffer(o)
@@ -107,6 +115,7 @@ func (s *stream) appendEvent(dst []byte, it any) []byte {
 		return mesos.AppendOffersEvent(dst, offers, s.json)
 	}
 	e := s.event(it)
+	s.tally.Load().Event(e.GetType())
 	if s.json {
 		out, err := mesos.AppendJSON(dst, e)
 		if err != nil {

@@ -1,6 +1,7 @@
 package meter
 
 import (
+	"net/url"
 	"regexp"
 	"strings"
 	"sync"
@@ -17,11 +18,23 @@ type family struct {
 	help   string
 }
 
+// ofFramework are labels of what is of one framework. It is full: what is appended to it is a copy.
+var ofFramework = []string{"framework", "${1}", "framework_id", "${2}"}
+
 const mebibyte = 1 << 20
 
 // families are looked at in turn; the first that matches holds. Names are those after "slave" was read as "agent" and the
 // leading "pando/" was taken off.
 var families = append(resources(), []family{
+	is(`master/frameworks/([^/]+)/([^/]+)/subscribed`, "framework_subscribed", "1 while the framework is subscribed.", ofFramework...),
+	grows(`master/frameworks/([^/]+)/([^/]+)/calls/(\w+)`, "framework_calls", "Calls of each framework, by type.", append(ofFramework, "call", "${3}")...),
+	grows(`master/frameworks/([^/]+)/([^/]+)/events/(\w+)`, "framework_events", "Events that each framework was sent, by type.", append(ofFramework, "event", "${3}")...),
+	grows(`master/frameworks/([^/]+)/([^/]+)/operations/(\w+)`, "framework_operations", "Operations in the ACCEPTs of each framework, by type.", append(ofFramework, "type", "${3}")...),
+	grows(`master/frameworks/([^/]+)/([^/]+)/offers/(\w+)`, "framework_offers", "What became of the offers to each framework.", append(ofFramework, "what", "${3}")...),
+	is(`master/frameworks/([^/]+)/([^/]+)/tasks/active/task_(\w+)`, "framework_tasks", "Tasks of each framework that have not ended, by state.", append(ofFramework, "state", "${3}")...),
+	grows(`master/frameworks/([^/]+)/([^/]+)/tasks/terminal/task_(\w+)`, "framework_tasks_ended", "Tasks of each framework that ended, by their last state.", append(ofFramework, "state", "${3}")...),
+	is(`master/frameworks/([^/]+)/([^/]+)/roles/([^/]+)/suppressed`, "framework_suppressed", "1 while the framework wants no offers in the role.", append(ofFramework, "role", "${3}")...),
+	is(`master/frameworks/[^/]+/[^/]+/\w+`, "", ""), // the sums of those
 	is(`(master|agent)/tasks_(staging|starting|running|killing|unreachable)`, "${1}_tasks", "Tasks that have not ended, by state.", "state", "${2}"),
 	grows(`(master|agent)/tasks_(\w+)`, "${1}_tasks_ended", "Tasks that ended, by their last state.", "state", "${2}"),
 	grows(`(master|agent)/task_(\w+)/source_(\w+)/reason_(\w+)`, "${1}_task_ends", "Ends of tasks, by state, who said so, and why.", "state", "${2}", "source", "${3}", "reason", "${4}"),
@@ -49,6 +62,7 @@ var families = append(resources(), []family{
 	is(`allocator/mesos/roles/(.+)/shares/dominant`, "allocator_dominant_share", "What part of the cluster a role has of the resource of which it has most.", "role", "${1}"),
 	grows(`allocator/mesos/allocation_runs`, "allocator_allocation_runs", "Rounds of offers."),
 	is(`allocator/mesos/allocation_run_ms`, "allocator_allocation_run", "How long a round of offers takes."),
+	is(`registrar/log/recovered`, "registrar_recovered", "1 once this master has read the registry."),
 	is(`registrar/registry_size_bytes`, "registrar_registry_size_bytes", "What the registry holds."),
 	ms(`registrar/state_fetch_ms`, "registrar_state_fetch_seconds", "How long the registry took to read when this master was elected."),
 	is(`registrar/state_store_ms`, "registrar_state_store", "How long a save of the registry takes."),
@@ -64,6 +78,8 @@ var families = append(resources(), []family{
 	grows(`agent/container_launch_errors`, "agent_container_launch_errors", "Containers that could not be started."),
 	is(`containerizer/fetcher/cache_size_used_bytes`, "agent_fetcher_cache_used_bytes", "What lies in the fetcher's cache."),
 	is(`containerizer/fetcher/cache_size_total_bytes`, "agent_fetcher_cache_bytes", "What the fetcher's cache may hold."),
+	is(`gc/path_removals_pending`, "agent_sandboxes_of_the_past", "Sandboxes of what ended that are still there."),
+	grows(`gc/path_removals_(\w+)`, "agent_sandbox_removals", "Removals of old sandboxes, by outcome.", "outcome", "${1}"),
 	grows(`containerizer/fetcher/task_fetches_(\w+)`, "agent_task_fetches", "Fetches of tasks' files, by outcome.", "outcome", "${1}"),
 }...)
 
@@ -157,7 +173,11 @@ func translate(flat string) *shown {
 			s.name = clean("pando_" + fill(f.name))
 		}
 		for j := 0; j < len(f.labels); j += 2 {
-			s.labels, s.value = append(s.labels, f.labels[j]), append(s.value, strings.ToValidUTF8(fill(f.labels[j+1]), "?"))
+			value := fill(f.labels[j+1])
+			if plain, err := url.PathUnescape(value); err == nil && strings.HasPrefix(read, "master/frameworks/") {
+				value = plain // what people chose is encoded there, so that it has no slashes
+			}
+			s.labels, s.value = append(s.labels, f.labels[j]), append(s.value, strings.ToValidUTF8(value, "?"))
 		}
 		return s
 	}

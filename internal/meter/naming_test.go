@@ -19,6 +19,8 @@ func TestFlatNamesBecomeNamesOfPrometheusKind(t *testing.T) {
 		"master/operations/reserve/finished":                   {name: "pando_master_operations_ended_total", labels: []string{"type", "state"}, value: []string{"reserve", "finished"}, grows: true},
 		"master/operations/finished":                           {},
 		"pando/master/refusals/agent/gone":                     {name: "pando_master_refusals_total", labels: []string{"reason"}, value: []string{"agent/gone"}, grows: true},
+		"master/frameworks/a%20b%2Fc/M-0000/calls/accept":      {name: "pando_framework_calls_total", labels: []string{"framework", "framework_id", "call"}, value: []string{"a b/c", "M-0000", "accept"}, grows: true},
+		"master/frameworks/a/M-0000/calls":                     {},
 		"registrar/state_fetch_ms":                             {name: "pando_registrar_state_fetch_seconds", scale: 1e-3},
 		"allocator/mesos/roles/slave/shares/dominant":          {name: "pando_allocator_dominant_share", labels: []string{"role"}, value: []string{"slave"}},
 	} {

@@ -71,7 +71,9 @@ type Config struct {
 	// EventBacklog is how many bytes of events may wait for a scheduler that does not read them.
 	EventBacklog int
 	// Subscribers is how many operators' streams of events there may be at a time; the oldest makes room.
-	Subscribers            int
+	Subscribers int
+	// PerFramework shows what each framework asked for and was told among the metrics.
+	PerFramework           bool
 	MaxCompletedFrameworks int
 	MaxCompletedTasks      int
 	// MaxFrameworks, MaxFrameworksPerUser and MaxAgents bound who is known at a time; zero: no bound.
@@ -101,7 +103,7 @@ func Defaults() Config {
 		DefaultRole: "*", Reconfiguration: string(agent.PolicyEqual), GCDelay: 7 * 24 * time.Hour, GCHeadroom: 0.1,
 		MinAllocatable:     "cpus:0.01|mem:32",
 		AllocationInterval: b.AllocationInterval, PingTimeout: b.PingInterval, PingMisses: b.PingMisses,
-		ReregisterTimeout: b.ReregisterTimeout, LeaseTTL: 10 * time.Second, EventBacklog: 64 << 20, Subscribers: 1000,
+		ReregisterTimeout: b.ReregisterTimeout, LeaseTTL: 10 * time.Second, EventBacklog: 64 << 20, Subscribers: 1000, PerFramework: true,
 		MaxCompletedFrameworks: b.MaxCompletedFrameworks, MaxCompletedTasks: b.MaxCompletedTasks,
 		MaxFrameworks: b.MaxFrameworks, MaxFrameworksPerUser: b.MaxFrameworksPerUser, MaxAgents: b.MaxAgents, MaxAgentAge: b.MaxAgentAge,
 		ShutdownGrace: w.ShutdownGrace, RecoveryTimeout: 15 * time.Minute,

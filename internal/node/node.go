@@ -309,7 +309,7 @@ func (n *Node) startMaster(ctx context.Context, l net.Listener) error {
 		Hostname: n.cfg.Hostname, IP: n.cfg.IP, Port: n.cfg.MasterPort, Cluster: n.cfg.Cluster, Book: book,
 		LeaseTTL: n.cfg.LeaseTTL, Alone: n.cfg.Store == "" || n.cfg.Store == "embedded", Flags: n.cfg.MasterFlags, Version: n.cfg.Version,
 		Domain: domain, RequireDomain: n.cfg.RequireDomain,
-		WorkDir: n.cfg.DataDir, Streams: loop.OutboxLimits{Bytes: n.cfg.EventBacklog}, Subscribers: n.cfg.Subscribers,
+		WorkDir: n.cfg.DataDir, Streams: loop.OutboxLimits{Bytes: n.cfg.EventBacklog}, Subscribers: n.cfg.Subscribers, PerFramework: n.cfg.PerFramework,
 	}, master.Deps{Store: n.store, Clock: n.clock, Log: n.log.With("part", "master"), Meter: m, Level: n.cfg.LogLevel})
 	n.serve(l, n.master.Handler(), n.master.Fast())
 	n.run(ctx, "master", n.master.Run)

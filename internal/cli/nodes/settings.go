@@ -60,6 +60,7 @@ func settings(c *node.Config) []setting {
 		{"lease-ttl", "", forMaster, "time a leader that fell silent is waited for", &c.LeaseTTL},
 		{"event-backlog", "", forMaster, "bytes of events that may wait for a scheduler or an operator before it is cut off", &c.EventBacklog},
 		{"max-operator-event-stream-subscribers", "max_operator_event_stream_subscribers", forMaster, "operators' streams of events at a time; the oldest makes room for a new one", &c.Subscribers},
+		{"publish-per-framework-metrics", "publish_per_framework_metrics", forMaster, "show what each framework asked for and was told among the metrics", &c.PerFramework},
 		{"max-completed-frameworks", "max_completed_frameworks", forMaster, "frameworks of the past to remember", &c.MaxCompletedFrameworks},
 		{"max-completed-tasks-per-framework", "max_completed_tasks_per_framework", forMaster, "tasks of the past to remember of each framework", &c.MaxCompletedTasks},
 		{"max-frameworks", "", forMaster, "frameworks that may live at a time, connected or not (0: any number)", &c.MaxFrameworks},

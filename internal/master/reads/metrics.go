@@ -1,6 +1,7 @@
 package reads
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/pando-os/pando/gen/mesosv1"
@@ -14,8 +15,8 @@ type use struct{ total, used, revocableTotal, revocableUsed, offered resource.Qu
 // measured are the resources that metrics show; only the first three are the allocator's too, as in the original.
 var measured = [...]string{"cpus", "mem", "disk", "gpus"}
 
-// Emit gives the numbers that can be read off a view, under the original's names.
-func Emit(v *cluster.View, emit func(name string, value float64)) {
+// Emit gives the numbers that can be read off a view, under the original's names. The uncounted resources are no part of shares.
+func Emit(v *cluster.View, uncounted []string, emit func(name string, value float64)) {
 	var uses [len(measured)]use
 	each := func(l resource.List, add func(k int, q resource.Quantity, revocable bool)) {
 		for i := range l {
@@ -92,6 +93,9 @@ func Emit(v *cluster.View, emit func(name string, value float64)) {
 	for role, has := range roles { // order: names are sorted when they are shown
 		dominant := 0.0
 		for k := range has {
+			if slices.Contains(uncounted, measured[k]) {
+				continue
+			}
 			dominant = max(dominant, share(has[k], uses[k].total+uses[k].revocableTotal))
 		}
 		emit("allocator/mesos/roles/"+role+"/shares/dominant", dominant)

@@ -151,7 +151,7 @@ func TestEveryRecordedMetricThatAViewKnowsIsEmittedOnce(t *testing.T) {
 		names[n.(string)] = true
 	}
 	seen := map[string]float64{}
-	Emit(recordedScene(t).book.View(), func(name string, v float64) {
+	Emit(recordedScene(t).book.View(), nil, func(name string, v float64) {
 		// Names of roles were left out of the recording.
 		if _, twice := seen[name]; twice || !names[name] && !strings.HasPrefix(name, "allocator/mesos/roles/") {
 			t.Errorf("%s: emitted twice, or not a name of the original's", name)
