@@ -43,3 +43,14 @@ func TestATaskComesToItsEndInOneFactHoweverManyUpdatesCarryIt(t *testing.T) {
 		t.Errorf("the facts say %q, want %q", got, want)
 	}
 }
+
+func TestEveryKindOfFactHasANameOfItsOwn(t *testing.T) {
+	seen := map[string]FactKind{}
+	for k := range factKinds {
+		other, taken := seen[k.String()]
+		if k.String() == "" || taken {
+			t.Errorf("fact %d is %q, as is %d", k, k, other)
+		}
+		seen[k.String()] = k
+	}
+}

@@ -208,17 +208,26 @@ const (
 	FactOperationRefused
 	FactOperationEnded
 	FactOperationAcknowledged
+
+	factKinds // how many there are
 )
 
 // factNames are for logs and metrics, by kind.
-var factNames = [...]string{
-	"agent_registered", "agent_reregistered", "agent_disconnected", "agent_unreachable", "agent_removed", "agent_refused",
-	"framework_subscribed", "framework_failed_over", "framework_disconnected", "framework_removed", "framework_refused",
-	"framework_updated", "offers_sent", "offers_accepted", "offers_declined", "offer_rescinded", "task_launched",
-	"task_refused", "task_state", "task_acknowledged", "task_kill", "task_adopted", "call_dropped", "allocated", "update_dropped",
-	"executor_started", "executor_ended",
-	"framework_recovered", "task_returned", "task_reported", "observed",
-	"operation_accepted", "operation_refused", "operation_ended", "operation_acknowledged",
+var factNames = [factKinds]string{
+	FactAgentRegistered: "agent_registered", FactAgentReregistered: "agent_reregistered",
+	FactAgentDisconnected: "agent_disconnected", FactAgentUnreachable: "agent_unreachable", FactAgentGivenUp: "agent_given_up",
+	FactAgentSpared: "agent_spared", FactAgentRemoved: "agent_removed", FactAgentRefused: "agent_refused",
+	FactFrameworkSubscribed: "framework_subscribed", FactFrameworkFailedOver: "framework_failed_over",
+	FactFrameworkDisconnected: "framework_disconnected", FactFrameworkRemoved: "framework_removed",
+	FactFrameworkRefused: "framework_refused", FactFrameworkUpdated: "framework_updated", FactOffersSent: "offers_sent",
+	FactOffersAccepted: "offers_accepted", FactOffersDeclined: "offers_declined", FactOfferRescinded: "offer_rescinded",
+	FactTaskLaunched: "task_launched", FactTaskRefused: "task_refused", FactTaskState: "task_state",
+	FactTaskAcknowledged: "task_acknowledged", FactTaskKill: "task_kill", FactTaskAdopted: "task_adopted",
+	FactCallDropped: "call_dropped", FactAllocated: "allocated", FactUpdateDropped: "update_dropped",
+	FactExecutorStarted: "executor_started", FactExecutorEnded: "executor_ended", FactFrameworkRecovered: "framework_recovered",
+	FactTaskReturned: "task_returned", FactTaskReported: "task_reported", FactObserved: "observed",
+	FactOperationAccepted: "operation_accepted", FactOperationRefused: "operation_refused", FactOperationEnded: "operation_ended",
+	FactOperationAcknowledged: "operation_acknowledged",
 }
 
 // String is the fact's name in logs and metrics.

@@ -553,3 +553,14 @@ func TestTheJournalWholeOrCompactedMakesTheSameBook(t *testing.T) {
 		})
 	})
 }
+
+func TestEveryKindOfFactHasANameOfItsOwn(t *testing.T) {
+	seen := map[string]FactKind{}
+	for k := range factKinds {
+		other, taken := seen[k.String()]
+		if k.String() == "" || taken {
+			t.Errorf("fact %d is %q, as is %d", k, k, other)
+		}
+		seen[k.String()] = k
+	}
+}

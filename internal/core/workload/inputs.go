@@ -416,14 +416,21 @@ const (
 	FactNestedEnded
 	FactOperationEnded
 	FactOperationAcked
+
+	factKinds // how many there are
 )
 
 // factNames are for logs and metrics, by kind.
-var factNames = [...]string{
-	"registered", "reregistered", "unlinked", "leader_refused", "task_accepted", "task_refused", "task_started", "task_state",
-	"task_acked", "task_kill", "task_forgotten", "framework_shutdown", "orphan_destroyed", "message_dropped",
-	"leaving", "executor_accepted", "executor_started", "executor_subscribed", "executor_disconnected", "executor_shutdown",
-	"executor_ended", "task_delivered", "nested_accepted", "nested_started", "nested_ended", "operation_ended", "operation_acked",
+var factNames = [factKinds]string{
+	FactRegistered: "registered", FactReregistered: "reregistered", FactUnlinked: "unlinked", FactLeaderRefused: "leader_refused",
+	FactTaskAccepted: "task_accepted", FactTaskRefused: "task_refused", FactTaskStarted: "task_started",
+	FactTaskState: "task_state", FactTaskAcked: "task_acked", FactTaskKill: "task_kill", FactTaskForgotten: "task_forgotten",
+	FactFrameworkShutdown: "framework_shutdown", FactOrphanDestroyed: "orphan_destroyed", FactMessageDropped: "message_dropped",
+	FactLeaving: "leaving", FactExecutorAccepted: "executor_accepted", FactExecutorStarted: "executor_started",
+	FactExecutorSubscribed: "executor_subscribed", FactExecutorDisconnected: "executor_disconnected",
+	FactExecutorShutdown: "executor_shutdown", FactExecutorEnded: "executor_ended", FactTaskDelivered: "task_delivered",
+	FactNestedAccepted: "nested_accepted", FactNestedStarted: "nested_started", FactNestedEnded: "nested_ended",
+	FactOperationEnded: "operation_ended", FactOperationAcked: "operation_acked",
 }
 
 // String is the fact's name in logs and metrics.
