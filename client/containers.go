@@ -8,11 +8,13 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/gen/mesosv1/agent"
+	"github.com/pando-os/pando/internal/clock"
 	"github.com/pando-os/pando/internal/fault"
 	"github.com/pando-os/pando/mesos"
 )
@@ -23,12 +25,15 @@ const (
 	mediaRecordIO = "application/recordio"
 	// maxIO bounds one record of a container's output.
 	maxIO = 4 << 20
+	// inputBeat is between two heartbeats of a container's input, as between those of its output.
+	inputBeat = 30 * time.Second
 )
 
 // Containers starts, ends and attaches to containers by the agent's API. Its methods may be called from any goroutine.
 type Containers struct {
-	base *url.URL
-	http *http.Client
+	base  *url.URL
+	http  *http.Client
+	clock clock.Clock
 	// JSON has it speak JSON instead of protobuf.
 	JSON bool
 }
@@ -40,7 +45,7 @@ func (a *Agent) Containers() *Containers {
 		transport = t.Clone()
 	}
 	transport.ResponseHeaderTimeout = 0
-	return &Containers{base: a.base, http: &http.Client{Transport: transport}}
+	return &Containers{base: a.base, http: &http.Client{Transport: transport}, clock: clock.Real()}
 }
 
 func (c *Containers) media() string {
@@ -207,12 +212,15 @@ type Input struct {
 	mu   sync.Mutex
 }
 
-// AttachInput writes for a container to read. One may at a time; a refusal comes with the first Write or with Close.
+// AttachInput writes for a container to read. One may at a time; a refusal comes with the first Write or with Close. While
+// nothing is written heartbeats are sent, so that a proxy does not take the connection for a dead one.
 func (c *Containers) AttachInput(ctx context.Context, id *mesosv1.ContainerID) *Input {
 	body, pipe := io.Pipe()
 	in := &Input{c: c, pipe: pipe, over: make(chan struct{})}
+	lasting, end := context.WithCancel(ctx)
 	go func() {
 		defer close(in.over)
+		defer end()
 		r, err := c.post(ctx, body, map[string]string{"Content-Type": mediaRecordIO, "Message-Content-Type": c.media(), "Accept": c.media()})
 		if err == nil {
 			_ = r.Body.Close() // it is empty
@@ -226,7 +234,24 @@ func (c *Containers) AttachInput(ctx context.Context, id *mesosv1.ContainerID) *
 		defer in.mu.Unlock()
 		_ = in.write(&agent.Call_AttachContainerInput{Type: agent.Call_AttachContainerInput_CONTAINER_ID.Enum(), ContainerId: id}) // the answer says it
 	}()
+	go in.beats(lasting)
 	return in
+}
+
+// beats sends heartbeats until the input is over.
+func (in *Input) beats(ctx context.Context) {
+	beat := &agent.Call_AttachContainerInput{Type: agent.Call_AttachContainerInput_PROCESS_IO.Enum(), ProcessIo: &agent.ProcessIO{
+		Type: agent.ProcessIO_CONTROL.Enum(), Control: &agent.ProcessIO_Control{
+			Type:      agent.ProcessIO_Control_HEARTBEAT.Enum(),
+			Heartbeat: &agent.ProcessIO_Control_Heartbeat{Interval: &mesosv1.DurationInfo{Nanoseconds: new(int64(inputBeat))}},
+		},
+	}}
+	for clock.Sleep(ctx, in.c.clock, inputBeat) == nil {
+		if in.mu.TryLock() { // else something is being written, which does as well
+			_ = in.write(beat) // what is over is told to who writes
+			in.mu.Unlock()
+		}
+	}
 }
 
 // write sends a record. in.mu is held.

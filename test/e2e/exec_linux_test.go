@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/pando-os/pando/gen/mesosv1"
@@ -143,21 +144,8 @@ func TestATerminalIsPassedOn(t *testing.T) {
 	x := atTerminal(t, s.cli("task", "exec", "-it", "top", "--", "sh"), 30, 90)
 	x.types("stty size\n")
 	x.shows("30 90\r\n")
-	raw, err := x.file.SyscallConn()
-	must(t, err)
-	must(t, raw.Control(func(fd uintptr) {
-		err = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: 40, Col: 120})
-	}))
-	must(t, err)
-	eventually(t, "the new size", func() error {
-		x.seen = ""
-		x.types("stty size; echo done\n")
-		x.shows("done\r\n")
-		if !strings.Contains(x.seen, "40 120\r\n") {
-			return fmt.Errorf("it shows %q", x.seen)
-		}
-		return nil
-	})
+	x.resize(40, 120)
+	x.answers("stty size", "40 120\r\n")
 	x.types("sleep 1000\n")
 	time.Sleep(200 * time.Millisecond)
 	x.types("\x03echo on: $?\n")
@@ -192,5 +180,85 @@ func TestAPersonLeavesATerminalThatGoesOn(t *testing.T) {
 	}
 	if e := s.f.end("top"); e.GetState() != finished {
 		t.Errorf("it ended as %v", e)
+	}
+}
+
+// resize changes the size of our end, of which the command's end hears.
+func (x *tty) resize(rows, columns uint16) {
+	x.t.Helper()
+	raw, err := x.file.SyscallConn()
+	must(x.t, err)
+	var failed error
+	must(x.t, raw.Control(func(fd uintptr) {
+		failed = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns})
+	}))
+	must(x.t, failed)
+}
+
+// answers types a question again and again until the terminal shows an answer after it.
+func (x *tty) answers(question, answer string) {
+	x.t.Helper()
+	eventually(x.t, answer, func() error {
+		x.seen = ""
+		x.types(question + "; echo do''ne\n")
+		x.shows("done\r\n")
+		if !strings.Contains(x.seen, answer) {
+			return fmt.Errorf("it shows %q", x.seen)
+		}
+		return nil
+	})
+}
+
+func TestATerminalIsAttachedToAgainAfterKill9OfItsAgent(t *testing.T) {
+	need(t, true)
+	for name, start := range map[string]func(*framework, *mesosv1.TaskInfo){
+		"of a command task":    func(f *framework, x *mesosv1.TaskInfo) { f.launch(x) },
+		"of a task of a group": func(f *framework, x *mesosv1.TaskInfo) { f.launchGroup(x) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNode(t, "up")
+			n.start()
+			s := &scope{node: n, f: subscribe(t, n.master), api: containers(t, n.agent, false, nil)}
+			x := task("top", "exec sh")
+			x.Container = &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_MESOS.Enum(), TtyInfo: &mesosv1.TTYInfo{}}
+			start(s.f, x)
+			s.top = s.f.await("top", running).GetContainerStatus().GetContainerId()
+			before := processesOf(t)["top"]
+			person := atTerminal(t, s.cli("task", "attach", "top"), 24, 80)
+			person.types("x=kept; echo ty''ped; stty size\n")
+			person.shows("typed\r\n24 80\r\n")
+
+			s.signal(syscall.SIGKILL) // while somebody reads and writes
+			_ = person.cmd.Wait()     // its code is looked at
+			if code := person.cmd.ProcessState.ExitCode(); code != 4 {
+				t.Errorf("who was attached ended with %d: %s", code, person.seen)
+			}
+			s.back()
+			screen, in := watch(t, s.api, s.top), s.api.AttachInput(t.Context(), s.top)
+			must(t, in.Resize(50, 100))
+			_, err := io.WriteString(in, "stty size; echo $x.$((6*7))\n")
+			must(t, err)
+			screen.shows("50 100\r\nkept.42\r\n")
+			must(t, in.Close())
+
+			person = atTerminal(t, s.cli("task", "attach", "top"), 30, 90)
+			person.answers("stty size", "30 90\r\n")
+			person.resize(40, 120)
+			person.answers("stty size", "40 120\r\n")
+			screen.shows("40 120\r\n") // all who are attached see the same
+			if diff := cmp.Diff(before, processesOf(t)["top"], cmp.AllowUnexported(process{})); diff != "" {
+				t.Errorf("its processes: (-before the restart +after)\n%s", diff)
+			}
+			person.types("exit\n")
+			_ = person.cmd.Wait() // its code is looked at
+			if code := person.cmd.ProcessState.ExitCode(); code != 0 {
+				t.Errorf("its end gave %d: %s", code, person.seen)
+			}
+			screen.ended()
+			if e := s.f.end("top"); e.GetState() != finished {
+				t.Errorf("it ended as %v", e)
+			}
+			noTaskProcesses(t)
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/pando-os/pando/gen/mesosv1"
 	genagent "github.com/pando-os/pando/gen/mesosv1/agent"
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/container/fake"
@@ -126,12 +128,24 @@ func TestAnOutputStreamHasHeartbeatsInItsEncoding(t *testing.T) {
 			}
 			return p
 		}
-		if err := s.time.Await(t.Context(), 1); err != nil {
-			t.Fatal(err)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		defer context.AfterFunc(ctx, func() { _ = resp.Body.Close() })() // who reads on is told
+		advance := func(d time.Duration) {                               // and lets what came due be done
+			t.Helper()
+			err := s.time.Await(ctx, 1)
+			s.time.Advance(d)
+			if err = errors.Join(err, s.time.Await(ctx, 1)); err != nil {
+				t.Fatal(err)
+			}
 		}
-		s.time.Advance(beat)
-		if p := next(); p.GetControl().GetType() != genagent.ProcessIO_Control_HEARTBEAT || p.GetControl().GetHeartbeat().GetInterval().GetNanoseconds() != int64(30*time.Second) {
-			t.Errorf("the first record is %v", p)
+		for range 4 { // half of which are too early for one
+			advance(beat / 2)
+		}
+		for range 2 {
+			if p := next(); p.GetControl().GetType() != genagent.ProcessIO_Control_HEARTBEAT || p.GetControl().GetHeartbeat().GetInterval().GetNanoseconds() != int64(30*time.Second) {
+				t.Errorf("while nothing is written there came %v", p)
+			}
 		}
 		input := func(in string) []byte {
 			return []byte(`{"type":"ATTACH_CONTAINER_INPUT","attach_container_input":` + in + `}`)
@@ -149,6 +163,96 @@ func TestAnOutputStreamHasHeartbeatsInItsEncoding(t *testing.T) {
 		body = mesos.AppendRecord(body, input(`{"type":"PROCESS_IO","process_io":{"type":"DATA","data":{"type":"STDOUT","data":"aGVsbG8="}}}`))
 		if r := s.post(t, bytes.NewReader(body), "Content-Type", serve.TypeRecordIO, "Message-Content-Type", serve.TypeJSON); r.StatusCode != http.StatusBadRequest {
 			t.Errorf("output as input was answered %d", r.StatusCode)
+		}
+	}
+}
+
+func TestHeartbeatsOfAnInputStreamReachNoProcessAndEndNothing(t *testing.T) {
+	for name, terminal := range map[string]*container.Terminal{"a session": nil, "a terminal": {}} {
+		for _, kind := range []string{serve.TypeJSON, serve.TypeProtobuf} {
+			t.Run(name+" in "+kind, func(t *testing.T) {
+				s := newStand(t)
+				for _, spec := range []container.Spec{
+					{ID: "above", Alone: true},
+					{ID: "below", Parent: "above", Path: "cat", Args: []string{"cat"}, Session: true, Terminal: terminal},
+				} {
+					if _, err := s.deps.Runtime.Launch(t.Context(), spec); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s.shows(&workload.NestedView{Spec: &workload.Nested{Path: "cat", Container: "below"}, PID: 6})
+				out, err := s.deps.Runtime.Attach(t.Context(), "below", container.AttachSession)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer out.Close()
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				defer context.AfterFunc(ctx, out.Close)() // who reads on is told
+				says := func(want string) {
+					t.Helper()
+					if _, data, err := out.Read(); string(data) != want || err != nil {
+						t.Errorf("it writes %q (%v), want %q", data, err, want)
+					}
+				}
+				body, pipe := io.Pipe()
+				send := func(inputs ...*genagent.Call_AttachContainerInput) {
+					t.Helper()
+					for _, in := range inputs {
+						call := &genagent.Call{Type: genagent.Call_ATTACH_CONTAINER_INPUT.Enum(), AttachContainerInput: in}
+						b, err := proto.Marshal(call)
+						if kind == serve.TypeJSON {
+							b, err = mesos.AppendJSON(nil, call)
+						}
+						if err == nil {
+							_, err = pipe.Write(mesos.AppendRecord(nil, b))
+						}
+						if err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				say := func(p *genagent.ProcessIO) *genagent.Call_AttachContainerInput {
+					return &genagent.Call_AttachContainerInput{Type: genagent.Call_AttachContainerInput_PROCESS_IO.Enum(), ProcessIo: p}
+				}
+				data := func(words string) *genagent.Call_AttachContainerInput {
+					return say(&genagent.ProcessIO{Type: genagent.ProcessIO_DATA.Enum(), Data: &genagent.ProcessIO_Data{Type: genagent.ProcessIO_Data_STDIN.Enum(), Data: []byte(words)}})
+				}
+				beats := func(h *genagent.ProcessIO_Control_Heartbeat) *genagent.Call_AttachContainerInput {
+					return say(&genagent.ProcessIO{Type: genagent.ProcessIO_CONTROL.Enum(), Control: &genagent.ProcessIO_Control{Type: genagent.ProcessIO_Control_HEARTBEAT.Enum(), Heartbeat: h}})
+				}
+				with := beats(&genagent.ProcessIO_Control_Heartbeat{Interval: &mesosv1.DurationInfo{Nanoseconds: new(int64(beat))}})
+				answered := make(chan int, 1)
+				r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url, body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Header = http.Header{"Content-Type": {serve.TypeRecordIO}, "Message-Content-Type": {kind}}
+				go func() {
+					defer close(answered)
+					resp, err := http.DefaultClient.Do(r)
+					_ = body.CloseWithError(err) // whoever writes is told
+					if err == nil {
+						_ = resp.Body.Close() // it is empty
+						answered <- resp.StatusCode
+					}
+				}()
+				send(&genagent.Call_AttachContainerInput{Type: genagent.Call_AttachContainerInput_CONTAINER_ID.Enum(), ContainerId: &mesosv1.ContainerID{Value: new("cat")}})
+				send(with, beats(nil), with, data("hello"))
+				says("hello")
+				for range 10 {
+					send(with)
+				}
+				send(data("still here"))
+				says("still here")
+				send(with)
+				if err := pipe.Close(); err != nil {
+					t.Fatal(err)
+				}
+				if status := <-answered; status != http.StatusOK {
+					t.Errorf("the stream was answered %d", status)
+				}
+			})
 		}
 	}
 }

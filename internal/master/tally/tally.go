@@ -106,7 +106,7 @@ func (l *Ledger) Tell(f *cluster.Fact) {
 
 func (l *Ledger) offers(id string, what, n int) {
 	if k := l.known(id); k != nil {
-		k.offers[what].Add(uint64(n)) //nolint:gosec // it is no negative number
+		k.offers[what].Add(uint64(n))
 	}
 }
 
@@ -153,7 +153,7 @@ func (k *kinds) emit(all string, name func(int32) string, say func(name string, 
 	sum := uint64(0)
 	for i := range k {
 		if n := k[i].Load(); n > 0 {
-			say(all+"/"+strings.ToLower(name(int32(i))), n) //nolint:gosec // it is small
+			say(all+"/"+strings.ToLower(name(int32(i))), n)
 			sum += n
 		}
 	}

@@ -54,9 +54,12 @@ func TestWhatAFrameworkAskedForAndWasToldIsShownUnderItsName(t *testing.T) {
 	f.Call(99, nil) // of a newer version
 	const failed, running = mesosv1.TaskState_TASK_FAILED, mesosv1.TaskState_TASK_RUNNING
 	for _, fact := range []cluster.Fact{
-		{Kind: cluster.FactOffersSent, Framework: "M-0000", N: 3}, {Kind: cluster.FactOffersAccepted, Framework: "M-0000", N: 1},
-		{Kind: cluster.FactOffersDeclined, Framework: "M-0000", N: 2}, {Kind: cluster.FactOfferRescinded, Framework: "M-0000"},
-		{Kind: cluster.FactTaskState, Framework: "M-0000", State: running}, {Kind: cluster.FactTaskState, Framework: "M-0000", Was: running, State: failed},
+		{Kind: cluster.FactOffersSent, Framework: "M-0000", N: 3},
+		{Kind: cluster.FactOffersAccepted, Framework: "M-0000", N: 1},
+		{Kind: cluster.FactOffersDeclined, Framework: "M-0000", N: 2},
+		{Kind: cluster.FactOfferRescinded, Framework: "M-0000"},
+		{Kind: cluster.FactTaskState, Framework: "M-0000", State: running},
+		{Kind: cluster.FactTaskState, Framework: "M-0000", Was: running, State: failed},
 		{Kind: cluster.FactTaskState, Framework: "M-0000", Was: failed, State: failed}, // an update that came behind the end
 		{Kind: cluster.FactOffersSent, Framework: "nobody's", N: 3},
 	} {
