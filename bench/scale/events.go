@@ -90,7 +90,7 @@ func lag(ctx context.Context, args []string) error {
 }
 
 // settle is how long the subscribers have for their snapshots: what comes later than that is counted.
-const settle = 2 * time.Second
+const settle = 6 * time.Second
 
 // hearing is what the subscribers tell: how many TASK_UPDATED the one that looks heard, how late, in milliseconds, and how many of
 // them lost their stream.
