@@ -87,3 +87,18 @@ func DiskOf(dir string) (Disk, error) {
 		return Disk{Total: st.Blocks * uint64(st.Bsize), Free: st.Bavail * uint64(st.Bsize)}, nil
 	}
 }
+
+// MostProcesses is how many processes and threads the machine may have at once; 0: that is not known.
+func MostProcesses() int {
+	most := 0
+	for _, name := range []string{"pid_max", "threads-max"} {
+		b, err := os.ReadFile("/proc/sys/kernel/" + name)
+		if err != nil {
+			continue
+		}
+		if n, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil && (most == 0 || n < most) {
+			most = n
+		}
+	}
+	return most
+}

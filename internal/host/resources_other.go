@@ -15,3 +15,6 @@ func Load() ([3]float64, error) { return [3]float64{}, errLinux }
 
 // DiskOf is not known here.
 func DiskOf(string) (Disk, error) { return Disk{}, errLinux }
+
+// MostProcesses is not known here.
+func MostProcesses() int { return 0 }

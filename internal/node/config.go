@@ -15,6 +15,7 @@ import (
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/core/removal"
 	"github.com/pando-os/pando/internal/core/workload"
+	"github.com/pando-os/pando/internal/host"
 	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
 )
@@ -51,6 +52,8 @@ type Config struct {
 	Strict bool
 	// CPUQuota makes a task's cpus a hard limit.
 	CPUQuota bool
+	// PIDs bounds the processes and threads of each container; zero: no bound.
+	PIDs int
 	// SwitchUser runs tasks as their users (root only).
 	SwitchUser bool
 	GCDelay    time.Duration
@@ -102,6 +105,7 @@ func Defaults() Config {
 		IP: "127.0.0.1", MasterPort: 5050, AgentPort: 5051, Store: "embedded", Strict: true, FilterGPUs: true, SwitchUser: os.Geteuid() == 0,
 		DefaultRole: "*", Reconfiguration: string(agent.PolicyEqual), GCDelay: 7 * 24 * time.Hour, GCHeadroom: 0.1,
 		MinAllocatable:     "cpus:0.01|mem:32",
+		PIDs:               host.MostProcesses() / 4, // one task never takes them all
 		AllocationInterval: b.AllocationInterval, PingTimeout: b.PingInterval, PingMisses: b.PingMisses,
 		ReregisterTimeout: b.ReregisterTimeout, LeaseTTL: 10 * time.Second, EventBacklog: 64 << 20, Subscribers: 1000, PerFramework: true,
 		MaxCompletedFrameworks: b.MaxCompletedFrameworks, MaxCompletedTasks: b.MaxCompletedTasks,
@@ -156,6 +160,9 @@ func (c *Config) check() error {
 	}
 	if c.AllocationInterval <= 0 {
 		return fmt.Errorf("--allocation-interval: %s is not a positive duration", c.AllocationInterval)
+	}
+	if c.PIDs < 0 {
+		return fmt.Errorf("--pids-limit: %d is less than none; 0 is no bound", c.PIDs)
 	}
 	if c.MaxPastExecutors < 0 {
 		return fmt.Errorf("--max-completed-executors-per-framework: %d is less than none", c.MaxPastExecutors)

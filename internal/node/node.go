@@ -368,7 +368,7 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 		n.stops = append(n.stops, func() { _ = group.Remove() }) // refused while tasks go on below it
 	}
 	shims := filepath.Join(n.cfg.RuntimeDir, "shims")
-	if n.native, err = container.Open(container.Config{Dir: shims, Launcher: bin, Cgroup: group, Quota: n.cfg.CPUQuota, Log: n.log.With("part", "containers")}); err != nil {
+	if n.native, err = container.Open(container.Config{Dir: shims, Launcher: bin, Cgroup: group, Quota: n.cfg.CPUQuota, PIDs: int64(n.cfg.PIDs), Log: n.log.With("part", "containers")}); err != nil {
 		return err
 	}
 	n.stops = append(n.stops, func() {

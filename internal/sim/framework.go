@@ -40,6 +40,7 @@ type framework struct {
 	spec   cluster.FrameworkSpec // without an id
 	id     string
 	c      *stage.Conn
+	behind []*stage.Conn // streams that newer ones replaced, which end with the process
 	stream cluster.StreamID
 	// subscribed says that SUBSCRIBED came on the present stream.
 	subscribed bool
@@ -143,7 +144,9 @@ func (f *framework) tick() {
 	if f.manner == vanishing && !w.Calm && w.Now() > w.Params.Faults/2 && w.Chance(0.05) {
 		w.Note("%s vanishes", f.name)
 		f.left = true
-		f.c.Close()
+		for _, c := range append(f.behind, f.c) {
+			c.Close()
+		}
 		f.drop()
 		return
 	}
@@ -273,8 +276,12 @@ const streamSilence = 75 * time.Second
 // subscribe opens a new stream. The one before, if it is open still, is left behind: that is a failover.
 func (f *framework) subscribe(m *master) {
 	c := f.w.Connect(f.name, m.name)
-	if f.c != nil && f.id == "" { // nobody could tell that it is the same one
+	switch {
+	case f.c == nil:
+	case f.id == "": // nobody could tell that it is the same one
 		f.c.Close()
+	default:
+		f.behind = append(f.behind, f.c)
 	}
 	f.drop()
 	f.at = m

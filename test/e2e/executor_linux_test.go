@@ -145,6 +145,8 @@ func (x *myExecutor) obey(e *executor.Event) (code int, ended bool) {
 		switch {
 		case strings.HasPrefix(id, "die"):
 			return 3, true
+		case strings.HasPrefix(id, "bad"):
+			go x.misbehave(id)
 		case strings.HasPrefix(id, "quick"):
 			x.update(id, mesosv1.TaskState_TASK_FINISHED)
 		case len(task.GetData()) > 0:
@@ -182,6 +184,9 @@ func (x *myExecutor) obey(e *executor.Event) (code int, ended bool) {
 			w.Body.Close()
 		}
 	case executor.Event_SHUTDOWN:
+		if strings.Contains(x.how, "bad") {
+			return 0, false
+		}
 		return 0, true
 	case executor.Event_HEARTBEAT:
 		fmt.Fprintln(os.Stderr, "a heartbeat came within a test")

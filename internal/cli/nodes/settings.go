@@ -76,6 +76,7 @@ func settings(c *node.Config) []setting {
 		{"reconfiguration-policy", "reconfiguration_policy", forAgent, "how this machine may differ from what it was when it registered last: equal, additive or any", &c.Reconfiguration},
 		{"strict", "strict", forAgent, "refuse to start from a damaged journal; otherwise lose only what cannot be read", &c.Strict},
 		{"cgroups-enable-cfs", "cgroups_enable_cfs", forAgent, "make a task's cpus a hard limit and not only its share", &c.CPUQuota},
+		{"pids-limit", "", forAgent, "processes and threads that a container may have (default: a quarter of what the machine may; 0: any number)", &c.PIDs},
 		{"switch-user", "switch_user", forAgent, "run tasks as their users", &c.SwitchUser},
 		{"gc-delay", "gc_delay", forAgent, "how long the sandbox of a task that ended is kept, if the disk has room", &c.GCDelay},
 		{"gc-disk-headroom", "gc_disk_headroom", forAgent, "share of the disk to keep free of old sandboxes", &c.GCHeadroom},
