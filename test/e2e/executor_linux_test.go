@@ -146,7 +146,7 @@ func (x *myExecutor) obey(e *executor.Event) (code int, ended bool) {
 		case strings.HasPrefix(id, "die"):
 			return 3, true
 		case strings.HasPrefix(id, "bad"):
-			go x.misbehave(id)
+			go x.misbehave()
 		case strings.HasPrefix(id, "quick"):
 			x.update(id, mesosv1.TaskState_TASK_FINISHED)
 		case len(task.GetData()) > 0:

@@ -23,7 +23,7 @@ import (
 const bomb = "b() { while :; do sleep 1000 & done; }; b & b & b & b"
 
 // misbehave does what no executor should, says on standard output what came of it, and then forks without end.
-func (x *myExecutor) misbehave(task string) {
+func (x *myExecutor) misbehave() {
 	say := func(what string, w *http.Response, err error) {
 		if err != nil {
 			fmt.Println(what, "error")
