@@ -66,6 +66,19 @@ type Spec struct {
 	// environment, user, limits and capabilities it has where it names none itself; nothing is written into the sandbox.
 	Session bool
 
+	// Root is a file system of its own, and Namespaces what else it has of its own; with a pid namespace the command is the first
+	// process in it. Commands beside it, and sessions below it, are in the same. Workdir is where the command begins, as the
+	// container sees it; empty: in the sandbox, which is then to be the machine's path. With a Root it must be given.
+	Root       *Root
+	Namespaces Namespaces
+	Workdir    string
+	// Hostname needs a UTS namespace.
+	Hostname string
+	// Seccomp is a filter as the kernel takes it, struct sock_filter one after another; empty: none.
+	Seccomp []byte
+	// StopSignal asks the container to end in the place of SIGTERM; 0: SIGTERM.
+	StopSignal int
+
 	// LogBytes is the size at which stdout and stderr are rotated, and LogFiles how many rotated files of each are kept; 0
 	// means the default (10 MB, 9), -1 no rotation and no old file.
 	LogBytes, LogFiles int64
@@ -184,6 +197,7 @@ const (
 	KindGone    Kind = "gone"     // no such running container
 	KindKilled  Kind = "killed"   // Kill came before the command was executed
 	KindBusy    Kind = "busy"     // somebody else is attached, or as many as may be
+	KindRoot    Kind = "root"     // its file system or its namespaces cannot be made
 )
 
 // Error is a refused launch or command.

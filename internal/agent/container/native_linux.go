@@ -342,7 +342,7 @@ func (n *Native) Run(ctx context.Context, id string, c Command) (int, error) {
 var kinds = map[wire.Kind]Kind{
 	wire.KindInvalid: KindInvalid, wire.KindExec: KindExec, wire.KindCgroup: KindCgroup, wire.KindRlimit: KindRlimit,
 	wire.KindUser: KindUser, wire.KindCaps: KindCaps, wire.KindSandbox: KindSandbox, wire.KindSystem: KindSystem, wire.KindGone: KindGone,
-	wire.KindKilled: KindKilled, wire.KindBusy: KindBusy,
+	wire.KindKilled: KindKilled, wire.KindBusy: KindBusy, wire.KindRoot: KindRoot,
 }
 
 // resolve turns a Spec into what a shim needs.
@@ -371,6 +371,9 @@ func (n *Native) resolve(s *Spec) (*wire.Spec, error) {
 		Parent: s.Parent,
 	}
 	resolveStreams(s, w)
+	if err := resolveRoot(s, w); err != nil {
+		return nil, err
+	}
 	if s.User != "" {
 		u, err := host.LookupUser(s.User)
 		if err != nil {
@@ -416,6 +419,9 @@ func (n *Native) reserve(id string, h *held, s *Spec) (*link, error) {
 	alone, version := s.Alone, uint32(wire.Below)
 	if s.Attachable() {
 		version = wire.Streams
+	}
+	if s.rooted() {
+		version = wire.Roots
 	}
 	for {
 		n.mu.Lock()

@@ -31,7 +31,8 @@ type box struct {
 	state   wire.State
 	parent  *box
 	below   map[*box]bool
-	sandbox int // descriptor
+	among   uint32 // a process whose pid namespace its own is born into; 0: the machine's
+	sandbox int    // descriptor
 	pipes   [2]*os.File
 	streams *streams // nil: it cannot be attached to
 	conn    *conn    // who launched it, for the answer
@@ -47,10 +48,11 @@ type box struct {
 	killAt  time.Time // when SIGKILL is due; zero: no kill is on
 	sweepIn time.Duration
 	drainBy time.Time
-	due     time.Time // completion deadline
-	oom     *os.File  // tells of deaths for memory; nil: cgroup v2, where the kernel ends the whole container by itself
-	starved time.Time // when it told, until the kernel has counted the death
-	wake    time.Time // when advance wants to be called again
+	due     time.Time   // completion deadline
+	oom     *os.File    // tells of deaths for memory; nil: cgroup v2, where the kernel ends the whole container by itself
+	starved time.Time   // when it told, until the kernel has counted the death
+	wake    time.Time   // when advance wants to be called again
+	feigned unix.Signal // what it was killed with in the eyes of the world, see askToEnd
 }
 
 // launch starts a container; the answer comes once it has become its command, or has failed to.
@@ -75,6 +77,7 @@ func (s *shim) launch(c *conn, m *wire.Message) {
 	}
 	if spec.Inherit && b.parent != nil {
 		spec = inherit(spec, b.parent.spec)
+		spec.Enter, b.among = b.parent.inside()
 		b.spec = spec
 	}
 	if b.state.Hollow {
@@ -94,7 +97,7 @@ func (s *shim) launch(c *conn, m *wire.Message) {
 	save(spec.ID+runSuffix, &b.state)
 	s.procs[ch.pid] = watched{b.beforeReap, func(ws syscall.WaitStatus) {
 		b.reaped = true
-		b.state.Status = uint32(ws)
+		b.state.Status = b.status(ws)
 		b.state.EndWall = time.Now().UnixNano()
 		s.advance(b)
 	}}
@@ -168,7 +171,7 @@ func (s *shim) start(b *box) (ch *child, f *failure) {
 	if ends[0] >= 0 {
 		stdin = ends[0]
 	}
-	if ch, f = fork(stdin, ends[1], ends[2]); f != nil {
+	if ch, f = fork(stdin, ends[1], ends[2], b.spec.Namespaces, b.among); f != nil {
 		return nil, f
 	}
 	if b.spec.Stdio.Terminal() && logs[1] != nil { // it shows both as one
@@ -233,7 +236,7 @@ func (s *shim) kill(b *box, grace time.Duration) {
 	if b.killAt.IsZero() {
 		b.killAt = at
 		if grace > 0 && !b.reaped && !b.state.Hollow {
-			b.signal(unix.SIGTERM)
+			b.askToEnd()
 			b.signal(unix.SIGCONT) // a stopped process would sit the grace out
 		}
 	} else if at.Before(b.killAt) {

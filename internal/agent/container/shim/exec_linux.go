@@ -39,7 +39,10 @@ func (s *shim) exec(c *conn, m *wire.Message) {
 	if m.Text != "" {
 		spec.Path = m.Text
 	}
-	ch, f := fork(s.null, s.null, s.null)
+	var among uint32
+	spec.Enter, among = b.inside()
+	spec.Root, spec.Namespaces = nil, 0
+	ch, f := fork(s.null, s.null, s.null, 0, among)
 	if f != nil {
 		refuse(c, m.Seq, f)
 		return

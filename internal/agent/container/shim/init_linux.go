@@ -46,19 +46,18 @@ func Init() int {
 // become does the steps in the only order that works: what needs root comes before the user, limits that could starve this
 // very program come after everything that allocates.
 func become(s *wire.Spec, up *os.File) *failure {
-	parent := os.Getppid()
 	if err := cgroup.Join(append(s.Cgroup.Dirs(), s.Cgroup.Join...)); err != nil {
 		return fail(wire.KindCgroup, "join cgroup", err)
 	}
 	if b, err := os.ReadFile(oomScore); err == nil && len(b) > 0 && b[0] == '-' { // the shim's, see Main
 		_ = os.WriteFile(oomScore, []byte("0"), 0) // raising is always allowed
 	}
+	if f := takePlace(s); f != nil {
+		return f
+	}
 	path, f := lookPath(s)
 	if f != nil {
 		return f
-	}
-	if err := enterSandbox(s); err != nil {
-		return fail(wire.KindSandbox, "enter sandbox "+s.Sandbox, err)
 	}
 	if s.Stdio.Terminal() { // this process leads a session of its own, see fork
 		if err := unix.IoctlSetInt(0, unix.TIOCSCTTY, 0); err != nil {
@@ -91,11 +90,51 @@ func become(s *wire.Spec, up *os.File) *failure {
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return fail(wire.KindSystem, "ask for the parent's death signal", err)
 	}
-	if os.Getppid() != parent {
+	if n, err := unix.Poll([]unix.PollFd{{Fd: upFD, Events: unix.POLLRDHUP}}, 0); err == nil && n > 0 {
 		return &failure{wire.KindSystem, "the shim died"}
 	}
 	closeAllOnExec()
+	if s.NoNewPrivs {
+		if f := install(s.Seccomp); f != nil {
+			return f
+		}
+	}
 	return fail(wire.KindExec, "execute "+path, syscall.Exec(path, s.Args, s.Env))
+}
+
+// takePlace gives the process its files and the directory that it begins in.
+func takePlace(s *wire.Spec) *failure {
+	switch {
+	case s.Enter != 0:
+		if f := enter(s.Enter); f != nil {
+			return f
+		}
+	case s.Root != nil:
+		if f := makeRoot(s.Root); f != nil {
+			return f
+		}
+	}
+	if s.Enter == 0 && s.Namespaces&unix.CLONE_NEWUTS != 0 && s.Hostname != "" {
+		if err := unix.Sethostname([]byte(s.Hostname)); err != nil {
+			return fail(wire.KindRoot, "set the host name", err)
+		}
+	}
+	if s.Workdir == "" {
+		if err := enterSandbox(s); err != nil {
+			return fail(wire.KindSandbox, "enter sandbox "+s.Sandbox, err)
+		}
+		return nil
+	}
+	err := unix.Chdir(s.Workdir)
+	if err == unix.ENOENT && s.Enter == 0 && s.Root != nil { // as with other runtimes
+		if err = os.MkdirAll(s.Workdir, 0o755); err == nil {
+			err = unix.Chdir(s.Workdir)
+		}
+	}
+	if err != nil {
+		return fail(wire.KindSandbox, "enter the working directory "+s.Workdir, err)
+	}
+	return nil
 }
 
 // closeAllOnExec keeps the command from getting descriptors that somebody left open before us.
@@ -130,7 +169,7 @@ func lookPath(s *wire.Spec) (string, *failure) {
 			dir = "."
 		}
 		if !strings.HasPrefix(dir, "/") {
-			dir = s.Sandbox + "/" + dir
+			dir = here(s) + "/" + dir
 		}
 		p := dir + "/" + s.Path
 		var st unix.Stat_t
@@ -139,6 +178,14 @@ func lookPath(s *wire.Spec) (string, *failure) {
 		}
 	}
 	return "", &failure{wire.KindExec, "execute " + s.Path + ": not found along PATH=" + search}
+}
+
+// here is the directory that the command begins in.
+func here(s *wire.Spec) string {
+	if s.Workdir != "" {
+		return s.Workdir
+	}
+	return s.Sandbox
 }
 
 // takeIdentity sets capabilities, no_new_privs and the user for this thread, which is the one that executes the command.
@@ -160,6 +207,11 @@ func takeIdentity(s *wire.Spec) *failure {
 					return fail(wire.KindCaps, "drop capability "+number(uint64(c))+" from the bounding set", err)
 				}
 			}
+		}
+	}
+	if !s.NoNewPrivs { // it takes what is given up next
+		if f := install(s.Seccomp); f != nil {
+			return f
 		}
 	}
 	if s.Effective != nil {

@@ -21,20 +21,34 @@ type child struct {
 // birth is how a child ended its first phase: as its command (nil) or not.
 type birth = *failure
 
-// fork starts this very program in the role init. It gets the three descriptors; they stay open here. Only the main goroutine may call it: the child dies with the thread that forked it.
-func fork(stdin, stdout, stderr int) (*child, *failure) {
+// fork starts this very program in the role init. It gets the three descriptors; they stay open here. Only the main goroutine may call it: the child dies with the thread that forked it. It has new namespaces, or is born among the processes of a
+// container.
+func fork(stdin, stdout, stderr int, namespaces uint64, among uint32) (*child, *failure) {
 	var pair [2]int
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fail(wire.KindSystem, "make a socket pair", err)
 	}
-	pid, err := syscall.ForkExec("/proc/self/exe", []string{"pando-launcher", "init"}, &syscall.ProcAttr{
-		// One thread at work and no collector: it lives for a millisecond.
-		Env:   []string{"GOMAXPROCS=1", "GOGC=off"},
-		Files: []uintptr{uintptr(stdin), uintptr(stdout), uintptr(stderr), uintptr(pair[1])},
-		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
+	// From within another pid namespace our number is 0, which is taken for our death. Until it asks for the signal itself, the
+	// end of its socket tells it.
+	dies := syscall.SIGKILL
+	if among != 0 || namespaces&unix.CLONE_NEWPID != 0 {
+		dies = 0
+	}
+	var pid int
+	f := bornIn(among, func() {
+		pid, err = syscall.ForkExec("/proc/self/exe", []string{"pando-launcher", "init"}, &syscall.ProcAttr{
+			// One thread at work and no collector: it lives for a millisecond.
+			Env:   []string{"GOMAXPROCS=1", "GOGC=off"},
+			Files: []uintptr{uintptr(stdin), uintptr(stdout), uintptr(stderr), uintptr(pair[1])},
+			Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: dies, Cloneflags: uintptr(namespaces)},
+		})
 	})
 	unix.Close(pair[1])
+	if f != nil {
+		unix.Close(pair[0])
+		return nil, f
+	}
 	if err != nil {
 		unix.Close(pair[0])
 		return nil, fail(wire.KindSystem, "start a process", err)

@@ -430,6 +430,7 @@ func inherit(s, from *wire.Spec) *wire.Spec {
 	out.Cgroup, out.Shared = s.Cgroup, s.Shared // the way into the sandbox is as trusted as the other's
 	out.Stdio, out.Rows, out.Columns, out.Inherit = s.Stdio, s.Rows, s.Columns, true
 	out.MaxCompletion, out.KillGrace = s.MaxCompletion, s.KillGrace
+	out.Root, out.Namespaces = nil, 0 // it enters the other's
 	if s.SetUser {
 		out.SetUser, out.UID, out.GID, out.Groups = true, s.UID, s.GID, s.Groups
 	}

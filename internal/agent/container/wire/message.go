@@ -9,14 +9,17 @@ import (
 
 // Version is the protocol spoken here. The agent names the newest it speaks in its Hello; the shim answers with that, or with
 // its own when that is older. Frames are the same in all: what a version added comes behind what older ones read, and what is
-// not there is zero. Version 2 knows containers below others, version 3 those that can be attached to.
+// not there is zero. Version 2 knows containers below others, version 3 those that can be attached to, version 4 those with
+// namespaces and files of their own.
 const (
-	Version = 3
+	Version = 4
 	oldest  = 1
 	// Below is the first version that knows containers below others.
 	Below = 2
 	// Streams is the first version that knows containers that can be attached to.
 	Streams = 3
+	// Roots is the first version that knows containers with namespaces and files of their own.
+	Roots = 4
 )
 
 // Speaks says whether a shim that welcomes us with a version can be worked with.
@@ -67,6 +70,7 @@ const (
 	KindGone         // no such container
 	KindKilled       // it was killed before it could become its command
 	KindBusy         // somebody else has it
+	KindRoot         // its files or namespaces cannot be made; since version 4
 )
 
 // Rlimit is one resource limit by the kernel's own number.
@@ -109,6 +113,15 @@ type Spec struct {
 	Rows, Columns uint16 // of its terminal
 	// Inherit takes whatever is not said here from the parent: user, environment, sandbox, limits, capabilities.
 	Inherit bool
+
+	// Since version 4.
+	Namespaces uint64 // CLONE_NEW… flags: what it has of its own
+	Root       *Root  // nil: the machine's files
+	Workdir    string // where the command begins, as the container sees it; empty: in the sandbox
+	Hostname   string // with a UTS namespace of its own
+	Seccomp    []byte // a filter: the kernel's struct sock_filter, one after another
+	StopSignal uint32 // what asks it to end; 0: SIGTERM
+	Enter      uint32 // used by the shim alone: the process whose namespaces the command is to be in
 }
 
 // State is what a shim knows of one container; also the content of its record files.
@@ -180,6 +193,7 @@ func (m *Message) Append(b []byte) []byte {
 	}
 	if m.Spec != nil {
 		m.Spec.put3(&p)
+		m.Spec.put4(&p)
 	}
 	return p.b
 }
@@ -223,6 +237,9 @@ func (m *Message) Decode(b []byte) error {
 	}
 	if m.Spec != nil && (len(t.b) > 0 || t.bad) { // version 2 ends before it
 		m.Spec.take3(&t)
+	}
+	if m.Spec != nil && len(t.b) > 0 { // version 3 before it
+		m.Spec.take4(&t)
 	}
 	if t.bad {
 		return ErrCorrupt

@@ -1,0 +1,90 @@
+package container
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Root is a file system of the container's own, put together of an image's layers. It needs Linux, and root.
+type Root struct {
+	// Layers are directories below Store, topmost first, each with one layer in overlayfs' form, named without colon or comma.
+	Store  string
+	Layers []string
+	// Scratch is an empty directory of the machine's for what the container changes. It belongs to the caller, who removes it
+	// once the container has ended.
+	Scratch string
+	// Mounts are made in order; Masked paths show nothing, and ReadOnly ones cannot be written.
+	Mounts           []Mount
+	Masked, ReadOnly []string
+	// Sealed makes all that is not mounted read-only.
+	Sealed bool
+}
+
+// MountKind says what is made at a place of the container's.
+type MountKind uint8
+
+// The kinds of Mount, by the launcher's numbers.
+const (
+	MountNew    MountKind = 1 + iota // a new file system of type FS with Data
+	MountBind                        // a file or directory of the machine
+	MountDevice                      // a character device
+	MountLink                        // a symbolic link
+)
+
+// Mount is one thing that is made at Target, an absolute path as the container sees it. Links of the image's are followed within
+// the image, and what lacks on the way is made.
+type Mount struct {
+	Kind   MountKind
+	Target string
+	// Source is what a bind shows or what a link says. With Under it is below that directory, no link is followed on the way, and
+	// Under is not left: what is there may be a user's.
+	Source, Under string
+	FS, Data      string
+	Flags         uint64 // MS_… of mount(2)
+	Device        uint64 // as mknod(2) takes it
+	Mode          uint32 // of a device
+}
+
+// Namespaces are what a container has of its own; a Root brings one of mounts.
+type Namespaces struct{ PID, IPC, UTS, Net, Mount, Cgroup bool }
+
+// own says whether there is any.
+func (n Namespaces) own() bool { return n != Namespaces{} }
+
+// parts of a Scratch directory.
+const (
+	scratchUpper = "upper"
+	scratchWork  = "work"
+	scratchRoot  = "root"
+)
+
+// check says what no launcher could make of a root.
+func (r *Root) check() error {
+	if len(r.Layers) == 0 || !filepath.IsAbs(r.Store) || !filepath.IsAbs(r.Scratch) {
+		return &Error{KindInvalid, "a root needs layers, and absolute paths of their store and of a scratch directory"}
+	}
+	for _, l := range r.Layers {
+		if l == "" || strings.ContainsAny(l, ":,\\") {
+			return &Error{KindInvalid, "the layer " + l + " has a name that overlayfs cannot take"}
+		}
+	}
+	for i := range r.Mounts {
+		if m := &r.Mounts[i]; !filepath.IsAbs(m.Target) || m.Under != "" && !filepath.IsLocal(m.Source) {
+			return &Error{KindInvalid, "the mount at " + m.Target + " is not at an absolute path, or is of what is not below " + m.Under}
+		}
+	}
+	return nil
+}
+
+// makeScratch makes the parts of the scratch directory.
+func (r *Root) makeScratch() error {
+	var errs []error
+	for _, part := range []string{scratchUpper, scratchWork, scratchRoot} {
+		if err := os.Mkdir(filepath.Join(r.Scratch, part), 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

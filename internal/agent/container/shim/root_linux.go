@@ -1,0 +1,284 @@
+package shim
+
+import (
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pando-os/pando/internal/agent/container/wire"
+)
+
+// resolveIn follows an image's links as the container would, and never out of its root.
+const resolveIn = unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS
+
+// makeRoot puts the container's files together and makes them this process's root. Its mount namespace is its own, so nothing
+// of this is seen elsewhere, and what fails needs no undoing: it is gone with the process. Nothing of the image or of a user's
+// runs yet, but what they left must not be able to lead us out: every path of theirs is resolved below a descriptor of the root.
+func makeRoot(r *wire.Root) *failure {
+	// What the machine mounts later may still come in; what is mounted here stays here.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fail(wire.KindRoot, "keep mounts from the machine", err)
+	}
+	if f := mountLayers(r); f != nil {
+		return f
+	}
+	root, err := unix.Open(r.Dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fail(wire.KindRoot, "open the root "+r.Dir, err)
+	}
+	for i := range r.Mounts {
+		m := &r.Mounts[i]
+		if err := place(root, m); err != nil {
+			return fail(wire.KindRoot, "make "+m.Target, err)
+		}
+	}
+	if err := pivot(root); err != nil {
+		return fail(wire.KindRoot, "change the root to "+r.Dir, err)
+	}
+	return conceal(r)
+}
+
+// mountLayers mounts the layers at the root's directory. The store is the working directory meanwhile: all names together must
+// fit into one page.
+func mountLayers(r *wire.Root) *failure {
+	if len(r.Layers) == 0 {
+		return &failure{wire.KindRoot, "the image has no layer"}
+	}
+	if err := unix.Chdir(r.Store); err != nil {
+		return fail(wire.KindRoot, "enter the store of layers "+r.Store, err)
+	}
+	// A device that the image brings is none: those of the container are made in its own /dev.
+	const flags = unix.MS_NODEV
+	if r.Upper == "" && len(r.Layers) == 1 {
+		if err := unix.Mount(r.Layers[0], r.Dir, "", unix.MS_BIND, ""); err != nil {
+			return fail(wire.KindRoot, "bind the layer "+r.Layers[0], err)
+		}
+		if err := unix.Mount("", r.Dir, "", unix.MS_REMOUNT|unix.MS_BIND|flags|unix.MS_RDONLY, ""); err != nil {
+			return fail(wire.KindRoot, "seal the layer "+r.Layers[0], err)
+		}
+		return nil
+	}
+	data := "lowerdir=" + strings.Join(r.Layers, ":")
+	if r.Upper != "" {
+		data += ",upperdir=" + r.Upper + ",workdir=" + r.Work
+	}
+	if err := unix.Mount("overlay", r.Dir, "overlay", flags, data); err != nil {
+		return fail(wire.KindRoot, "mount the layers (overlay) at "+r.Dir, err)
+	}
+	return nil
+}
+
+// fdPath names what a descriptor is open for.
+func fdPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
+
+// place makes one thing in the root.
+func place(root int, m *wire.Mount) error {
+	switch m.Kind {
+	case wire.MountLink, wire.MountDevice:
+		return placeNode(root, m)
+	case wire.MountBind:
+		return bind(root, m)
+	}
+	fd, err := ensure(root, m.Target, true)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Mount(m.FS, fdPath(fd), m.FS, uintptr(m.Flags), m.Data)
+}
+
+// bind shows a file or directory of the machine's.
+func bind(root int, m *wire.Mount) error {
+	source, err := openSource(m)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(source)
+	var st unix.Stat_t
+	if err := unix.Fstat(source, &st); err != nil {
+		return err
+	}
+	fd, err := ensure(root, m.Target, st.Mode&unix.S_IFMT == unix.S_IFDIR)
+	if err != nil {
+		return err
+	}
+	err = unix.Mount(fdPath(source), fdPath(fd), "", unix.MS_BIND|uintptr(m.Flags)&unix.MS_REC, "")
+	unix.Close(fd)
+	more := uintptr(m.Flags) &^ unix.MS_REC
+	if err != nil || more == 0 {
+		return err
+	}
+	// A bind takes its flags only afterwards, and of what is mounted, not of what is below it.
+	if fd, err = openIn(root, m.Target, 0); err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if kind := more & (unix.MS_PRIVATE | unix.MS_SLAVE | unix.MS_SHARED); kind != 0 {
+		if err := unix.Mount("", fdPath(fd), "", kind|uintptr(m.Flags)&unix.MS_REC, ""); err != nil {
+			return err
+		}
+		if more &^= kind; more == 0 {
+			return nil
+		}
+	}
+	return unix.Mount("", fdPath(fd), "", unix.MS_REMOUNT|unix.MS_BIND|more, "")
+}
+
+// openSource opens what a bind shows.
+func openSource(m *wire.Mount) (int, error) {
+	if m.Under == "" {
+		return unix.Open(m.Source, unix.O_PATH|unix.O_CLOEXEC, 0)
+	}
+	under, err := unix.Open(m.Under, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(under)
+	return unix.Openat2(under, m.Source, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS})
+}
+
+// placeNode makes a device or a link. What is there already stays if it is the same.
+func placeNode(root int, m *wire.Mount) error {
+	dir, name := split(m.Target)
+	fd, err := ensure(root, dir, true)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if m.Kind == wire.MountLink {
+		if err = unix.Symlinkat(m.Source, fd, name); err == unix.EEXIST {
+			return nil // the image's own
+		}
+		return err
+	}
+	if err := unix.Mknodat(fd, name, unix.S_IFCHR|m.Mode, int(m.Device)); err != nil {
+		return err
+	}
+	return unix.Fchmodat(fd, name, m.Mode, 0) // whatever the mask
+}
+
+// openIn opens a path of the container's.
+func openIn(root int, path string, flags uint64) (int, error) {
+	return unix.Openat2(root, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | flags, Resolve: resolveIn})
+}
+
+// ensure opens a directory, or a file, of the container's, and makes what lacks of it.
+func ensure(root int, path string, directory bool) (int, error) {
+	flags := uint64(0)
+	if directory {
+		flags = unix.O_DIRECTORY
+	}
+	fd, err := openIn(root, path, flags)
+	if err != unix.ENOENT {
+		return fd, err
+	}
+	dir, name := split(path)
+	if name == "" || name == "." || name == ".." {
+		return -1, unix.EINVAL
+	}
+	up, err := ensure(root, dir, true)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(up)
+	if directory {
+		err = unix.Mkdirat(up, name, 0o755)
+	} else {
+		err = unix.Mknodat(up, name, unix.S_IFREG|0o644, 0)
+	}
+	if err != nil { // a link that leads nowhere is EEXIST: it is not for us to make what it names
+		return -1, err
+	}
+	return unix.Openat2(up, name, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | unix.O_NOFOLLOW | flags, Resolve: resolveIn})
+}
+
+// split takes the last part off a path.
+func split(path string) (dir, name string) {
+	path = strings.TrimRight(path, "/")
+	i := strings.LastIndexByte(path, '/')
+	if i <= 0 {
+		return "/", path[i+1:]
+	}
+	return path[:i], path[i+1:]
+}
+
+// pivot makes the directory the root and lets go of the old one.
+func pivot(root int) error {
+	old, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(old)
+	if err := unix.Fchdir(root); err != nil {
+		return err
+	}
+	// The root is put over the old one and the old one over it, so no place of the image's is needed for it.
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return err
+	}
+	if err := unix.Fchdir(old); err != nil {
+		return err
+	}
+	if err := unix.Mount("", ".", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil { // its end is not the machine's
+		return err
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return err
+	}
+	unix.Close(root)
+	return unix.Chdir("/")
+}
+
+// conceal hides what the container is not to see, and seals what it is not to change. It comes last: what was mounted may be
+// in such places.
+func conceal(r *wire.Root) *failure {
+	for _, path := range r.ReadOnly {
+		err := unix.Mount(path, path, "", unix.MS_BIND|unix.MS_REC, "")
+		if err == nil {
+			err = unix.Mount("", path, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+		}
+		if err != nil && err != unix.ENOENT {
+			return fail(wire.KindRoot, "seal "+path, err)
+		}
+	}
+	for _, path := range r.Masked {
+		if err := mask(path); err != nil && err != unix.ENOENT {
+			return fail(wire.KindRoot, "hide "+path, err)
+		}
+	}
+	if r.Sealed {
+		if err := unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NODEV, ""); err != nil {
+			return fail(wire.KindRoot, "seal the root", err)
+		}
+	}
+	return nil
+}
+
+// null is the number of the device that is always empty.
+var null = unix.Mkdev(1, 3)
+
+// mask has a path show nothing: an empty directory that cannot be written, or the null device, which is looked at first since
+// what stands in its place would be shown instead.
+func mask(path string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return unix.Mount("tmpfs", path, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=0")
+	}
+	fd, err := unix.Open("/dev/null", unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("open /dev/null", err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFCHR || uint64(st.Rdev) != null {
+		return unix.EPERM
+	}
+	return unix.Mount(fdPath(fd), path, "", unix.MS_BIND, "")
+}
