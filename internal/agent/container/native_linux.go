@@ -23,6 +23,7 @@ type Native struct {
 	cfg   Config
 	log   *slog.Logger
 	lock  *os.File
+	image *os.File      // the launcher, sealed; nil: it is executed as the file that it is
 	slots chan struct{} // launches in flight
 	exits *exitQueue
 	pidfd bool // the kernel tells how a stranger's process ended
@@ -93,6 +94,9 @@ func Open(cfg Config) (*Native, error) {
 		lock.Close()
 		return nil, err
 	}
+	if n.image, err = seal(cfg.Launcher); err != nil {
+		n.log.Warn("the launcher is not sealed: root in a container could write to it", "error", err)
+	}
 	n.tasks.Go(n.janitor)
 	return n, nil
 }
@@ -142,6 +146,9 @@ func (n *Native) Close() error {
 		l.close()
 	}
 	n.tasks.Wait()
+	if n.image != nil {
+		n.image.Close()
+	}
 	return n.lock.Close()
 }
 

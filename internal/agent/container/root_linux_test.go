@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -226,5 +227,44 @@ func TestLinksOfAnImageLeadNowhereOutsideOfIt(t *testing.T) {
 				t.Errorf("something was made on the machine: %v", err)
 			}
 		})
+	}
+}
+
+// What runs a container is within its reach by /proc/PID/exe; root in it may open that, wait for the end, and write.
+func TestWhatStartsContainersCannotBeWritten(t *testing.T) {
+	c, n := started(t)
+	s := c.spec("sleep", "1000")
+	launch(t, n, s)
+	pids := container.ShimPIDs(c.dir)
+	if len(pids) == 0 {
+		t.Fatal("there is no shim")
+	}
+	exe, err := os.Open("/proc/" + strconv.Itoa(pids[0]) + "/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exe.Close()
+	if err := n.Kill(s.ID, 0); err != nil {
+		t.Fatal(err)
+	}
+	await(t, n)
+	n.Forget(s.ID)
+	for _, pid := range container.ShimPIDs(c.dir) {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := os.OpenFile("/proc/self/fd/"+strconv.Itoa(int(exe.Fd())), os.O_WRONLY, 0)
+	for end := time.Now().Add(5 * time.Second); errors.Is(err, syscall.ETXTBSY) && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		again, err = os.OpenFile("/proc/self/fd/"+strconv.Itoa(int(exe.Fd())), os.O_WRONLY, 0)
+	}
+	if err == nil {
+		if _, err = again.Write([]byte("#!")); err == nil {
+			t.Error("it was overwritten")
+		}
+		again.Close()
+	}
+	if !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.ETXTBSY) {
+		t.Errorf("%v", err)
 	}
 }

@@ -121,6 +121,9 @@ func (l *link) spawn() error {
 	}
 	defer log.Close()
 	cmd := exec.Command(l.n.cfg.Launcher, "shim") //nolint:noctx // it is meant to outlive us
+	if l.n.image != nil {
+		cmd.Path = sealedPath(l.n.image)
+	}
 	cmd.Dir = l.dir
 	// Two threads at work suffice for a few containers, and the heap stays small: its state is a few kilobytes.
 	cmd.Env = []string{"GOMAXPROCS=2", "GOGC=50"}
