@@ -49,14 +49,13 @@ func (m *Master) emit(emit func(name string, value float64)) {
 	emit("master/valid_executor_to_framework_messages", float64(m.counts.executorMessages.Value()))
 	emit("master/valid_operation_status_updates", float64(m.counts.operationUpdates.Value()))
 	emit("master/valid_framework_to_executor_messages", float64(m.counts.byCall[scheduler.Call_MESSAGE].Value()))
-	view, leads := m.nothing, 0.0 // who does not lead knows of nothing
+	view := m.nothing // who does not lead knows of nothing
 	if t := m.term.Load(); t != nil {
-		view, leads = t.view.Load(), 1
+		view = t.view.Load()
 		if m.cfg.PerFramework {
 			t.tallies.Emit(view, emit)
 		}
 	}
-	emit("registrar/log/recovered", leads)
 	reads.Emit(view, m.cfg.Book.Allocation.Uncounted, emit)
 	m.counts.ends.emit(view, emit)
 }

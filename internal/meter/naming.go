@@ -62,7 +62,6 @@ var families = append(resources(), []family{
 	is(`allocator/mesos/roles/(.+)/shares/dominant`, "allocator_dominant_share", "What part of the cluster a role has of the resource of which it has most.", "role", "${1}"),
 	grows(`allocator/mesos/allocation_runs`, "allocator_allocation_runs", "Rounds of offers."),
 	is(`allocator/mesos/allocation_run_ms`, "allocator_allocation_run", "How long a round of offers takes."),
-	is(`registrar/log/recovered`, "registrar_recovered", "1 once this master has read the registry."),
 	is(`registrar/registry_size_bytes`, "registrar_registry_size_bytes", "What the registry holds."),
 	ms(`registrar/state_fetch_ms`, "registrar_state_fetch_seconds", "How long the registry took to read when this master was elected."),
 	is(`registrar/state_store_ms`, "registrar_state_store", "How long a save of the registry takes."),
