@@ -59,7 +59,11 @@ func (n Namespaces) flags() (flags uint64) {
 		own  bool
 		flag uint64
 	}{
-		{n.PID, unix.CLONE_NEWPID}, {n.IPC, unix.CLONE_NEWIPC}, {n.UTS, unix.CLONE_NEWUTS}, {n.Net, unix.CLONE_NEWNET}, {n.Mount, unix.CLONE_NEWNS},
+		{n.PID, unix.CLONE_NEWPID},
+		{n.IPC, unix.CLONE_NEWIPC},
+		{n.UTS, unix.CLONE_NEWUTS},
+		{n.Net, unix.CLONE_NEWNET},
+		{n.Mount, unix.CLONE_NEWNS},
 		{n.Cgroup, unix.CLONE_NEWCGROUP},
 	} {
 		if x.own {

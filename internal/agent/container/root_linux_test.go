@@ -170,8 +170,10 @@ func TestACommandBesideAContainerIsInItsNamespacesAndFiles(t *testing.T) {
 	rooted(t, &s)
 	s.Hostname = "boxed"
 	launch(t, n, s)
-	code, err := n.Run(t.Context(), s.ID, container.Command{Args: []string{"sh", "-c",
-		`[ "$(cat /etc/whose)" = "the image's" ] && [ "$(hostname)" = boxed ] && [ "$(pwd)" = /mnt/mesos/sandbox ] && tr '\0' ' ' < /proc/1/cmdline | grep -q 'sleep 1000' && kill -0 1`}})
+	code, err := n.Run(t.Context(), s.ID, container.Command{Args: []string{
+		"sh", "-c",
+		`[ "$(cat /etc/whose)" = "the image's" ] && [ "$(hostname)" = boxed ] && [ "$(pwd)" = /mnt/mesos/sandbox ] && tr '\0' ' ' < /proc/1/cmdline | grep -q 'sleep 1000' && kill -0 1`,
+	}})
 	if err != nil || code != 0 {
 		t.Errorf("%d, %v", code, err)
 	}

@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"errors"
 	"os"
 	"strconv"
 	"strings"
@@ -126,7 +127,7 @@ func takePlace(s *wire.Spec) *failure {
 		return nil
 	}
 	err := unix.Chdir(s.Workdir)
-	if err == unix.ENOENT && s.Enter == 0 && s.Root != nil { // as with other runtimes
+	if errors.Is(err, unix.ENOENT) && s.Enter == 0 && s.Root != nil { // as with other runtimes
 		if err = os.MkdirAll(s.Workdir, 0o755); err == nil {
 			err = unix.Chdir(s.Workdir)
 		}

@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"errors"
 	"os"
 	"strconv"
 	"strings"
@@ -148,7 +149,7 @@ func placeNode(root int, m *wire.Mount) error {
 	}
 	defer unix.Close(fd)
 	if m.Kind == wire.MountLink {
-		if err = unix.Symlinkat(m.Source, fd, name); err == unix.EEXIST {
+		if err = unix.Symlinkat(m.Source, fd, name); errors.Is(err, unix.EEXIST) {
 			return nil // the image's own
 		}
 		return err
@@ -171,7 +172,7 @@ func ensure(root int, path string, directory bool) (int, error) {
 		flags = unix.O_DIRECTORY
 	}
 	fd, err := openIn(root, path, flags)
-	if err != unix.ENOENT {
+	if !errors.Is(err, unix.ENOENT) {
 		return fd, err
 	}
 	dir, name := split(path)
@@ -244,7 +245,7 @@ func conceal(r *wire.Root) *failure {
 		}
 	}
 	for _, path := range r.Masked {
-		if err := mask(path); err != nil && err != unix.ENOENT {
+		if err := mask(path); err != nil && !errors.Is(err, unix.ENOENT) {
 			return fail(wire.KindRoot, "hide "+path, err)
 		}
 	}
@@ -277,7 +278,7 @@ func mask(path string) error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFCHR || uint64(st.Rdev) != null {
+	if st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != null {
 		return unix.EPERM
 	}
 	return unix.Mount(fdPath(fd), path, "", unix.MS_BIND, "")

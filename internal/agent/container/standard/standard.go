@@ -24,7 +24,6 @@ const (
 const DefaultShm = 64 << 20
 
 // Mounts are made before anything else, in order. shm is the size of /dev/shm in bytes; 0: DefaultShm.
-
 func Mounts(shm int64) []container.Mount {
 	if shm <= 0 {
 		shm = DefaultShm
@@ -44,7 +43,10 @@ func Mounts(shm int64) []container.Mount {
 		out = append(out, container.Mount{Kind: container.MountDevice, Target: "/dev/" + d.name, Device: d.major<<8 | d.minor, Mode: 0o666})
 	}
 	for _, l := range [][2]string{
-		{"/dev/fd", "/proc/self/fd"}, {"/dev/stdin", "/proc/self/fd/0"}, {"/dev/stdout", "/proc/self/fd/1"}, {"/dev/stderr", "/proc/self/fd/2"},
+		{"/dev/fd", "/proc/self/fd"},
+		{"/dev/stdin", "/proc/self/fd/0"},
+		{"/dev/stdout", "/proc/self/fd/1"},
+		{"/dev/stderr", "/proc/self/fd/2"},
 		{"/dev/ptmx", "pts/ptmx"},
 	} {
 		out = append(out, container.Mount{Kind: container.MountLink, Target: l[0], Source: l[1]})
