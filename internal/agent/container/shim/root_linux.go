@@ -63,13 +63,16 @@ func mountLayers(r *wire.Root) *failure {
 	}
 	data := "lowerdir=" + strings.Join(r.Layers, ":")
 	if r.Upper != "" {
-		data += ",upperdir=" + r.Upper + ",workdir=" + r.Work
+		data += ",upperdir=" + escape.Replace(r.Upper) + ",workdir=" + escape.Replace(r.Work)
 	}
 	if err := unix.Mount("overlay", r.Dir, "overlay", flags, data); err != nil {
 		return fail(wire.KindRoot, "mount the layers (overlay) at "+r.Dir, err)
 	}
 	return nil
 }
+
+// escape lets a path stand among a mount's options.
+var escape = strings.NewReplacer(`\`, `\\`, ",", `\,`)
 
 // fdPath names what a descriptor is open for.
 func fdPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
@@ -105,7 +108,9 @@ func bind(root int, m *wire.Mount) error {
 	if err != nil {
 		return err
 	}
-	err = unix.Mount(fdPath(source), fdPath(fd), "", unix.MS_BIND|uintptr(m.Flags)&unix.MS_REC, "")
+	if err = forbidden(fd); err == nil {
+		err = unix.Mount(fdPath(source), fdPath(fd), "", unix.MS_BIND|uintptr(m.Flags)&unix.MS_REC, "")
+	}
 	unix.Close(fd)
 	more := uintptr(m.Flags) &^ unix.MS_REC
 	if err != nil || more == 0 {
@@ -125,6 +130,19 @@ func bind(root int, m *wire.Mount) error {
 		}
 	}
 	return unix.Mount("", fdPath(fd), "", unix.MS_REMOUNT|unix.MS_BIND|more, "")
+}
+
+// forbidden says whether a place is in the kernel's own files, where what is shown decides what programs are allowed: nothing of
+// anybody's is put there.
+func forbidden(fd int) error {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(fd, &st); err != nil {
+		return err
+	}
+	if int64(st.Type) == unix.PROC_SUPER_MAGIC || int64(st.Type) == unix.SYSFS_MAGIC {
+		return errors.New("it is in /proc or /sys, where nothing may be mounted")
+	}
+	return nil
 }
 
 // openSource opens what a bind shows.
