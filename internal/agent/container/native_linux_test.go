@@ -2,8 +2,10 @@ package container_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/container/containertest"
+	"github.com/pando-os/pando/internal/agent/container/standard"
 	"github.com/pando-os/pando/internal/host/cgroup"
 )
 
@@ -113,7 +116,49 @@ func await(tb testing.TB, r container.Runtime) container.Exit {
 	panic("unreachable")
 }
 
-func BenchmarkStartToClean(b *testing.B) {
+func BenchmarkStartToClean(b *testing.B) { startToClean(b, nil) }
+
+// BenchmarkStartToCleanOfAnImage has layers, and namespaces of processes, mounts and shared memory, as peers have them in
+// BenchmarkPeers.
+func BenchmarkStartToCleanOfAnImage(b *testing.B) {
+	startToClean(b, func(s *container.Spec) {
+		rooted(b, s)
+		caps := standard.Capabilities()
+		s.Effective = &caps
+	})
+}
+
+// BenchmarkPeers runs the same container by other runtimes' commands.
+func BenchmarkPeers(b *testing.B) {
+	for _, name := range []string{"crun", "runc"} {
+		b.Run(name, func(b *testing.B) {
+			if _, err := exec.LookPath(name); err != nil {
+				b.Skip(err)
+			}
+			c := newCage(b)
+			s := c.spec("/bin/true")
+			rooted(b, &s)
+			caps := standard.Capabilities()
+			s.Effective, s.Hostname = &caps, "peer"
+			bundle := b.TempDir()
+			if err := os.WriteFile(filepath.Join(bundle, "config.json"), runcSpec(b, &s, []string{"/bin/true"}), 0o600); err != nil {
+				b.Fatal(err)
+			}
+			before := cpuTime()
+			b.ResetTimer()
+			for i := range b.N {
+				run := exec.CommandContext(b.Context(), name, "--root", filepath.Join(bundle, "state"), "run", "--bundle", bundle, fmt.Sprintf("peer-%d-%d", os.Getpid(), i))
+				if out, err := run.CombinedOutput(); err != nil {
+					b.Skipf("%s: %v\n%s", name, err, out)
+				}
+			}
+			b.StopTimer()
+			b.ReportMetric(float64((cpuTime()-before).Microseconds())/float64(b.N)/1000, "cpu-ms/op")
+		})
+	}
+}
+
+func startToClean(b *testing.B, edit func(*container.Spec)) {
 	for _, par := range []int{1, 2, 4} {
 		b.Run(strconv.Itoa(par)+" at once", func(b *testing.B) {
 			c := newCage(b)
@@ -124,6 +169,9 @@ func BenchmarkStartToClean(b *testing.B) {
 			specs := make([]container.Spec, b.N)
 			for i := range specs {
 				specs[i] = c.spec("/bin/true")
+				if edit != nil {
+					edit(&specs[i])
+				}
 			}
 			before := cpuTime()
 			b.ResetTimer()

@@ -27,7 +27,7 @@ echo "## place"; pwd; echo $$; hostname; umask
 `
 
 // runcSpec is a container's description as the OCI runtime specification has it.
-func runcSpec(t *testing.T, s *container.Spec, args []string) []byte {
+func runcSpec(t testing.TB, s *container.Spec, args []string) []byte {
 	t.Helper()
 	type m = map[string]any
 	names := func(nums []int) (out []string) {

@@ -15,7 +15,7 @@ import (
 )
 
 // rooted gives a container a file system of its own: a layer of the test's, with the machine's programs bound into it.
-func rooted(t *testing.T, s *container.Spec) {
+func rooted(t testing.TB, s *container.Spec) {
 	t.Helper()
 	if os.Getenv("PANDO_TEST_HOST") == "" || os.Geteuid() != 0 {
 		t.Skip("it mounts: set PANDO_TEST_HOST=1, as root")

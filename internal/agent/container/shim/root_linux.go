@@ -139,7 +139,7 @@ func forbidden(fd int) error {
 	if err := unix.Fstatfs(fd, &st); err != nil {
 		return err
 	}
-	if int64(st.Type) == unix.PROC_SUPER_MAGIC || int64(st.Type) == unix.SYSFS_MAGIC {
+	if t := uint64(st.Type); t == unix.PROC_SUPER_MAGIC || t == unix.SYSFS_MAGIC { // its type is another on other machines
 		return errors.New("it is in /proc or /sys, where nothing may be mounted")
 	}
 	return nil
