@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
@@ -26,6 +28,7 @@ type Bridge struct {
 	machine int
 	routes  *netlink.Handle
 	lock    *os.File // of the directory
+	remover remover
 
 	mu   sync.Mutex
 	book *book
@@ -65,11 +68,7 @@ func (b *Bridge) open() (err error) {
 	if err := b.forward(); err != nil {
 		return err
 	}
-	nft, err := b.rules()
-	if err != nil {
-		return err
-	}
-	return install(nft, &b.cfg)
+	return b.install()
 }
 
 // Close lets the directory and the sockets go. The bridge and the containers' links stay.
@@ -230,31 +229,6 @@ func (b *Bridge) Remove(id string) error {
 	return b.undo(r)
 }
 
-// undo removes what a record names, and the record last, so that what fails is tried again by the next Remove or Sweep.
-func (b *Bridge) undo(r *record) error {
-	if err := errors.Join(b.unmapPorts(r), b.cut(r.Link)); err != nil {
-		return fmt.Errorf("remove container %s from bridge %s: %w", r.Container, b.cfg.Name, err)
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.book.drop(r)
-}
-
-// cut removes a link with both its ends.
-func (b *Bridge) cut(name string) error {
-	if name == "" {
-		return nil
-	}
-	link, err := b.routes.LinkByName(name)
-	if err == nil {
-		err = b.routes.LinkDel(link)
-	}
-	if _, missing := errors.AsType[netlink.LinkNotFoundError](err); missing || errors.Is(err, unix.ENODEV) {
-		return nil
-	}
-	return err
-}
-
 // connect makes the link of a container and sets up both ends.
 func (b *Bridge) connect(r *record, netns string, got *network.Result) error {
 	fd, err := unix.Open(netns, unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -277,7 +251,27 @@ func (b *Bridge) connect(r *record, netns string, got *network.Result) error {
 	if err := errors.Join(b.routes.LinkSetHairpin(veth, true), b.routes.LinkSetUp(veth)); err != nil {
 		return err
 	}
-	return inside(netns, got)
+	if err := inside(netns, got); err != nil {
+		return err
+	}
+	return b.ready(r.Link)
+}
+
+// ready waits for the kernel to see that both ends of a link are up, which it does in passing, after milliseconds when it is busy. Until
+// then the bridge drops what goes to the container, and the first packet lost costs a second, for that is how often it asks again who
+// has an address. After a tenth of a second it is let be: the link comes up by itself.
+func (b *Bridge) ready(name string) error {
+	for range 100 {
+		link, err := b.routes.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		if link.Attrs().OperState == netlink.OperUp {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return nil
 }
 
 // inside sets up the container's end of a link.
@@ -329,15 +323,19 @@ func (b *Bridge) Sweep(containers []string) (removed []string, err error) {
 		links[r.Link] = true
 	}
 	b.mu.Unlock()
-	for _, r := range gone {
-		if one := b.undo(r); one != nil {
-			err = errors.Join(err, one)
-		} else if r.Container != "" {
+	errs := make([]error, len(gone))
+	var all sync.WaitGroup
+	for i, r := range gone { // 1023 at most, and together, see remover
+		all.Go(func() { errs[i] = b.undo(r) })
+	}
+	all.Wait()
+	for i, r := range gone {
+		if errs[i] == nil && r.Container != "" {
 			removed = append(removed, r.Container)
 		}
 	}
 	slices.Sort(removed)
-	return removed, errors.Join(err, b.sweepLinks(links), b.sweepPorts())
+	return removed, errors.Join(errors.Join(errs...), b.sweepLinks(links), b.install(), b.sweepPorts())
 }
 
 // sweepLinks removes links to containers that no record has.
@@ -346,11 +344,14 @@ func (b *Bridge) sweepLinks(keep map[string]bool) error {
 	if err != nil {
 		return err
 	}
-	for _, l := range list {
+	var all sync.WaitGroup
+	errs := make([]error, len(list))
+	for i, l := range list {
 		a := l.Attrs()
-		if a.MasterIndex == b.index && l.Type() == "veth" && len(a.Name) == len(linkName("", "")) && a.Name[:len(linkPrefix)] == linkPrefix && !keep[a.Name] {
-			err = errors.Join(err, b.cut(a.Name))
+		if a.MasterIndex == b.index && l.Type() == "veth" && strings.HasPrefix(a.Name, linkPrefix) && !keep[a.Name] {
+			all.Go(func() { errs[i] = b.undo(&record{Link: a.Name}) })
 		}
 	}
-	return err
+	all.Wait()
+	return errors.Join(errs...)
 }

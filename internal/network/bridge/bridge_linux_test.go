@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -323,14 +324,19 @@ func TestRulesAreMadeAgainAfterAnotherProgramFlushedThem(t *testing.T) {
 	a, _ := w.container(t, "a", network.Port{Host: 31000, Container: 80})
 	serve(t, a, "a", 80)
 	before := state(t)
-	networktest.Run(t, "nft", "flush", "ruleset")
-	w.Close()
-	w.open(t)
-	if _, err := w.Sweep([]string{"a"}); err != nil {
-		t.Error(err)
-	}
-	if diff := cmp.Diff(before, state(t)); diff != "" {
-		t.Error(diff)
+	for name, mend := range map[string]func(){
+		"a restart": func() { w.Close(); w.open(t); w.Sweep([]string{"a"}) },
+		"a sweep":   func() { w.Sweep([]string{"a"}) },
+		"the next container": func() {
+			w.container(t, "b", network.Port{Host: 31001, Container: 80})
+			w.Remove("b")
+		},
+	} {
+		networktest.Run(t, "nft", "flush", "ruleset")
+		mend()
+		if diff := cmp.Diff(before, state(t)); diff != "" {
+			t.Errorf("after %s: %s", name, diff)
+		}
 	}
 }
 
@@ -455,21 +461,48 @@ func TestABridgeIsNotMadeWhereItWouldHideSomething(t *testing.T) {
 	}
 }
 
+// BenchmarkANetworkMadeAndRemoved tells how long a container's network takes with a namespace and a mapped port: crowd at once, as
+// the tasks of an agent come and go. Removing alone waits for the kernel's processors, whatever is removed, so it is told apart.
 func BenchmarkANetworkMadeAndRemoved(b *testing.B) {
-	w := machine(b)
-	path := filepath.Join(w.dir, "box")
-	for b.Loop() {
-		if err := network.Make(path); err != nil {
-			b.Fatal(err)
-		}
-		if _, err := w.Add("box", path, Want{Interface: "eth0", Default: true, Ports: []network.Port{{Host: 31000, Container: 80}}}); err != nil {
-			b.Fatal(err)
-		}
-		if err := w.Remove("box"); err != nil {
-			b.Fatal(err)
-		}
-		if err := network.Remove(path); err != nil {
-			b.Fatal(err)
-		}
+	for _, crowd := range []int{1, 32} {
+		b.Run(fmt.Sprintf("%d at once", crowd), func(b *testing.B) {
+			w := machine(b)
+			var made, removed time.Duration
+			for b.Loop() {
+				start := time.Now()
+				together(crowd, func(n int) error {
+					id := fmt.Sprint("box", n)
+					if err := network.Make(filepath.Join(w.dir, id)); err != nil {
+						return err
+					}
+					_, err := w.Add(id, filepath.Join(w.dir, id), Want{Interface: "eth0", Default: true, Ports: []network.Port{{Host: uint16(31000 + n), Container: 80}}})
+					return err
+				}, b)
+				made += time.Since(start)
+				start = time.Now()
+				together(crowd, func(n int) error {
+					id := fmt.Sprint("box", n)
+					return errors.Join(w.Remove(id), network.Remove(filepath.Join(w.dir, id)))
+				}, b)
+				removed += time.Since(start)
+			}
+			each := float64(b.N*crowd) * 1e6
+			b.ReportMetric(float64(made)/each, "ms/made")
+			b.ReportMetric(float64(removed)/each, "ms/removed")
+			b.ReportMetric(float64(made+removed)/each, "ms/container")
+		})
 	}
+}
+
+// together does a deed so many times at once, each with a number of its own.
+func together(crowd int, deed func(int) error, t testing.TB) {
+	var all sync.WaitGroup
+	for n := range crowd {
+		all.Go(func() {
+			if err := deed(n); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
 }

@@ -26,7 +26,7 @@ func (b *Bridge) mapPorts(r *record) error {
 	}
 	for _, six := range b.cfg.families() {
 		if es := elements(r, six); len(es) > 0 {
-			if err := nft.SetAddElements(portMap(b.cfg.Name, six), es); err != nil {
+			if err := addElements(nft, portMap(b.cfg.Name, six), es); err != nil {
 				return err
 			}
 		}
@@ -34,6 +34,9 @@ func (b *Bridge) mapPorts(r *record) error {
 	err = commit(nft, "map ports")
 	if errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("ports: one of %v is in the bridge's map already, by no deed of this agent; sweep the bridge: %w", values(r), err)
+	}
+	if errors.Is(err, unix.ENOENT) { // another program flushed all rules
+		err = errors.Join(b.install(), b.sweepPorts())
 	}
 	if err != nil {
 		return err
@@ -49,49 +52,16 @@ func values(r *record) []network.Port {
 	return ps
 }
 
-// unmapPorts takes a container's ports away; those that are not there are no error.
-func (b *Bridge) unmapPorts(r *record) error {
-	var err error
-	for _, six := range b.cfg.families() {
-		if es := elements(r, six); len(es) > 0 {
-			err = errors.Join(err, b.unmap(six, es))
-		}
-	}
-	if err != nil {
-		return err
-	}
-	return b.forget(r)
-}
-
-// unmap deletes elements: all at once, or one after the other where one of them is not there and the kernel refuses all.
-func (b *Bridge) unmap(six bool, es []nftables.SetElement) error {
-	nft, err := b.rules()
-	if err != nil {
-		return err
-	}
-	if err := nft.SetDeleteElements(portMap(b.cfg.Name, six), es); err != nil {
-		return err
-	}
-	err = commit(nft, "unmap ports")
-	if !errors.Is(err, unix.ENOENT) {
-		return err
-	}
-	if len(es) == 1 {
-		return nil
-	}
-	err = nil
-	for _, e := range es {
-		err = errors.Join(err, b.unmap(six, []nftables.SetElement{e}))
-	}
-	return err
-}
-
 // forget makes the kernel look anew where datagrams to a container's ports go. It remembers flows, and a client that never pauses would
 // be led past a container that has come, or to a container that has the address after one that went. Connections of TCP need no such
 // care: the new container answers that it knows nothing of them.
-func (b *Bridge) forget(r *record) error {
+func (b *Bridge) forget(records ...*record) error {
 	var filters []netlink.CustomConntrackFilter
-	for _, p := range values(r) {
+	var ports []network.Port
+	for _, r := range records {
+		ports = append(ports, values(r)...)
+	}
+	for _, p := range ports {
 		if p.Protocol != network.UDP {
 			continue
 		}
@@ -150,15 +120,8 @@ func (b *Bridge) sweepMap(six bool) error {
 			stale = append(stale, e)
 		}
 	}
-	if len(stale) > 0 {
-		if err := nft.SetDeleteElements(set, stale); err != nil {
-			return err
-		}
-	}
-	if len(lost) > 0 {
-		if err := nft.SetAddElements(set, slices.Collect(maps.Values(lost))); err != nil {
-			return err
-		}
+	if err := errors.Join(deleteElements(nft, set, stale), addElements(nft, set, slices.Collect(maps.Values(lost)))); err != nil {
+		return err
 	}
 	return commit(nft, "sweep the mapped ports")
 }

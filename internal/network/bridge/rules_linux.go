@@ -50,7 +50,12 @@ func protocolNumber(p network.Protocol) byte {
 }
 
 // install puts the chains of a bridge in place of those that it had, in one transaction, and leaves the mapped ports as they are.
-func install(nft *nftables.Conn, c *Config) error {
+func (b *Bridge) install() error {
+	c := &b.cfg
+	nft, err := b.rules()
+	if err != nil {
+		return err
+	}
 	nft.AddTable(ours())
 	for _, six := range c.families() {
 		if err := nft.AddSet(portMap(c.Name, six), nil); err != nil {
