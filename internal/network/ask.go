@@ -179,7 +179,7 @@ func address(a netip.Addr) *mesosv1.NetworkInfo_IPAddress {
 	if a.Is6() {
 		protocol = mesosv1.NetworkInfo_IPv6
 	}
-	return &mesosv1.NetworkInfo_IPAddress{Protocol: &protocol, IpAddress: proto.String(a.String())}
+	return &mesosv1.NetworkInfo_IPAddress{Protocol: &protocol, IpAddress: new(a.String())}
 }
 
 // maxID bounds the id of a container, which becomes the name of a file.

@@ -83,7 +83,7 @@ func TestManyNamespacesAtOnceNeverLeaveAThreadInTheWrongOne(t *testing.T) {
 		own = link
 	}
 	var all sync.WaitGroup
-	for _, name := range strings.Split("abcdefghijklmnopqrst", "") {
+	for name := range strings.SplitSeq("abcdefghijklmnopqrst", "") {
 		all.Go(func() {
 			path := filepath.Join(dir, name)
 			if err := network.Make(path); err != nil {

@@ -2,6 +2,11 @@
 
 package network
 
+import "errors"
+
+// errLinux is the answer where there are no network namespaces.
+var errLinux = errors.New("network namespaces: only Linux has them; leave networks out of tasks on this agent")
+
 // Make says that there are no network namespaces here.
 func Make(string) error { return errLinux }
 

@@ -4,14 +4,10 @@
 package network
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
 )
-
-// errLinux is the answer where there are no network namespaces.
-var errLinux = errors.New("network namespaces: only Linux has them; leave networks out of tasks on this agent")
 
 // Protocol is what a port belongs to.
 type Protocol uint8

@@ -146,7 +146,7 @@ func TestAnAskThatCannotBeMetNamesItsField(t *testing.T) {
 	labelled := info("bridge")
 	labelled.Labels = &mesosv1.Labels{Labels: make([]*mesosv1.Label, 257)}
 	addressed := info("bridge")
-	addressed.IpAddresses = []*mesosv1.NetworkInfo_IPAddress{{IpAddress: proto.String("10.0.0.300")}}
+	addressed.IpAddresses = []*mesosv1.NetworkInfo_IPAddress{{IpAddress: new("10.0.0.300")}}
 	for _, c := range []struct {
 		name  string
 		infos []*mesosv1.NetworkInfo
@@ -180,7 +180,7 @@ func TestAnAskThatCannotBeMetNamesItsField(t *testing.T) {
 func TestAStatusReportsTheAskWithTheAddressesThatItGot(t *testing.T) {
 	asked := info("bridge", "31000:80")
 	asked.IpAddresses = []*mesosv1.NetworkInfo_IPAddress{{}}
-	asked.Labels = &mesosv1.Labels{Labels: []*mesosv1.Label{{Key: proto.String("k")}}}
+	asked.Labels = &mesosv1.Labels{Labels: []*mesosv1.Label{{Key: new("k")}}}
 	before := proto.CloneOf(asked)
 	got := network.Status(&network.Ask{Info: asked}, &network.Result{Addresses: []netip.Prefix{netip.MustParsePrefix("10.1.2.3/24"), netip.MustParsePrefix("fd00::3/64")}})
 	want := proto.CloneOf(asked)

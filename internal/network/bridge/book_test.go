@@ -29,11 +29,13 @@ func opened(t testing.TB, dir, subnet, subnet6 string) *book {
 }
 
 func TestAnAddressIsNeverGivenTwiceWhateverCrashes(t *testing.T) {
+	rounds := 0
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(t.TempDir(), "")
-		if err != nil {
+		dir := filepath.Join(t.TempDir(), fmt.Sprint(rounds))
+		if err := os.Mkdir(dir, 0o700); err != nil {
 			rt.Fatal(err)
 		}
+		rounds++
 		b := opened(t, dir, "10.1.0.0/28", "fd00::/64")
 		has := map[string]netip.Addr{}
 		for n := range rapid.IntRange(1, 60).Draw(rt, "steps") {

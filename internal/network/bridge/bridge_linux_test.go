@@ -470,20 +470,20 @@ func BenchmarkANetworkMadeAndRemoved(b *testing.B) {
 			var made, removed time.Duration
 			for b.Loop() {
 				start := time.Now()
-				together(crowd, func(n int) error {
+				together(b, crowd, func(n int) error {
 					id := fmt.Sprint("box", n)
 					if err := network.Make(filepath.Join(w.dir, id)); err != nil {
 						return err
 					}
 					_, err := w.Add(id, filepath.Join(w.dir, id), Want{Interface: "eth0", Default: true, Ports: []network.Port{{Host: uint16(31000 + n), Container: 80}}})
 					return err
-				}, b)
+				})
 				made += time.Since(start)
 				start = time.Now()
-				together(crowd, func(n int) error {
+				together(b, crowd, func(n int) error {
 					id := fmt.Sprint("box", n)
 					return errors.Join(w.Remove(id), network.Remove(filepath.Join(w.dir, id)))
-				}, b)
+				})
 				removed += time.Since(start)
 			}
 			each := float64(b.N*crowd) * 1e6
@@ -495,12 +495,13 @@ func BenchmarkANetworkMadeAndRemoved(b *testing.B) {
 }
 
 // together does a deed so many times at once, each with a number of its own.
-func together(crowd int, deed func(int) error, t testing.TB) {
+func together(tb testing.TB, crowd int, deed func(int) error) {
+	tb.Helper()
 	var all sync.WaitGroup
 	for n := range crowd {
 		all.Go(func() {
 			if err := deed(n); err != nil {
-				t.Error(err)
+				tb.Error(err)
 			}
 		})
 	}

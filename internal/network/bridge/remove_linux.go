@@ -76,7 +76,9 @@ func (b *Bridge) serve() {
 
 // unmapPorts takes containers' ports away; those that are not there are no error.
 func (b *Bridge) unmapPorts(records []*record) error {
-	err := b.unmap(func(_ *nftables.Conn, _ *nftables.Set, es []nftables.SetElement) ([]nftables.SetElement, error) { return es, nil }, records)
+	err := b.unmap(func(_ *nftables.Conn, _ *nftables.Set, es []nftables.SetElement) ([]nftables.SetElement, error) {
+		return es, nil
+	}, records)
 	if errors.Is(err, unix.ENOENT) { // the kernel refuses all for one that is not there, be it a map
 		if err = b.install(); err == nil {
 			err = b.unmap(present, records)

@@ -90,7 +90,7 @@ func kernelChain(c *chain) *nftables.Chain {
 		"forward": nftables.ChainHookForward, "postrouting": nftables.ChainHookPostrouting,
 	}[c.hook]
 	k := &nftables.Chain{
-		Table: ours(), Name: c.name, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: nftables.ChainPriorityRef(nftables.ChainPriority(c.priority)),
+		Table: ours(), Name: c.name, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: new(nftables.ChainPriority(c.priority)),
 	}
 	if c.nat {
 		k.Type = nftables.ChainTypeNAT

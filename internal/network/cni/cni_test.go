@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/proto"
 
 	mesosv1 "github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/fault"
@@ -75,7 +74,7 @@ func (c *CNI) left() []string {
 
 func TestAPluginIsToldWhatWasAskedAndItsResultIsRead(t *testing.T) {
 	c, log := faked(t, "well")
-	info := &mesosv1.NetworkInfo{Name: proto.String("well"), Labels: &mesosv1.Labels{Labels: []*mesosv1.Label{{Key: proto.String("zone"), Value: proto.String("a")}}}}
+	info := &mesosv1.NetworkInfo{Name: new("well"), Labels: &mesosv1.Labels{Labels: []*mesosv1.Label{{Key: new("zone"), Value: new("a")}}}}
 	args := Args{Interface: "eth0", Ports: []network.Port{{Host: 31000, Container: 80}, {Host: 31001, Container: 53, Protocol: network.UDP}}, Info: info}
 	got, err := c.Add(t.Context(), "box", "/ns", "well", args)
 	want := network.Result{
@@ -304,7 +303,7 @@ func TestDescriptionsBecomeLists(t *testing.T) {
 }
 
 func TestWhatFrameworksWriteStandsBesideOtherArgs(t *testing.T) {
-	got, err := withInfo([]byte(`{"name":"a","plugins":[{"type":"x","args":{"cni":{"k":1}}},{"type":"y","args":null}]}`), &mesosv1.NetworkInfo{Name: proto.String("a")})
+	got, err := withInfo([]byte(`{"name":"a","plugins":[{"type":"x","args":{"cni":{"k":1}}},{"type":"y","args":null}]}`), &mesosv1.NetworkInfo{Name: new("a")})
 	const want = `{"name":"a","plugins":[{"args":{"cni":{"k":1},"org.apache.mesos":{"network_info":{"name":"a"}}},"type":"x"},{"args":{"org.apache.mesos":{"network_info":{"name":"a"}}},"type":"y"}]}`
 	if err != nil || string(got) != want {
 		t.Errorf("%v\n%s; want\n%s", err, got, want)

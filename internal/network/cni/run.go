@@ -86,13 +86,13 @@ func complaint(err error, out, words *capped) error {
 
 // said repeats what a plugin printed.
 func said(out, words *capped) string {
-	var s string
+	var s strings.Builder
 	for _, c := range []*capped{out, words} {
 		if text := strings.TrimSpace(c.b.String()); text != "" {
-			s += fmt.Sprintf(", saying %q", excerpt(text))
+			fmt.Fprintf(&s, ", saying %q", excerpt(text))
 		}
 	}
-	return s
+	return s.String()
 }
 
 func excerpt(s string) string {

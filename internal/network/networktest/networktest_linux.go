@@ -3,6 +3,7 @@
 package networktest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -25,7 +26,7 @@ func Main(m *testing.M) {
 	if os.Getenv("PANDO_TEST_HOST") == "" || os.Geteuid() != 0 || os.Getenv(inside) != "" {
 		os.Exit(m.Run())
 	}
-	c := exec.Command("/proc/self/exe", os.Args[1:]...)
+	c := exec.CommandContext(context.Background(), "/proc/self/exe", os.Args[1:]...)
 	c.Args[0] = os.Args[0]
 	c.Env = append(os.Environ(), inside+"=1")
 	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -43,42 +44,42 @@ func Main(m *testing.M) {
 
 // Machine puts the calling test into an empty network namespace until it ends. Only the test's own goroutine is in it; its subtests
 // and what it starts are not. Where that cannot be, the test is skipped, and says why.
-func Machine(t testing.TB) {
-	t.Helper()
+func Machine(tb testing.TB) {
+	tb.Helper()
 	if os.Getenv(inside) == "" {
-		t.Skip("it makes networks: set PANDO_TEST_HOST=1, as root")
+		tb.Skip("it makes networks: set PANDO_TEST_HOST=1, as root")
 	}
 	runtime.LockOSThread() // for good: the thread ends with the test
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Skip("no network namespaces: ", err)
+		tb.Skip("no network namespaces: ", err)
 	}
-	Run(t, "ip", "link", "set", "lo", "up")
+	Run(tb, "ip", "link", "set", "lo", "up")
 }
 
 // Memory mounts a tmpfs of the test's own, gone when the test ends.
-func Memory(t testing.TB) string {
-	t.Helper()
-	dir := t.TempDir()
+func Memory(tb testing.TB) string {
+	tb.Helper()
+	dir := tb.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return dir
 }
 
 // Run runs a program in the namespace that the test is in and returns what it wrote. Programs that are missing skip the test.
-func Run(t testing.TB, name string, args ...string) string {
-	t.Helper()
+func Run(tb testing.TB, name string, args ...string) string {
+	tb.Helper()
 	if _, err := exec.LookPath(name); err != nil {
-		t.Skip(err)
+		tb.Skip(err)
 	}
-	out, err := exec.Command(name, args...).CombinedOutput()
+	out, err := exec.CommandContext(tb.Context(), name, args...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+		tb.Fatalf("%s %v: %v\n%s", name, args, err, out)
 	}
 	return string(out)
 }
