@@ -15,15 +15,15 @@ import (
 	"github.com/pando-os/pando/internal/network"
 )
 
-func opened(t testing.TB, dir, subnet, subnet6 string) *book {
-	t.Helper()
+func opened(tb testing.TB, dir, subnet, subnet6 string) *book {
+	tb.Helper()
 	cfg := &Config{Name: "pando0", Subnet: netip.MustParsePrefix(subnet), Dir: dir}
 	if subnet6 != "" {
 		cfg.Subnet6 = netip.MustParsePrefix(subnet6)
 	}
 	b, err := openBook(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }

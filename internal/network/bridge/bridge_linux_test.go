@@ -33,62 +33,62 @@ type world struct {
 	neighbour string
 }
 
-func machine(t testing.TB) *world {
-	t.Helper()
-	networktest.Machine(t)
-	w := &world{dir: networktest.Memory(t), cfg: Config{
-		Name: "pando0", Subnet: netip.MustParsePrefix("172.31.254.0/24"), Subnet6: netip.MustParsePrefix("fd00:7061::/64"), Dir: filepath.Join(t.TempDir(), "pando0"),
+func machine(tb testing.TB) *world {
+	tb.Helper()
+	networktest.Machine(tb)
+	w := &world{dir: networktest.Memory(tb), cfg: Config{
+		Name: "pando0", Subnet: netip.MustParsePrefix("172.31.254.0/24"), Subnet6: netip.MustParsePrefix("fd00:7061::/64"), Dir: filepath.Join(tb.TempDir(), "pando0"),
 	}}
-	w.neighbour = w.namespace(t, "neighbour")
-	ip := func(args string) { networktest.Run(t, "ip", strings.Fields(args)...) }
+	w.neighbour = w.namespace(tb, "neighbour")
+	ip := func(args string) { networktest.Run(tb, "ip", strings.Fields(args)...) }
 	ip("link add wire type veth peer name wire netns " + w.neighbour)
 	up := "ip addr add 10.9.0.%[1]d/24 dev wire && ip addr add fd09::%[1]d/64 dev wire nodad && ip link set wire up"
-	networktest.Run(t, "sh", "-c", fmt.Sprintf(up, 1))
-	networktest.Run(t, "nsenter", "--net="+w.neighbour, "sh", "-c", fmt.Sprintf(up, 2)+" && ip route add 172.31.254.0/24 via 10.9.0.1 && ip route add fd00:7061::/64 via fd09::1")
-	w.open(t)
+	networktest.Run(tb, "sh", "-c", fmt.Sprintf(up, 1))
+	networktest.Run(tb, "nsenter", "--net="+w.neighbour, "sh", "-c", fmt.Sprintf(up, 2)+" && ip route add 172.31.254.0/24 via 10.9.0.1 && ip route add fd00:7061::/64 via fd09::1")
+	w.open(tb)
 	return w
 }
 
-func (w *world) open(t testing.TB) {
-	t.Helper()
+func (w *world) open(tb testing.TB) {
+	tb.Helper()
 	b, err := Open(w.cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	w.Bridge = b
-	t.Cleanup(b.Close)
+	tb.Cleanup(b.Close)
 }
 
-func (w *world) namespace(t testing.TB, name string) string {
-	t.Helper()
+func (w *world) namespace(tb testing.TB, name string) string {
+	tb.Helper()
 	path := filepath.Join(w.dir, name)
 	if err := network.Make(path); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { network.Remove(path) })
+	tb.Cleanup(func() { network.Remove(path) })
 	return path
 }
 
 // container adds one with a namespace of its own.
-func (w *world) container(t testing.TB, id string, ports ...network.Port) (netns string, got network.Result) {
-	t.Helper()
-	netns = w.namespace(t, id)
+func (w *world) container(tb testing.TB, id string, ports ...network.Port) (netns string, got network.Result) {
+	tb.Helper()
+	netns = w.namespace(tb, id)
 	got, err := w.Add(id, netns, Want{Interface: "eth0", Default: true, Ports: ports})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return netns, got
 }
 
 // serve answers each connection and datagram at a port in a namespace with a name and who it came from: "NAME HOST".
-func serve(t testing.TB, netns, name string, port int) {
-	t.Helper()
+func serve(tb testing.TB, netns, name string, port int) {
+	tb.Helper()
 	err := network.Do(netns, func() error {
 		l, err := net.Listen("tcp", fmt.Sprint(":", port))
 		if err != nil {
 			return err
 		}
-		t.Cleanup(func() { l.Close() })
+		tb.Cleanup(func() { l.Close() })
 		go func() {
 			for {
 				c, err := l.Accept()
@@ -104,7 +104,7 @@ func serve(t testing.TB, netns, name string, port int) {
 		if err != nil {
 			return err
 		}
-		t.Cleanup(func() { p.Close() })
+		tb.Cleanup(func() { p.Close() })
 		go func() {
 			buf := make([]byte, 64)
 			for {
@@ -118,7 +118,7 @@ func serve(t testing.TB, netns, name string, port int) {
 		return nil
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -254,9 +254,9 @@ func TestRemovingAContainerLeavesNothingAndFreesWhatItHad(t *testing.T) {
 }
 
 // state is all that the machine has of links, addresses, routes and rules.
-func state(t testing.TB) string {
-	t.Helper()
-	return networktest.Run(t, "sh", "-c", "ip -br addr | awk '{print $1, $3, $4}' | sed 's/ fe80[^ ]*//; s/ *$//'; ip route | sed 's/ linkdown//'; nft list ruleset")
+func state(tb testing.TB) string {
+	tb.Helper()
+	return networktest.Run(tb, "sh", "-c", "ip -br addr | awk '{print $1, $3, $4}' | sed 's/ fe80[^ ]*//; s/ *$//'; ip route | sed 's/ linkdown//'; nft list ruleset")
 }
 
 func TestWhatFailsHalfWayIsUndone(t *testing.T) {

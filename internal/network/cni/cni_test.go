@@ -43,13 +43,13 @@ func faked(t *testing.T, does ...string) (c *CNI, log string) {
 	return c, log
 }
 
-func (c *CNI) describe(t testing.TB, file, text string) {
-	t.Helper()
+func (c *CNI) describe(tb testing.TB, file, text string) {
+	tb.Helper()
 	if err := os.MkdirAll(c.ConfDir, 0o755); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(c.ConfDir, file), []byte(text), 0o644); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 

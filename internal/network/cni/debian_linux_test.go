@@ -22,28 +22,28 @@ func TestMain(m *testing.M) { networktest.Main(m) }
 const debian = "/usr/lib/cni"
 
 // plugged is a CNI with Debian's plugins, in a machine of the test's own, and a network "lan" of bridge, host-local and portmap.
-func plugged(t testing.TB) (c *CNI, dir string) {
-	t.Helper()
-	networktest.Machine(t)
+func plugged(tb testing.TB) (c *CNI, dir string) {
+	tb.Helper()
+	networktest.Machine(tb)
 	for _, p := range []string{"bridge", "host-local", "portmap"} {
 		if _, err := os.Stat(filepath.Join(debian, p)); err != nil {
-			t.Skip("install containernetworking-plugins: ", err)
+			tb.Skip("install containernetworking-plugins: ", err)
 		}
 	}
-	dir = t.TempDir()
+	dir = tb.TempDir()
 	c = &CNI{ConfDir: filepath.Join(dir, "conf"), PluginDirs: []string{debian}, CacheDir: filepath.Join(dir, "cache")}
-	c.describe(t, "lan.conflist", `{"cniVersion":"1.0.0","name":"lan","plugins":[
+	c.describe(tb, "lan.conflist", `{"cniVersion":"1.0.0","name":"lan","plugins":[
  {"type":"bridge","bridge":"lan0","isGateway":true,"ipMasq":true,"hairpinMode":true,"ipam":{"type":"host-local","dataDir":"`+dir+`/ipam","ranges":[[{"subnet":"10.5.0.0/24"}]],"routes":[{"dst":"0.0.0.0/0"}]},"dns":{"nameservers":["10.5.0.1"]}},
  {"type":"portmap","capabilities":{"portMappings":true},"snat":true}]}`)
-	c.describe(t, "mesos-bridge.json", `{"name":"mesos-bridge","type":"mesos-cni-port-mapper","excludeDevices":["ucr-br0"],"chain":"UCR-DEFAULT-BRIDGE","delegate":{
+	c.describe(tb, "mesos-bridge.json", `{"name":"mesos-bridge","type":"mesos-cni-port-mapper","excludeDevices":["ucr-br0"],"chain":"UCR-DEFAULT-BRIDGE","delegate":{
  "type":"bridge","bridge":"ucr-br0","isDefaultGateway":true,"forceAddress":true,"ipMasq":true,"hairpinMode":true,"ipam":{"type":"host-local","dataDir":"`+dir+`/ipam","subnet":"172.31.254.0/24"}}}`)
-	return c, networktest.Memory(t)
+	return c, networktest.Memory(tb)
 }
 
 // rules are the machine's links, and its rules without the chains that plugins leave empty for the next container.
-func rules(t testing.TB) string {
-	t.Helper()
-	return networktest.Run(t, "sh", "-c", "ip -br link | grep -v bridge | awk '$1 ~ /^veth/ {print $1}'; iptables-save -t nat 2>/dev/null | grep -e 10.5.0 -e 172.31.254 -e 31000 || true")
+func rules(tb testing.TB) string {
+	tb.Helper()
+	return networktest.Run(tb, "sh", "-c", "ip -br link | grep -v bridge | awk '$1 ~ /^veth/ {print $1}'; iptables-save -t nat 2>/dev/null | grep -e 10.5.0 -e 172.31.254 -e 31000 || true")
 }
 
 func TestDebiansPluginsJoinAContainerAndLetItGo(t *testing.T) {
@@ -165,11 +165,11 @@ func TestDebiansPluginsLeaveNothingWhereTheSecondFails(t *testing.T) {
 	}
 }
 
-func (c *CNI) text(t testing.TB, file string) []byte {
-	t.Helper()
+func (c *CNI) text(tb testing.TB, file string) []byte {
+	tb.Helper()
 	text, err := os.ReadFile(filepath.Join(c.ConfDir, file))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return text
 }
