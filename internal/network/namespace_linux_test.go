@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -44,7 +45,12 @@ func TestANamespaceIsApartHasLoopbackAndGoesWithItsName(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return l.Close()
+		defer l.Close()
+		c, err := net.DialTimeout("tcp", l.Addr().String(), time.Second)
+		if err != nil {
+			return err
+		}
+		return c.Close()
 	})
 	if err != nil || visited == outside || netns(t) != outside {
 		t.Errorf("went from %s to %s and was left in %s: %v", outside, visited, netns(t), err)

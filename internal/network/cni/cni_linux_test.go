@@ -3,12 +3,14 @@ package cni
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,9 +28,6 @@ var sameAddress = cmp.Options{
 // faked is a CNI with networks of the plugin in testdata, each of which does what its name says. The plugin's log is at the path.
 func faked(t *testing.T, does ...string) (c *CNI, log string) {
 	t.Helper()
-	if runtime.GOOS != "linux" {
-		t.Skip("the fake plugin is a script of sh")
-	}
 	dir := t.TempDir()
 	log = filepath.Join(dir, "log")
 	t.Setenv("FAKE_LOG", log)
@@ -63,6 +62,32 @@ func told(t *testing.T, log string) []string {
 		commands = append(commands, command)
 	}
 	return commands
+}
+
+// child is the process that the fake plugin started, or 0.
+func child(t *testing.T, log string) int {
+	t.Helper()
+	text, err := os.ReadFile(log + ".child")
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || pid < 2 {
+		t.Fatalf("a child %q: %v", text, err)
+	}
+	return pid
+}
+
+// runs says whether a process goes on, after the second that a killed one may take to die.
+func runs(pid int) bool {
+	for range 100 {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			return false
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return true
 }
 
 // left are the files of attachments that are there.
@@ -154,6 +179,10 @@ func TestAPluginThatFailsIsQuotedAndEverythingIsTakenBack(t *testing.T) {
 			if left := c.left(); len(left) != 0 {
 				t.Errorf("left %v", left)
 			}
+			if pid := child(t, log); pid != 0 && runs(pid) {
+				syscall.Kill(pid, syscall.SIGKILL)
+				t.Error("its child runs on")
+			}
 			if took := time.Since(start); took > 5*time.Second {
 				t.Errorf("it took %s", took)
 			}
@@ -162,8 +191,13 @@ func TestAPluginThatFailsIsQuotedAndEverythingIsTakenBack(t *testing.T) {
 }
 
 func TestAPluginThatLeavesAChildBehindIsNotWaitedFor(t *testing.T) {
-	c, _ := faked(t, "linger")
+	c, log := faked(t, "linger")
 	start := time.Now()
+	defer func() {
+		if pid := child(t, log); pid != 0 {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}()
 	if _, err := c.Add(t.Context(), "box", "/ns", "linger", Args{Interface: "eth0"}); err != nil || time.Since(start) > 5*time.Second {
 		t.Errorf("after %s: %v", time.Since(start), err)
 	}
@@ -267,97 +301,4 @@ func TestACallThatIsGivenUpTakesBackWhatItBegan(t *testing.T) {
 	if got := told(t, log); !slices.Equal(got, []string{"ADD", "ADD", "DEL", "DEL"}) || len(c.left()) != 0 {
 		t.Errorf("told %v, left %v", got, c.left())
 	}
-}
-
-func TestDescriptionsBecomeLists(t *testing.T) {
-	for _, c := range []struct{ name, text, want, wrong string }{
-		{"a list stays", `{"name":"a","cniVersion":"1.0.0","plugins":[{"type":"x","n":12345678901234567890}]}`, `{"cniVersion":"1.0.0","loadOnlyInlinedPlugins":true,"name":"a","plugins":[{"type":"x","n":12345678901234567890}]}`, ""},
-		{"a plugin is a list of one", `{"name":"a","type":"x"}`, `{"loadOnlyInlinedPlugins":true,"name":"a","plugins":[{"name":"a","type":"x"}]}`, ""},
-		{
-			"the original's port mapper is the plugin that it wrapped, and portmap",
-			`{"name":"a","type":"mesos-cni-port-mapper","chain":"C","excludeDevices":["b"],"delegate":{"type":"bridge","bridge":"b"}}`,
-			`{"cniVersion":"0.3.1","loadOnlyInlinedPlugins":true,"name":"a","plugins":[{"bridge":"b","type":"bridge"},{"capabilities":{"portMappings":true},"snat":true,"type":"portmap"}]}`, "",
-		},
-		{"no name", `{"type":"x"}`, "", "name"},
-		{"a name that is a path", `{"name":"../a","type":"x"}`, "", `name: "../a" cannot be that of a network`},
-		{"no plugins", `{"name":"a","plugins":[]}`, "", "no plugins in list"},
-		{"no type", `{"name":"a"}`, "", "type: is missing; name a plugin, or give a list of plugins"},
-		{"a plugin without a type", `{"name":"a","plugins":[{}]}`, "", "type"},
-		{"a port mapper of nothing", `{"name":"a","type":"mesos-cni-port-mapper"}`, "", "delegate: is no description of a plugin"},
-		{"null", `null`, "", "is no object of JSON"},
-		{"too large", `{"name":"a","type":"x","pad":"` + strings.Repeat("a", 1<<20) + `"}`, "", "is larger than 1048576 bytes"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			name, got, err := normalise([]byte(c.text))
-			if c.wrong != "" {
-				if err == nil || !strings.Contains(err.Error(), c.wrong) {
-					t.Errorf("%s: %v; want %s", got, err, c.wrong)
-				}
-				return
-			}
-			if err != nil || name != "a" || string(got) != c.want {
-				t.Errorf("%s %v\n%s; want\n%s", name, err, got, c.want)
-			}
-		})
-	}
-}
-
-func TestWhatFrameworksWriteStandsBesideOtherArgs(t *testing.T) {
-	got, err := withInfo([]byte(`{"name":"a","plugins":[{"type":"x","args":{"cni":{"k":1}}},{"type":"y","args":null}]}`), &mesosv1.NetworkInfo{Name: new("a")})
-	const want = `{"name":"a","plugins":[{"args":{"cni":{"k":1},"org.apache.mesos":{"network_info":{"name":"a"}}},"type":"x"},{"args":{"org.apache.mesos":{"network_info":{"name":"a"}}},"type":"y"}]}`
-	if err != nil || string(got) != want {
-		t.Errorf("%v\n%s; want\n%s", err, got, want)
-	}
-}
-
-func TestAnAttachmentOfVersion1IsRead(t *testing.T) {
-	text, err := os.ReadFile("testdata/attachment-1.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := parseRecord(text)
-	if err != nil || r.Container != "box" || r.Network != "well" || r.Interface != "eth0" || r.Namespace != "/ns" || len(r.Ports) != 1 || r.Ports[0] != (port{31000, 80, "tcp"}) {
-		t.Errorf("%+v: %v", r, err)
-	}
-	if l, err := parse(r.Config); err != nil || l.Name != "well" {
-		t.Errorf("%v: %v", l, err)
-	}
-	if again, err := json.Marshal(r); err != nil || string(again) != strings.TrimSpace(string(text)) {
-		t.Errorf("written as %s", again)
-	}
-}
-
-func FuzzNormalise(f *testing.F) {
-	f.Add([]byte(`{"name":"a","type":"mesos-cni-port-mapper","delegate":{"type":"bridge"}}`))
-	f.Add([]byte(`{"name":"a","cniVersion":"1.0.0","plugins":[{"type":"x","args":{"a":1}}]}`))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		name, list, err := normalise(text)
-		if err != nil {
-			return
-		}
-		with, err := withInfo(list, &mesosv1.NetworkInfo{Name: &name})
-		if err != nil {
-			return // args that are no object
-		}
-		if l, err := parse(with); err != nil || l.Name != name {
-			t.Errorf("%q becomes %q: %v", text, with, err)
-		}
-		if _, again, err := normalise(list); err != nil || string(again) != string(list) {
-			t.Errorf("%q becomes %q: %v", list, again, err)
-		}
-	})
-}
-
-func FuzzParseRecord(f *testing.F) {
-	if text, err := os.ReadFile("testdata/attachment-1.json"); err == nil {
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		if r, err := parseRecord(text); err == nil {
-			r.runtime()
-			if network.CheckID(r.Container) != nil {
-				t.Errorf("%+v", r)
-			}
-		}
-	})
 }
