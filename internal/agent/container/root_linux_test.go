@@ -4,11 +4,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/container/standard"
@@ -268,5 +271,44 @@ func TestWhatStartsContainersCannotBeWritten(t *testing.T) {
 	}
 	if !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.ETXTBSY) {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestAContainerIsInTheNetworkNamespaceThatItIsGiven(t *testing.T) {
+	c, n := started(t)
+	path := filepath.Join(t.TempDir(), "net")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: the thread is not to be used again
+		err := unix.Unshare(unix.CLONE_NEWNET)
+		if err == nil {
+			err = unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "")
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(path, unix.MNT_DETACH) //nolint:errcheck // it was mounted
+	for name, edit := range map[string]func(*container.Spec){"with an image": func(s *container.Spec) { rooted(t, s) }, "without one": func(*container.Spec) {}} {
+		t.Run(name, func(t *testing.T) {
+			s := c.spec("sh", "-c", "cut -d: -f1 /proc/net/dev | tail -n +3 | tr -d ' '; echo > ready; sleep 1000")
+			edit(&s)
+			s.NetNS = path
+			launch(t, n, s)
+			if code, err := n.Run(t.Context(), s.ID, container.Command{Args: []string{"sh", "-c", "until [ -e ready ]; do sleep 0.01; done; [ $(cat /proc/net/dev | wc -l) = 3 ]"}}); err != nil || code != 0 {
+				t.Errorf("a command beside it: %d, %v", code, err)
+			}
+			if got := read(t, s.Sandbox, "stdout"); got != "lo\n" {
+				t.Errorf("it has %q", got)
+			}
+			if err := n.Kill(s.ID, 0); err != nil {
+				t.Fatal(err)
+			}
+			await(t, n)
+		})
 	}
 }
