@@ -27,8 +27,8 @@ echo "## place"; pwd; echo $$; hostname; umask
 `
 
 // runcSpec is a container's description as the OCI runtime specification has it.
-func runcSpec(t testing.TB, s *container.Spec, args []string) []byte {
-	t.Helper()
+func runcSpec(tb testing.TB, s *container.Spec, args []string) []byte {
+	tb.Helper()
 	type m = map[string]any
 	names := func(nums []int) (out []string) {
 		for _, n := range nums {
@@ -71,7 +71,7 @@ func runcSpec(t testing.TB, s *container.Spec, args []string) []byte {
 	}
 	b, err := json.MarshalIndent(spec, "", " ")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }

@@ -18,16 +18,16 @@ import (
 )
 
 // rooted gives a container a file system of its own: a layer of the test's, with the machine's programs bound into it.
-func rooted(t testing.TB, s *container.Spec) {
-	t.Helper()
+func rooted(tb testing.TB, s *container.Spec) {
+	tb.Helper()
 	if os.Getenv("PANDO_TEST_HOST") == "" || os.Geteuid() != 0 {
-		t.Skip("it mounts: set PANDO_TEST_HOST=1, as root")
+		tb.Skip("it mounts: set PANDO_TEST_HOST=1, as root")
 	}
-	store, scratch := t.TempDir(), t.TempDir()
+	store, scratch := tb.TempDir(), tb.TempDir()
 	layer := filepath.Join(store, "base")
 	for _, dir := range []string{"etc", "tmp", "usr"} {
 		if err := os.MkdirAll(filepath.Join(layer, dir), 0o755); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	for _, name := range []string{"bin", "sbin", "lib", "lib64"} {
@@ -35,11 +35,11 @@ func rooted(t testing.TB, s *container.Spec) {
 			continue
 		}
 		if err := os.Symlink("usr/"+name, filepath.Join(layer, name)); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if err := os.WriteFile(filepath.Join(layer, "etc/whose"), []byte("the image's\n"), 0o644); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s.Root = &container.Root{Store: store, Layers: []string{"base"}, Scratch: scratch, Masked: standard.Masked(), ReadOnly: standard.Sealed()}
 	s.Root.Mounts = append(standard.Mounts(0),
@@ -292,7 +292,7 @@ func TestAContainerIsInTheNetworkNamespaceThatItIsGiven(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Unmount(path, unix.MNT_DETACH) //nolint:errcheck // it was mounted
+	defer unix.Unmount(path, unix.MNT_DETACH)
 	for name, edit := range map[string]func(*container.Spec){"with an image": func(s *container.Spec) { rooted(t, s) }, "without one": func(*container.Spec) {}} {
 		t.Run(name, func(t *testing.T) {
 			s := c.spec("sh", "-c", "cut -d: -f1 /proc/net/dev | tail -n +3 | tr -d ' '; echo > ready; sleep 1000")
