@@ -27,7 +27,7 @@ type number struct {
 // abi is one way of calling the kernel. A processor has several, and a filter sees the calls of all of them; the same number
 // means another call in each.
 type abi struct {
-	token   string   // libseccomp's name, which profiles use
+	scmp    string   // libseccomp's name, which profiles use
 	audit   uint32   // AUDIT_ARCH_… of linux/audit.h, which seccomp_data.arch holds
 	bits    int      // width of an argument
 	numbers []number // sorted by name
@@ -38,7 +38,7 @@ type abi struct {
 const x32Bit = 0x40000000
 
 const (
-	x32Token = "SCMP_ARCH_X32"
+	scmpX32 = "SCMP_ARCH_X32"
 
 	// AUDIT_ARCH_… of linux/audit.h.
 	x8664Audit = 0xc000003e
@@ -49,15 +49,15 @@ const (
 func native(a Arch) (abi, error) {
 	switch a {
 	case AMD64:
-		return abi{token: "SCMP_ARCH_X86_64", audit: x8664Audit, bits: 64, numbers: amd64Numbers}, nil
+		return abi{scmp: "SCMP_ARCH_X86_64", audit: x8664Audit, bits: 64, numbers: amd64Numbers}, nil
 	case ARM64:
-		return abi{token: "SCMP_ARCH_AARCH64", audit: arm64Audit, bits: 64, numbers: arm64Numbers}, nil
+		return abi{scmp: "SCMP_ARCH_AARCH64", audit: arm64Audit, bits: 64, numbers: arm64Numbers}, nil
 	}
 	return abi{}, fault.New(fault.Invalid, "arch: %q has no table of system calls here; use %s or %s, or run the container without a seccomp profile", a, AMD64, ARM64)
 }
 
 func i386() abi {
-	return abi{token: "SCMP_ARCH_X86", audit: i386Audit, bits: 32, numbers: i386Numbers, muxed: true}
+	return abi{scmp: "SCMP_ARCH_X86", audit: i386Audit, bits: 32, numbers: i386Numbers, muxed: true}
 }
 
 // abis are those that a profile with these architectures lets in, the native one always and first. Others that the
@@ -68,7 +68,7 @@ func abis(a Arch, listed []string) ([]abi, error) {
 		return nil, err
 	}
 	list := []abi{first}
-	if a == AMD64 && slices.Contains(listed, i386().token) {
+	if a == AMD64 && slices.Contains(listed, i386().scmp) {
 		list = append(list, i386())
 	}
 	return list, nil

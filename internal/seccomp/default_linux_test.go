@@ -128,12 +128,12 @@ func TestOfTheDefaultProfileOnlyNamesOfOtherProcessorsAreUnknown(t *testing.T) {
 	}
 }
 
-func steps(t testing.TB, p filter.Program, name string) int {
-	t.Helper()
+func steps(tb testing.TB, p filter.Program, name string) int {
+	tb.Helper()
 	a, _ := native(AMD64)
 	nr, ok := a.lookup(name)
 	if !ok {
-		t.Fatal(name)
+		tb.Fatal(name)
 	}
 	_, n := run(p, call{nr: nr, audit: x8664Audit})
 	return n

@@ -118,14 +118,14 @@ func check(p filter.Program) error {
 	return nil
 }
 
-func compile(t testing.TB, p *Profile, target Target) filter.Program {
-	t.Helper()
+func compile(tb testing.TB, p *Profile, target Target) filter.Program {
+	tb.Helper()
 	prog, err := Compile(p, target)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := check(prog); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return prog
 }

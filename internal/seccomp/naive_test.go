@@ -101,8 +101,8 @@ func there(r Rule, t Target) bool {
 			return false
 		}
 	}
-	old := func(min Kernel) bool {
-		return t.Kernel.Major < min.Major || t.Kernel.Major == min.Major && t.Kernel.Minor < min.Minor
+	old := func(first Kernel) bool {
+		return t.Kernel.Major < first.Major || t.Kernel.Major == first.Major && t.Kernel.Minor < first.Minor
 	}
 	if old(r.Includes.MinKernel) || r.Excludes.MinKernel.Major > 0 && !old(r.Excludes.MinKernel) {
 		return false

@@ -49,8 +49,10 @@ func TestAProfileOfTheOCIRuntimeSpecIsRead(t *testing.T) {
 	want := &Profile{
 		Default: Log, Archs: []string{"SCMP_ARCH_X86"}, LogAll: true, SpecAllow: true,
 		Rules: []Rule{
-			{Names: []string{"a"}, Action: KillThread}, {Names: []string{"b"}, Action: KillProcess},
-			{Names: []string{"c"}, Action: Errno(1)}, {Names: []string{"d"}, Action: Trap},
+			{Names: []string{"a"}, Action: KillThread},
+			{Names: []string{"b"}, Action: KillProcess},
+			{Names: []string{"c"}, Action: Errno(1)},
+			{Names: []string{"d"}, Action: Trap},
 		},
 	}
 	if d := cmp.Diff(want, p); d != "" || err != nil {

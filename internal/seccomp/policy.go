@@ -20,7 +20,9 @@ type part struct {
 }
 
 // same says whether two parts are treated alike. Clauses are for one number alone, so parts with any differ.
-func (p part) same(q part) bool { return len(p.clauses) == 0 && len(q.clauses) == 0 && p.rest == q.rest }
+func (p part) same(q part) bool {
+	return len(p.clauses) == 0 && len(q.clauses) == 0 && p.rest == q.rest
+}
 
 // parts divide all 2³² numbers of an abi, in ascending order, the first from zero.
 func (p *Profile) parts(a abi) []part {
@@ -42,10 +44,8 @@ func (p *Profile) parts(a abi) []part {
 		add(single)
 		add(part{from: nr + 1, rest: p.Default})
 	}
-	beyond := p.Default
 	if last > 0 && !p.Default.permissive() {
-		beyond = Errno(enosys)
-		add(part{from: last + 1, rest: beyond})
+		add(part{from: last + 1, rest: Errno(enosys)})
 	}
 	if a.audit == x8664Audit {
 		p.x32(add)
@@ -55,7 +55,7 @@ func (p *Profile) parts(a abi) []part {
 
 // x32 marks the numbers of x32. The highest number is no call: tracers write it to have a call left out.
 func (p *Profile) x32(add func(part)) {
-	if slices.Contains(p.Archs, x32Token) {
+	if slices.Contains(p.Archs, scmpX32) {
 		add(part{from: x32Bit, rest: Errno(enosys)})
 		return
 	}

@@ -112,8 +112,8 @@ func (p *Profile) Resolve(t Target) (*Profile, error) {
 	}
 	out := *p
 	out.Rules, out.ArchMap = nil, nil
-	if extra, ok := p.ArchMap[first.token]; ok {
-		out.Archs = append([]string{first.token}, extra...)
+	if extra, ok := p.ArchMap[first.scmp]; ok {
+		out.Archs = append([]string{first.scmp}, extra...)
 	}
 	for _, r := range p.Rules {
 		if !r.Excludes.any(t) && r.Includes.all(t) {
