@@ -12,9 +12,9 @@ const (
 	wordSize     = 4
 )
 
-// maxSkip is how far a conditional jump goes. Two instructions may have to be put between what it was measured against
-// and the jump itself.
-const maxSkip = 255 - 2
+// maxSkip is how far a conditional jump goes, less the one instruction that may have to be put in before the jump, after the
+// way to its first end was measured: for its second end.
+const maxSkip = 255 - 1
 
 // label is the place of an instruction, counted from the end of the program.
 type label int

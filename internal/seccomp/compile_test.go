@@ -4,9 +4,11 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/net/bpf"
 	"pgregory.net/rapid"
 
 	"github.com/pando-os/pando/internal/fault"
+	"github.com/pando-os/pando/internal/seccomp/filter"
 )
 
 // edges are numbers near to which comparisons go wrong.
@@ -157,6 +159,52 @@ func TestJumpsLongerThanAConditionalOneArriveWhereTheyShould(t *testing.T) {
 					t.Fatalf("%v: %v, want %v", c, got, naive(p, target, c))
 				}
 			}
+		}
+	}
+}
+
+// At every distance around the longest one, to what can be copied and to what cannot, in both directions.
+func TestABranchReachesBothOfItsEndsAtEveryDistance(t *testing.T) {
+	for _, copied := range []bool{true, false} {
+		for pad := range 600 {
+			asm := &assembler{returns: map[bpf.RetConstant]label{}}
+			end := func(action Action) label {
+				if copied {
+					return asm.finish(action)
+				}
+				return asm.load(offsetArch, 1<<32-1, asm.finish(action))
+			}
+			var yes, no label
+			if yesFirst := pad%2 == 0; yesFirst {
+				yes, no = end(Allow), end(Errno(7))
+			} else {
+				no, yes = end(Errno(7)), end(Allow)
+			}
+			for range pad / 2 {
+				asm.emit(bpf.RetConstant{Val: uint32(KillProcess)})
+			}
+			asm.load(offsetNumber, 1<<32-1, asm.branch(bpf.JumpEqual, 1, yes, no))
+			prog, err := (&Profile{}).program(asm.program())
+			if err == nil {
+				err = check(prog)
+			}
+			if err != nil {
+				t.Fatalf("%d between: %v", pad/2, err)
+			}
+			for nr, want := range []Action{Errno(7), Allow} {
+				if got, _ := run(prog, call{nr: uint32(nr)}); got != want {
+					t.Errorf("%d between: %v, want %v", pad/2, got, want)
+				}
+			}
+		}
+	}
+}
+
+func TestAProgramHasTheFlagsOfItsProfile(t *testing.T) {
+	target := Target{Arch: AMD64, Kernel: Kernel{6, 1}}
+	for want, p := range map[uint32]*Profile{0: {}, filter.FlagLog: {LogAll: true}, filter.FlagSpecAllow: {SpecAllow: true}} {
+		if got := compile(t, p, target).Flags; got != want {
+			t.Errorf("%#x, want %#x", got, want)
 		}
 	}
 }

@@ -77,7 +77,7 @@ func (p *Profile) clauses(a abi) (byNumber map[uint32][]clause, last uint32) {
 	}
 	for _, r := range p.Rules {
 		for _, name := range r.Names {
-			for _, c := range r.clauses(a) {
+			for _, c := range r.clauses() {
 				add(name, c)
 			}
 			// What is compared are arguments that this other call has in memory, out of reach; so a rule that
@@ -96,14 +96,8 @@ func (p *Profile) clauses(a abi) (byNumber map[uint32][]clause, last uint32) {
 }
 
 // clauses are the ways in which a rule can match.
-func (r Rule) clauses(a abi) []clause {
-	when := make([]Condition, 0, len(r.Args))
-	for _, c := range r.Args {
-		if a.bits == 32 {
-			c.Value, c.ValueTwo = c.Value&0xffffffff, c.ValueTwo&0xffffffff
-		}
-		when = append(when, c)
-	}
+func (r Rule) clauses() []clause {
+	when := slices.Clone(r.Args)
 	slices.SortStableFunc(when, func(x, y Condition) int { return cmp.Compare(x.Index, y.Index) })
 	for i := 1; i < len(when); i++ {
 		if when[i].Index == when[i-1].Index {
