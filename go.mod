@@ -8,7 +8,13 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require golang.org/x/term v0.47.0
+require (
+	github.com/moby/profiles/seccomp v0.2.3
+	golang.org/x/net v0.61.0
+	golang.org/x/term v0.47.0
+)
+
+require github.com/opencontainers/runtime-spec v1.2.1
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
@@ -62,7 +68,6 @@ require (
 	go.yaml.in/yaml/v2 v2.4.4 // indirect
 	go.yaml.in/yaml/v3 v3.0.6
 	golang.org/x/crypto v0.58.0 // indirect
-	golang.org/x/net v0.61.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/time v0.15.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260803160001-6ac0973c030d // indirect
