@@ -8,7 +8,15 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require golang.org/x/term v0.47.0
+require (
+	github.com/google/go-containerregistry v0.22.1
+	golang.org/x/term v0.47.0
+)
+
+require (
+	github.com/klauspost/compress v1.20.3 // indirect
+	github.com/opencontainers/go-digest v1.0.0 // indirect
+)
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
