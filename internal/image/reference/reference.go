@@ -55,6 +55,8 @@ func Parse(s, defaultRegistry string) (Reference, error) {
 	supplied := defaultRegistry
 	if supplied == "" {
 		supplied = nowhere
+	} else if err := CheckRegistry(supplied); err != nil {
+		return Reference{}, err
 	}
 	var r Reference
 	var repository name.Repository
@@ -98,6 +100,15 @@ func (r Reference) check(s string) error {
 		return failure.New(failure.Invalid, "the repository %q in %q may have lower-case letters, digits and single separators (. _ - /) between them, 255 bytes at most", r.Repository, s)
 	case r.Digest == "" && !tags.MatchString(r.Tag):
 		return failure.New(failure.Invalid, "the tag %q in %q may have letters, digits, and after the first _ . -, 128 at most", r.Tag, s)
+	}
+	return nil
+}
+
+// CheckRegistry says what is wrong with the name of a registry: it is a host with a dot, a port, or both, or localhost, since
+// otherwise "team/app" would be a registry's too.
+func CheckRegistry(host string) error {
+	if !hosts.MatchString(host) || (host != "localhost" && !strings.ContainsAny(host, ".:")) {
+		return failure.New(failure.Invalid, "the registry %.100q must be HOST or HOST:PORT, with a dot or a port, without a scheme or path", host)
 	}
 	return nil
 }
