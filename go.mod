@@ -10,12 +10,15 @@ require (
 
 require (
 	github.com/google/go-containerregistry v0.22.1
+	github.com/klauspost/compress v1.20.3
 	golang.org/x/term v0.47.0
 )
 
 require (
-	github.com/klauspost/compress v1.20.3 // indirect
+	github.com/docker/cli v29.7.2+incompatible // indirect
+	github.com/docker/docker-credential-helpers v0.9.3 // indirect
 	github.com/opencontainers/go-digest v1.0.0 // indirect
+	gotest.tools/v3 v3.5.2 // indirect
 )
 
 require (
