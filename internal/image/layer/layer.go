@@ -19,6 +19,8 @@ import (
 type Limits struct {
 	// Bytes bounds the unpacked archive, and the files made from it (a sparse file counts in full).
 	Bytes int64
+	// BytesSetting is the setting that the words of an error name for Bytes.
+	BytesSetting string
 	// Entries bounds files, directories and links, those directories included that only a longer name implies.
 	Entries int
 	// Ratio bounds the unpacked bytes for each packed one, once there are more than 64 MiB of the former.
@@ -70,7 +72,7 @@ func Unpack(ctx context.Context, dir string, packed io.Reader, limits Limits) (R
 	if err != nil {
 		return Result{}, err
 	}
-	defer s.close()
+	defer s.Close()
 	res, err := unpack(dir, s, limits)
 	if err == nil {
 		// Archives are padded, and the digest is of all the bytes.

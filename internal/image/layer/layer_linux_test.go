@@ -366,9 +366,9 @@ func TestLimitsEndALayerWithTheirName(t *testing.T) {
 		limits Limits
 		words  string
 	}{
-		{"bytes of one file", archive(t, file("f", strings.Repeat("x", 5000))), Limits{Bytes: 4000}, "MaxLayerBytes"},
-		{"bytes of headers alone", archive(t, many...), Limits{Bytes: 10_000}, "MaxLayerBytes"},
-		{"bytes after the archive's end", append(archive(t, file("f", "x")), make([]byte, 100_000)...), Limits{Bytes: 50_000}, "MaxLayerBytes"},
+		{"bytes of one file", archive(t, file("f", strings.Repeat("x", 5000))), Limits{Bytes: 4000, BytesSetting: "MaxLayerBytes"}, "MaxLayerBytes"},
+		{"bytes of headers alone", archive(t, many...), Limits{Bytes: 10_000, BytesSetting: "MaxLayerBytes"}, "MaxLayerBytes"},
+		{"bytes after the archive's end", append(archive(t, file("f", "x")), make([]byte, 100_000)...), Limits{Bytes: 50_000, BytesSetting: "MaxLayerBytes"}, "MaxLayerBytes"},
 		{"entries", archive(t, many...), Limits{Entries: 49}, "MaxEntries"},
 		{"implied directories", archive(t, file("a/b/c/d/e/f", "x")), Limits{Entries: 5}, "MaxEntries"},
 		{"a bomb in gzip", gz(t, archive(t, file("f", zeros))), Limits{Ratio: 200}, "MaxRatio"},

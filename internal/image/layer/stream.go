@@ -79,7 +79,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	s.sum.Write(p[:n])
 	s.read += int64(n)
 	if limit := s.limits.Bytes; limit > 0 && s.read > limit {
-		return 0, tooLong(limit)
+		return 0, tooLong(s.limits)
 	}
 	if limit := s.limits.Ratio; limit > 0 && s.read > ratioFrom && s.read/limit > s.packed.n {
 		return 0, failure.New(failure.TooLarge, "the layer unpacks to more than %d times its packed size, as bombs do; raise the image store's limit MaxRatio if it is meant", limit)
@@ -90,8 +90,13 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func tooLong(limit int64) error {
-	return failure.New(failure.TooLarge, "the layer unpacks to more than %d bytes, the image store's limit MaxLayerBytes; raise it, or make the layer smaller", limit)
+func tooLong(l Limits) error {
+	return failure.New(failure.TooLarge, "the layer unpacks to more than %d bytes, the image store's limit %s; raise it, or make the layer smaller", l.Bytes, l.BytesSetting)
+}
+
+// Open gives the bytes of something that may be packed with gzip or zstd, within limits. Closing it leaves packed open.
+func Open(ctx context.Context, packed io.Reader, limits Limits) (io.ReadCloser, error) {
+	return openStream(ctx, packed, limits)
 }
 
 // drain reads what follows the archive's end, within the limits.
@@ -102,4 +107,8 @@ func (s *stream) drain() error {
 
 func (s *stream) digest() string { return "sha256:" + hex.EncodeToString(s.sum.Sum(nil)) }
 
-func (s *stream) close() { s.release() }
+// Close gives back the memory of the decompressor.
+func (s *stream) Close() error {
+	s.release()
+	return nil
+}

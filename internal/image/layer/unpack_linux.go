@@ -245,7 +245,7 @@ func (u *unpacker) same(h *tar.Header, rel string) bool {
 // regular writes one file with its contents.
 func (u *unpacker) regular(h *tar.Header, rel string, at int, name string) error {
 	if limit := u.limits.Bytes; limit > 0 && h.Size > limit-u.res.Bytes {
-		return tooLong(limit)
+		return tooLong(u.limits)
 	}
 	fd, err := unix.Openat(at, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"syscall"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -218,6 +219,8 @@ func (b *blob) some(ctx context.Context) error {
 	switch {
 	case b.have > b.want.Size:
 		return failure.New(failure.BadDigest, "the blob %s is longer than the %d bytes that the manifest says", b.want.Digest, b.want.Size)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return failure.New(failure.TooLarge, "keep the blob %s: the disk is full: %w; free some of it, or remove images", b.want.Digest, err)
 	case err != nil && isWrite(err):
 		return failure.New(failure.Internal, "keep the blob %s: %w", b.want.Digest, err)
 	case err == nil && b.have < b.want.Size:
