@@ -50,8 +50,11 @@ type folder struct{ *os.Root }
 
 func (d *folder) open(name string) (io.ReadCloser, int64, error) {
 	st, err := d.Stat(name)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0, err
+	}
+	if err != nil { // a link that leads outside, for one
+		return nil, 0, failure.New(failure.BadArchive, "%w", err)
 	}
 	if !st.Mode().IsRegular() { // a pipe would be waited for
 		return nil, 0, failure.New(failure.BadArchive, "%s is no plain file", name)
