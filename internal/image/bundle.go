@@ -139,7 +139,7 @@ func (a *archive) read(ctx context.Context) error {
 	from := io.NewSectionReader(a.file, 0, a.size)
 	for r := tar.NewReader(from); ; {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
@@ -160,7 +160,7 @@ func (a *archive) read(ctx context.Context) error {
 		case tar.TypeReg:
 			a.members[name] = member{at: at, size: h.Size}
 		case tar.TypeSymlink:
-			a.members[name] = member{link: path.Clean(path.Join("/", path.Dir(name), h.Linkname))}
+			a.members[name] = member{link: path.Clean(path.Join("/", path.Dir(name), h.Linkname))} //nolint:gosec // a key of the map; nothing is extracted
 		case tar.TypeLink:
 			a.members[name] = member{link: path.Clean("/" + h.Linkname)}
 		}

@@ -152,7 +152,7 @@ func (s *Store) removable(kept map[string]bool) []*stored {
 	held := s.held()
 	var out []*stored
 	for digest, st := range s.images {
-		keep := held[digest] > 0 || kept[digest]
+		keep := held[digest] > 0 || s.claims[digest] > 0 || kept[digest]
 		for _, n := range st.References {
 			keep = keep || kept[n.Name]
 		}
@@ -269,6 +269,9 @@ func (s *Store) remove(ref string) ([]string, error) {
 	}
 	if n := s.held()[st.Digest]; n > 0 {
 		return nil, failure.About(ref, failure.New(failure.InUse, "%d containers use it; stop them first", n))
+	}
+	if s.claims[st.Digest] > 0 {
+		return nil, failure.About(ref, failure.New(failure.InUse, "it is being pulled; try again"))
 	}
 	_, trash, err := s.drop(st)
 	return trash, err

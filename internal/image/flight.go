@@ -10,7 +10,9 @@ import (
 // flights lets all who want the same thing at the same time share one call for it. The call goes on while anybody waits, and
 // its context ends when nobody does.
 type flights[T any] struct {
-	base context.Context //nolint:containedctx // what all calls end with: the store's own life
+	base context.Context
+	// idle is told of a value when all who waited for it have left, having taken it or given up; nil: it is not.
+	idle func(T)
 	mu   sync.Mutex
 	up   map[string]*flight[T]
 	shut bool
@@ -18,24 +20,25 @@ type flights[T any] struct {
 }
 
 type flight[T any] struct {
-	waiting int // guarded by flights.mu
+	waiting int  // guarded by flights.mu
+	landed  bool // guarded by flights.mu: the call gave a value
 	cancel  context.CancelFunc
 	done    chan struct{}
 	value   T // once done is closed
 	err     error
 }
 
-func newFlights[T any](base context.Context) *flights[T] {
-	return &flights[T]{base: base, up: map[string]*flight[T]{}}
+func newFlights[T any](base context.Context, idle func(T)) *flights[T] {
+	return &flights[T]{base: base, idle: idle, up: map[string]*flight[T]{}}
 }
 
-// do gives what call gives, made for this caller or, as joined says, for one before. A caller whose context ends stops waiting
-// and gets its context's error.
-func (g *flights[T]) do(ctx context.Context, key string, call func(context.Context) (T, error)) (value T, joined bool, err error) {
+// do lets take have what call gives, made for this caller or, as joined says, for one before. A caller whose context ends stops
+// waiting and gets its context's error.
+func (g *flights[T]) do(ctx context.Context, key string, call func(context.Context) (T, error), take func(T) error) (joined bool, err error) {
 	g.mu.Lock()
 	if g.shut {
 		g.mu.Unlock()
-		return value, false, errClosed
+		return false, errClosed
 	}
 	f, joined := g.up[key]
 	if !joined {
@@ -43,21 +46,34 @@ func (g *flights[T]) do(ctx context.Context, key string, call func(context.Conte
 	}
 	f.waiting++
 	g.mu.Unlock()
+	defer g.leave(key, f)
 	select {
 	case <-f.done:
-		return f.value, joined, f.err
+		if f.err != nil {
+			return joined, f.err
+		}
+		return joined, take(f.value)
 	case <-ctx.Done():
+		return joined, context.Cause(ctx)
 	}
+}
+
+// leave is the end of one caller's waiting; the last one ends the call too.
+func (g *flights[T]) leave(key string, f *flight[T]) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	if f.waiting--; f.waiting == 0 {
+	f.waiting--
+	last, landed := f.waiting == 0, f.landed
+	if last {
 		// Whoever comes now starts another one and does not share the end of this.
 		if g.up[key] == f {
 			delete(g.up, key)
 		}
 		f.cancel()
 	}
-	return value, joined, context.Cause(ctx)
+	g.mu.Unlock()
+	if last && landed && g.idle != nil {
+		g.idle(f.value)
+	}
 }
 
 // start begins a call; g.mu is held.
@@ -72,8 +88,13 @@ func (g *flights[T]) start(key string, call func(context.Context) (T, error)) *f
 		if g.up[key] == f {
 			delete(g.up, key)
 		}
+		f.landed = f.err == nil
+		late := f.landed && f.waiting == 0
 		g.mu.Unlock()
 		close(f.done)
+		if late && g.idle != nil {
+			g.idle(f.value)
+		}
 	})
 	return f
 }

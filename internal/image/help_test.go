@@ -36,8 +36,8 @@ type hub struct {
 	seen []string
 }
 
-func newHub(t testing.TB) *hub {
-	t.Helper()
+func newHub(tb testing.TB) *hub {
+	tb.Helper()
 	h := &hub{}
 	inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	h.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -51,7 +51,7 @@ func newHub(t testing.TB) *hub {
 		}
 		inner.ServeHTTP(w, r)
 	}))
-	t.Cleanup(func() { h.CloseClientConnections(); h.Close() })
+	tb.Cleanup(func() { h.CloseClientConnections(); h.Close() })
 	h.host = h.Listener.Addr().String()
 	return h
 }
@@ -79,11 +79,11 @@ func (h *hub) asked(part string) []string {
 func (h *hub) ref(path string) string { return h.host + "/" + path }
 
 // push stores an image or an index.
-func (h *hub) push(t testing.TB, path string, what remote.Taggable) {
-	t.Helper()
+func (h *hub) push(tb testing.TB, path string, what remote.Taggable) {
+	tb.Helper()
 	ref, err := name.ParseReference(h.ref(path), name.Insecure)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	h.mu.Lock()
 	hook := h.hook
@@ -97,65 +97,65 @@ func (h *hub) push(t testing.TB, path string, what remote.Taggable) {
 		err = remote.WriteIndex(ref, what)
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
 // files makes the archive of a layer with files of their own names, owned by whoever runs the test.
-func files(t testing.TB, names ...string) []byte {
-	t.Helper()
+func files(tb testing.TB, names ...string) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, n := range names {
 		h := &tar.Header{Typeflag: tar.TypeReg, Name: n, Mode: 0o644, Size: int64(len(n)), Uid: os.Geteuid(), Gid: os.Getegid()}
 		if err := w.WriteHeader(h); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if _, err := io.WriteString(w, n); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b.Bytes()
 }
 
-func layerOf(t testing.TB, raw []byte, opts ...tarball.LayerOption) v1.Layer {
-	t.Helper()
+func layerOf(tb testing.TB, raw []byte, opts ...tarball.LayerOption) v1.Layer {
+	tb.Helper()
 	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil }, opts...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return l
 }
 
 // build makes an image for this machine of layers, bottom first.
-func build(t testing.TB, layers ...v1.Layer) v1.Image {
-	t.Helper()
-	return buildFor(t, "linux", runtime.GOARCH, layers...)
+func build(tb testing.TB, layers ...v1.Layer) v1.Image {
+	tb.Helper()
+	return buildFor(tb, "linux", runtime.GOARCH, layers...)
 }
 
-func buildFor(t testing.TB, system, arch string, layers ...v1.Layer) v1.Image {
-	t.Helper()
+func buildFor(tb testing.TB, system, arch string, layers ...v1.Layer) v1.Image {
+	tb.Helper()
 	img, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: system, Architecture: arch, RootFS: v1.RootFS{Type: "layers"}, Config: v1.Config{
 		Entrypoint: []string{"/bin/app"}, Cmd: []string{"-v"}, Env: []string{"A=1"}, WorkingDir: "/srv", User: "7:8",
 		Volumes: map[string]struct{}{"/b": {}, "/a": {}}, StopSignal: "SIGINT", Labels: map[string]string{"k": "v"}, ExposedPorts: map[string]struct{}{"80/tcp": {}},
 	}})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if img, err = mutate.AppendLayers(img, layers...); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return img
 }
 
-func digestOf(t testing.TB, what interface{ Digest() (v1.Hash, error) }) string {
-	t.Helper()
+func digestOf(tb testing.TB, what interface{ Digest() (v1.Hash, error) }) string {
+	tb.Helper()
 	d, err := what.Digest()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return d.String()
 }
@@ -181,8 +181,8 @@ func (l *told) String() string {
 func (l *told) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 // open opens a store that knows the hub; change adapts the settings.
-func open(t testing.TB, dir string, h *hub, change ...func(*Settings)) *Store {
-	t.Helper()
+func open(tb testing.TB, dir string, h *hub, change ...func(*Settings)) *Store {
+	tb.Helper()
 	cfg := Settings{Dir: dir, Attempts: 2}
 	if h != nil {
 		cfg.PlainHTTP, cfg.DefaultRegistry = []string{h.host}, h.host
@@ -192,15 +192,15 @@ func open(t testing.TB, dir string, h *hub, change ...func(*Settings)) *Store {
 	}
 	s, err := Open(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(s.Close)
+	tb.Cleanup(s.Close)
 	return s
 }
 
 // contents lists the files below directories with what is in them.
-func contentsOf(t testing.TB, dirs ...string) map[string]string {
-	t.Helper()
+func contentsOf(tb testing.TB, dirs ...string) map[string]string {
+	tb.Helper()
 	out := map[string]string{}
 	for _, d := range slices.Backward(dirs) {
 		err := filepath.WalkDir(d, func(p string, e fs.DirEntry, err error) error {
@@ -213,15 +213,15 @@ func contentsOf(t testing.TB, dirs ...string) map[string]string {
 			return err
 		})
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return out
 }
 
 // leftovers lists what a store has on disk besides the images it should have.
-func leftovers(t testing.TB, s *Store) []string {
-	t.Helper()
+func leftovers(tb testing.TB, s *Store) []string {
+	tb.Helper()
 	known := map[string]bool{}
 	s.mu.Lock()
 	for d, st := range s.images {
@@ -236,7 +236,7 @@ func leftovers(t testing.TB, s *Store) []string {
 	for _, d := range []string{imagesDir, blobsDir, layersDir, workDir, trashDir, emptyDir} {
 		entries, err := os.ReadDir(s.path(d))
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		for _, e := range entries {
 			if p := s.path(d, e.Name()); !known[p] {

@@ -28,7 +28,7 @@ type source interface {
 	open(ctx context.Context, i int) (io.ReadCloser, error)
 }
 
-// bring unpacks what is missing of an image and writes its record. What was unpacked before a failure stays for the next try
+// bring unpacks what is missing of an image, writes its record and claims it. What was unpacked before a failure stays for the next try
 // when that failure may pass, and is removed when it will not.
 func (s *Store) bring(ctx context.Context, w wanted, from source) error {
 	c, err := s.examine(w)
@@ -177,8 +177,11 @@ func (s *Store) bringLayer(ctx context.Context, b *bringing, i int, l want, from
 			return f, nil
 		}
 		// The call may outlive this pull when another one has joined it; it then ends by waiting for layers that do not come.
-		f, joined, err := s.layers.do(ctx, l.chain, func(flight context.Context) (layerFacts, error) {
+		joined, err := s.layers.do(ctx, l.chain, func(flight context.Context) (layerFacts, error) {
 			return s.unpack(flight, ctx, b, i, l, from)
+		}, func(got layerFacts) error {
+			f = got
+			return nil
 		})
 		if err == nil || !joined || ctx.Err() != nil {
 			return f, err
@@ -198,7 +201,7 @@ func (s *Store) unpack(ctx, owner context.Context, b *bringing, i int, l want, f
 	if err := makeDir(dir); err != nil {
 		return layerFacts{}, err
 	}
-	defer os.RemoveAll(dir) // in its place by then, unless something failed
+	defer func() { _ = os.RemoveAll(dir) }() // in its place by then, unless something failed; what stays is removed at the next start
 	res, err := s.unpackInto(ctx, dir, r)
 	if err != nil {
 		return layerFacts{}, failure.Wrap(failure.Internal, err, "unpack layers[%d]", i)
@@ -250,12 +253,16 @@ func (s *Store) place(dir string, f layerFacts) (layerFacts, error) {
 	return f, nil
 }
 
-// enter writes the config and the record of an image whose layers are there and pinned.
+// enter writes the config and the record of an image whose layers are there and pinned, and claims it.
 func (s *Store) enter(w wanted, c configFile, facts []layerFacts) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if st := s.images[w.digest]; st != nil {
-		return s.addNames(st, w.names)
+		err := s.addNames(st, w.names)
+		if err == nil {
+			s.claim(w.digest)
+		}
+		return err
 	}
 	if err := s.writeFile(s.path(blobsDir, fileName(w.configDigest)), w.config, true); err != nil {
 		return fmt.Errorf("write the config of the image: %w", err)
@@ -266,5 +273,6 @@ func (s *Store) enter(w wanted, c configFile, facts []layerFacts) error {
 		return err
 	}
 	s.images[w.digest] = st
+	s.claim(w.digest)
 	return nil
 }

@@ -32,7 +32,7 @@ func (s *Store) Load(ctx context.Context, path string, o LoadOptions) ([]Image, 
 	if err != nil {
 		return nil, failure.Wrap(failure.Internal, err, "load images from %s", path)
 	}
-	defer b.Close()
+	defer func() { _ = b.Close() }() // only read from
 	out, err := s.loadAll(ctx, b, o)
 	return out, failure.Wrap(failure.Internal, err, "load images from %s", path)
 }
@@ -54,7 +54,7 @@ func (s *Store) loadAll(ctx context.Context, b bundle, o LoadOptions) ([]Image, 
 		if err != nil {
 			return out, err
 		}
-		p.wanted.names = names
+		p.names = names
 		img, err := s.loadOne(ctx, p, &local{bundle: b, files: p.files}, o.Hold)
 		if err != nil {
 			return out, err
@@ -88,6 +88,7 @@ func (s *Store) loadOne(ctx context.Context, p packaged, from source, hold strin
 	if err := s.bring(ctx, p.wanted, from); err != nil {
 		return Image{}, failure.About(p.digest, err)
 	}
+	defer s.unclaim(p.digest)
 	return s.take(p.digest, hold)
 }
 
@@ -136,9 +137,9 @@ func mustRead(b bundle, name string) ([]byte, error) {
 // fromDocker reads what docker save wrote. There is no manifest of a registry in it, so the config's digest names the image.
 func fromDocker(b bundle, raw []byte) ([]packaged, error) {
 	var list []struct {
-		Config   string
-		RepoTags []string
-		Layers   []string
+		Config   string   `json:"Config"`
+		RepoTags []string `json:"RepoTags"`
+		Layers   []string `json:"Layers"`
 	}
 	if err := json.Unmarshal(raw, &list); err != nil {
 		return nil, failure.New(failure.BadArchive, "manifest.json is not as docker save writes it: %v", err)

@@ -22,74 +22,74 @@ import (
 )
 
 // saved writes images as docker save does.
-func saved(t testing.TB, images map[string]v1.Image) string {
-	t.Helper()
+func saved(tb testing.TB, images map[string]v1.Image) string {
+	tb.Helper()
 	byTag := map[name.Tag]v1.Image{}
 	for ref, img := range images {
 		tag, err := name.NewTag(ref)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		byTag[tag] = img
 	}
-	p := filepath.Join(t.TempDir(), "images.tar")
+	p := filepath.Join(tb.TempDir(), "images.tar")
 	if err := tarball.MultiWriteToFile(p, byTag); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return p
 }
 
 // laidOut writes an OCI layout.
-func laidOut(t testing.TB, add func(layout.Path) error) string {
-	t.Helper()
-	p, err := layout.Write(t.TempDir(), empty.Index)
+func laidOut(tb testing.TB, add func(layout.Path) error) string {
+	tb.Helper()
+	p, err := layout.Write(tb.TempDir(), empty.Index)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := add(p); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(p)
 }
 
 // tarred packs a directory into an archive.
-func tarred(t testing.TB, dir string) string {
-	t.Helper()
+func tarred(tb testing.TB, dir string) string {
+	tb.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	if err := w.AddFS(os.DirFS(dir)); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return written(t, b.Bytes())
+	return written(tb, b.Bytes())
 }
 
-func written(t testing.TB, raw []byte) string {
-	t.Helper()
-	p := filepath.Join(t.TempDir(), "file.tar")
+func written(tb testing.TB, raw []byte) string {
+	tb.Helper()
+	p := filepath.Join(tb.TempDir(), "file.tar")
 	if err := os.WriteFile(p, raw, 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return p
 }
 
-func zipped(t testing.TB, path string) string {
-	t.Helper()
+func zipped(tb testing.TB, path string) string {
+	tb.Helper()
 	raw, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
 	if _, err := w.Write(raw); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return written(t, b.Bytes())
+	return written(tb, b.Bytes())
 }
 
 func annotated(ref string) layout.Option {
@@ -168,27 +168,27 @@ func TestAShortNameThatWasLoadedNeedsNoDefaultRegistry(t *testing.T) {
 }
 
 // member is one file of an archive made by hand.
-func handmade(t testing.TB, members map[string]string, links map[string]string) string {
-	t.Helper()
+func handmade(tb testing.TB, members, links map[string]string) string {
+	tb.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for n, body := range members {
 		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: n, Size: int64(len(body)), Mode: 0o600}); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if _, err := io.WriteString(w, body); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	for n, to := range links {
 		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: n, Linkname: to}); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return written(t, b.Bytes())
+	return written(tb, b.Bytes())
 }
 
 func TestLinksBetweenMembersOfAnArchiveAreFollowedInside(t *testing.T) {

@@ -46,23 +46,18 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, err
 	}
 	// The credentials are in the key as a digest: others must neither profit from them nor fail by them.
 	key := fmt.Sprintf("%s %t %x", r, o.Force, sha256.Sum256(o.DockerConfig))
-	for range maxPulls {
-		digest, _, err := s.pulls.do(ctx, key, func(ctx context.Context) (string, error) { return s.pull(ctx, r, credentials) })
-		if errors.Is(err, context.Canceled) && ctx.Err() == nil {
-			err = errClosed
-		}
-		if err != nil {
-			return Image{}, failure.About(r.String(), err)
-		}
-		if img, err := s.take(digest, o.Hold); err == nil {
-			return img, nil
-		}
+	var img Image
+	_, err = s.pulls.do(ctx, key, func(ctx context.Context) (string, error) {
+		return s.pull(ctx, r, credentials)
+	}, func(digest string) (err error) {
+		img, err = s.take(digest, o.Hold)
+		return err
+	})
+	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
+		err = errClosed
 	}
-	return Image{}, failure.About(r.String(), failure.New(failure.NotFound, "it was removed each time that it had been pulled; give images more of the disk"))
+	return img, failure.About(r.String(), err)
 }
-
-// maxPulls bounds how often an image is pulled again that was removed before its caller could hold it.
-const maxPulls = 3
 
 // have gives an image that needs no registry. A digest alone that is not there is an error.
 func (s *Store) have(ref string, o PullOptions) (Image, bool, error) {
@@ -95,7 +90,30 @@ func (s *Store) use(st *stored, hold string) Image {
 	return s.image(st)
 }
 
-// take gives an image that was there a moment ago.
+// claim keeps an image that a pull or load found or brought until its callers have taken it; s.mu is held.
+func (s *Store) claim(digest string) { s.claims[digest]++ }
+
+// unclaim ends a claim.
+func (s *Store) unclaim(digest string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.claims[digest]--; s.claims[digest] <= 0 {
+		delete(s.claims, digest)
+	}
+}
+
+// claimIfHere claims an image that was there a moment ago.
+func (s *Store) claimIfHere(digest string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.images[digest] == nil {
+		return false
+	}
+	s.claim(digest)
+	return true
+}
+
+// take gives an image that is claimed.
 func (s *Store) take(digest, hold string) (Image, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,14 +124,14 @@ func (s *Store) take(digest, hold string) (Image, error) {
 	return s.use(st, hold), nil
 }
 
-// pull asks the registry for an image, and gives its digest.
+// pull asks the registry for an image, and gives its digest, claimed.
 func (s *Store) pull(ctx context.Context, r reference.Reference, credentials *registry.Credentials) (string, error) {
 	repo, err := s.client.Open(ctx, r, credentials, s.credentials)
 	if err != nil {
 		return "", err
 	}
 	if had, top := s.top(r); had != "" {
-		if now, err := repo.Resolve(ctx, r.Tag); err == nil && now.String() == top {
+		if now, err := repo.Resolve(ctx, r.Tag); err == nil && now.String() == top && s.claimIfHere(had) {
 			return had, nil
 		}
 	}
@@ -190,7 +208,7 @@ func (s *Store) fetchConfig(ctx context.Context, repo *registry.Repository, d v1
 	return io.ReadAll(io.LimitReader(f, maxDocument+1))
 }
 
-// rename gives an image that is there one more name, or the name that another one had. False: there is no such image.
+// rename claims an image that is there and gives it one more name, or the name that another one had. False: there is no such image.
 func (s *Store) rename(digest, name, top string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,6 +220,7 @@ func (s *Store) rename(digest, name, top string) bool {
 		s.cfg.Log.Warn("the name of an image cannot be noted", "image", digest, "name", name, "error", err)
 		return false // and is pulled, which says what is wrong
 	}
+	s.claim(digest)
 	return true
 }
 

@@ -119,9 +119,19 @@ func TestTheImageForThisMachineIsChosen(t *testing.T) {
 		ref, platform string
 		want          v1.Image // nil: there is none
 	}{
-		{"oci:1", "linux/amd64", amd}, {"oci:1", "linux/arm64", arm}, {"oci:1", "linux/riscv64", nil}, {"oci:1", "linux/amd64/v3", amd}, {"oci:1", "linux/arm64/v9", arm},
-		{"docker:1", "linux/amd64", amd}, {"docker:1", "linux/arm/v7", plain}, {"docker:1", "linux/arm/v6", nil}, {"docker:1", "linux/arm64", nil},
-		{"nested:1", "linux/arm64", arm}, {"nested:1", "linux/amd64", nil}, {"plain:1", "linux/amd64", amd}, {"plain:1", "linux/arm64", nil},
+		{"oci:1", "linux/amd64", amd},
+		{"oci:1", "linux/arm64", arm},
+		{"oci:1", "linux/riscv64", nil},
+		{"oci:1", "linux/amd64/v3", amd},
+		{"oci:1", "linux/arm64/v9", arm},
+		{"docker:1", "linux/amd64", amd},
+		{"docker:1", "linux/arm/v7", plain},
+		{"docker:1", "linux/arm/v6", nil},
+		{"docker:1", "linux/arm64", nil},
+		{"nested:1", "linux/arm64", arm},
+		{"nested:1", "linux/amd64", nil},
+		{"plain:1", "linux/amd64", amd},
+		{"plain:1", "linux/arm64", nil},
 	} {
 		s := open(t, t.TempDir(), h, func(s *Settings) { s.Platform = c.platform })
 		got, err := s.Pull(t.Context(), c.ref, PullOptions{})

@@ -136,6 +136,7 @@ type Store struct {
 	names  map[string]string          // reference → digest
 	chains map[string]layerFacts      // what is unpacked, by chain id
 	pins   map[string]int             // chain ids that running pulls and loads count on
+	claims map[string]int             // digests that pulls and loads brought and nobody has taken yet
 	holds  map[string]map[string]bool // id → digests
 }
 
@@ -184,10 +185,10 @@ func Open(cfg Settings) (*Store, error) {
 	ctx, end := context.WithCancel(context.Background())
 	s := &Store{
 		cfg: cfg, platform: *platform, client: client, credentials: credentials, end: end,
-		pulls: newFlights[string](ctx), layers: newFlights[layerFacts](ctx),
 		downloads: make(chan struct{}, cfg.Downloads), unpacks: make(chan struct{}, cfg.Unpacks),
-		images: map[string]*stored{}, names: map[string]string{}, chains: map[string]layerFacts{}, pins: map[string]int{}, holds: map[string]map[string]bool{},
+		images: map[string]*stored{}, names: map[string]string{}, chains: map[string]layerFacts{}, pins: map[string]int{}, claims: map[string]int{}, holds: map[string]map[string]bool{},
 	}
+	s.pulls, s.layers = newFlights(ctx, s.unclaim), newFlights[layerFacts](ctx, nil)
 	if err := s.prepare(); err != nil {
 		end()
 		if s.locked != nil {
@@ -210,6 +211,7 @@ func (s *Store) Close() {
 func (s *Store) path(parts ...string) string {
 	return filepath.Join(append([]string{s.cfg.Dir}, parts...)...)
 }
+
 func (s *Store) recordPath(digest string) string {
 	return s.path(imagesDir, fileName(digest)+".json")
 }

@@ -95,19 +95,21 @@ func TestADamagedRecordIsToldAndDropped(t *testing.T) {
 		"with a bad name":            edit(func(m map[string]any) { m["references"] = []any{map[string]any{"name": "../x"}} }),
 		"under another name":         edit(func(m map[string]any) { m["digest"] = "sha256:" + strings.Repeat("0", 64) }),
 		"with a config that changed": write(func(s *Store, st *stored) string { return s.path(blobsDir, fileName(st.Config)) }, `{}`),
-		"without its config": func(t *testing.T, s *Store, st *stored) {
+		"without its config": func(_ *testing.T, s *Store, st *stored) {
 			os.Remove(s.path(blobsDir, fileName(st.Config)))
 		},
-		"without a layer": func(t *testing.T, s *Store, st *stored) {
+		"without a layer": func(_ *testing.T, s *Store, st *stored) {
 			os.RemoveAll(s.layerPath(st.Layers[1].Chain))
 		},
 		"with a link for a layer": func(t *testing.T, s *Store, st *stored) {
+			t.Helper()
 			os.RemoveAll(s.layerPath(st.Layers[1].Chain))
 			if err := os.Symlink("/etc", s.layerPath(st.Layers[1].Chain)); err != nil {
 				t.Fatal(err)
 			}
 		},
 		"a directory in its place": func(t *testing.T, s *Store, st *stored) {
+			t.Helper()
 			os.Remove(s.recordPath(st.Digest))
 			if err := os.MkdirAll(s.recordPath(st.Digest)+"/x", 0o755); err != nil {
 				t.Fatal(err)

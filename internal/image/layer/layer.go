@@ -72,7 +72,7 @@ func Unpack(ctx context.Context, dir string, packed io.Reader, limits Limits) (R
 	if err != nil {
 		return Result{}, err
 	}
-	defer s.Close()
+	defer s.release()
 	res, err := unpack(dir, s, limits)
 	if err == nil {
 		// Archives are padded, and the digest is of all the bytes.

@@ -24,10 +24,10 @@ import (
 	"github.com/pando-os/pando/internal/image/failure"
 )
 
-func needRoot(t testing.TB) {
-	t.Helper()
+func needRoot(tb testing.TB) {
+	tb.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("skipped: unpacking owners, devices and trusted.overlay marks needs root")
+		tb.Skip("skipped: unpacking owners, devices and trusted.overlay marks needs root")
 	}
 }
 
@@ -55,8 +55,8 @@ type entry struct {
 	body string
 }
 
-func archive(t testing.TB, entries ...any) []byte {
-	t.Helper()
+func archive(tb testing.TB, entries ...any) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, e := range entries {
@@ -73,44 +73,44 @@ func archive(t testing.TB, entries ...any) []byte {
 			h.Format = tar.FormatPAX
 		}
 		if err := w.WriteHeader(&h.Header); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if _, err := io.WriteString(w, h.body); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b.Bytes()
 }
 
-func gz(t testing.TB, b []byte) []byte {
-	t.Helper()
+func gz(tb testing.TB, b []byte) []byte {
+	tb.Helper()
 	var out bytes.Buffer
 	w := gzip.NewWriter(&out)
 	_, err := w.Write(b)
 	if err = errors.Join(err, w.Close()); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return out.Bytes()
 }
 
-func zst(t testing.TB, b []byte) []byte {
-	t.Helper()
+func zst(tb testing.TB, b []byte) []byte {
+	tb.Helper()
 	w, err := zstd.NewWriter(nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer w.Close()
 	return w.EncodeAll(b, nil)
 }
 
 // list describes everything below a directory, links not followed.
-func list(t testing.TB, top string) []string {
-	t.Helper()
+func list(tb testing.TB, top string) []string {
+	tb.Helper()
 	var out []string
-	err := filepath.WalkDir(top, func(p string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(top, func(p string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -151,7 +151,7 @@ func list(t testing.TB, top string) []string {
 		return nil
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return out
 }
@@ -164,14 +164,14 @@ type cell struct {
 	before []string
 }
 
-func newCell(t testing.TB) *cell {
-	t.Helper()
-	around := t.TempDir()
+func newCell(tb testing.TB) *cell {
+	tb.Helper()
+	around := tb.TempDir()
 	in := filepath.Join(around, "in")
 	if err := errors.Join(os.Mkdir(in, 0o755), os.Mkdir(filepath.Join(around, "out"), 0o755), os.WriteFile(filepath.Join(around, "out", "secret"), []byte("precious"), 0o600)); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	c := &cell{t: t, in: in, around: around}
+	c := &cell{t: tb, in: in, around: around}
 	c.before = c.outside()
 	return c
 }

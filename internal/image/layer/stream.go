@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -84,7 +85,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	if limit := s.limits.Ratio; limit > 0 && s.read > ratioFrom && s.read/limit > s.packed.n {
 		return 0, failure.New(failure.TooLarge, "the layer unpacks to more than %d times its packed size, as bombs do; raise the image store's limit MaxRatio if it is meant", limit)
 	}
-	if err != nil && err != io.EOF && s.ctx.Err() == nil {
+	if err != nil && !errors.Is(err, io.EOF) && s.ctx.Err() == nil {
 		err = fmt.Errorf("%w: %w", errArchive, err)
 	}
 	return n, err
@@ -107,7 +108,7 @@ func (s *stream) drain() error {
 
 func (s *stream) digest() string { return "sha256:" + hex.EncodeToString(s.sum.Sum(nil)) }
 
-// Close gives back the memory of the decompressor.
+// Close gives back the memory of the decompressor; its error is always nil.
 func (s *stream) Close() error {
 	s.release()
 	return nil

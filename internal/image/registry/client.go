@@ -164,7 +164,7 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	return g.base.RoundTrip(r)
 }
 
-func redirects(r *http.Request, via []*http.Request) error {
+func redirects(_ *http.Request, via []*http.Request) error {
 	if len(via) >= 10 {
 		return errors.New("it redirects more than ten times")
 	}

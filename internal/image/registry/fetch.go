@@ -3,6 +3,7 @@ package registry
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -110,7 +111,7 @@ func hashOf(algorithm string, raw []byte) (v1.Hash, error) {
 }
 
 func sum(algorithm string, h hash.Hash) v1.Hash {
-	return v1.Hash{Algorithm: algorithm, Hex: fmt.Sprintf("%x", h.Sum(nil))}
+	return v1.Hash{Algorithm: algorithm, Hex: hex.EncodeToString(h.Sum(nil))}
 }
 
 // do sends a request to the repository and turns what is no success into an error.

@@ -54,7 +54,7 @@ func newPlace(t *testing.T, secure bool) *place {
 	})
 	if secure {
 		p.Server = httptest.NewUnstartedServer(h)
-		p.Server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		p.Config.ErrorLog = log.New(io.Discard, "", 0)
 		p.StartTLS()
 	} else {
 		p.Server = httptest.NewServer(h)
@@ -121,6 +121,7 @@ func client(t *testing.T, cfg Config) *Client {
 }
 
 func (p *place) plain(t *testing.T) *Client {
+	t.Helper()
 	return client(t, Config{PlainHTTP: []string{p.host}, Attempts: 3, Stall: time.Hour, Clock: hasty{clock.Real()}})
 }
 
@@ -237,10 +238,10 @@ func TestABlobThatIsNotWhatItsDigestSaysIsRefused(t *testing.T) {
 		kind failure.Kind
 	}{
 		"other bytes": {func(v1.Descriptor) func(http.ResponseWriter, *http.Request, http.Handler) {
-			return func(w http.ResponseWriter, r *http.Request, _ http.Handler) { _, _ = w.Write(make([]byte, 1000)) }
+			return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { _, _ = w.Write(make([]byte, 1000)) }
 		}, failure.BadDigest},
 		"more bytes": {func(v1.Descriptor) func(http.ResponseWriter, *http.Request, http.Handler) {
-			return func(w http.ResponseWriter, r *http.Request, _ http.Handler) { _, _ = w.Write(append(body, 'x')) }
+			return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { _, _ = w.Write(append(body, 'x')) }
 		}, failure.BadDigest},
 		"fewer bytes, always": {func(v1.Descriptor) func(http.ResponseWriter, *http.Request, http.Handler) {
 			return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
@@ -288,7 +289,7 @@ func TestAManifestIsVerified(t *testing.T) {
 	if got, err := r.Resolve(t.Context(), "1"); err != nil || got != h {
 		t.Errorf("%v, %v", got, err)
 	}
-	p.answer(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	p.answer(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		w.Header().Set("Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64))
 		_, _ = w.Write(raw)
 	})
@@ -298,7 +299,7 @@ func TestAManifestIsVerified(t *testing.T) {
 	if _, err := r.Manifest(t.Context(), "sha256:"+strings.Repeat("1", 64)); !failure.Is(err, failure.BadDigest) {
 		t.Errorf("a digest: %v", err)
 	}
-	p.answer(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	p.answer(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		_, _ = io.Copy(w, io.LimitReader(strings.NewReader(strings.Repeat(" ", MaxDocument+10)), MaxDocument+10))
 	})
 	if _, err := r.Manifest(t.Context(), "1"); !failure.Is(err, failure.TooLarge) {
@@ -547,8 +548,13 @@ func TestADockerConfigIsReadAsItsProgramsWriteIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, q := range []struct{ registry, repository, want string }{
-		{"r.test", "app", "a"}, {"r.test", "team/app", "b"}, {"r.test", "teams/app", "a"}, {"r.test", "team", "b"},
-		{"empty.test", "app", ""}, {"r.test:443", "app", ""}, {"x.test", "r.test", ""},
+		{"r.test", "app", "a"},
+		{"r.test", "team/app", "b"},
+		{"r.test", "teams/app", "a"},
+		{"r.test", "team", "b"},
+		{"empty.test", "app", ""},
+		{"r.test:443", "app", ""},
+		{"x.test", "r.test", ""},
 	} {
 		got, ok := c.find(q.registry, q.repository)
 		if got.Username != q.want || ok != (q.want != "") {
