@@ -523,3 +523,27 @@ func FuzzEntries(f *testing.F) {
 		}
 	})
 }
+
+// Only root can make what belongs to others, devices that are no whiteouts, and trusted marks: anybody else is told so.
+func TestWhoLacksTheRightsIsToldWhichOnes(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("skipped: this is about a process that is not root's")
+	}
+	mine := func(e entry) entry {
+		e.Uid, e.Gid = os.Geteuid(), os.Getegid()
+		return e
+	}
+	for name, e := range map[string]any{
+		"an owner":            file("f", "x"),
+		"a device":            tar.Header{Typeflag: tar.TypeChar, Name: "null", Devmajor: 1, Devminor: 3, Uid: os.Geteuid(), Gid: os.Getegid()},
+		"an opaque directory": "d/.wh..wh..opq",
+	} {
+		_, err := newCell(t).unpack(archive(t, e), Limits{})
+		if !failure.Is(err, failure.NotPermitted) || !strings.Contains(err.Error(), "run the agent as root") {
+			t.Errorf("%s: %v (%v)", name, err, failure.Of(err))
+		}
+	}
+	if _, err := newCell(t).unpack(archive(t, mine(file("f", "x"))), Limits{}); err != nil {
+		t.Error(err)
+	}
+}
