@@ -77,7 +77,7 @@ type Spec struct {
 	NetNS string
 	// Hostname needs a UTS namespace.
 	Hostname string
-	// Seccomp is a filter as the kernel takes it, struct sock_filter one after another; empty: none.
+	// Seccomp is a filter, as seccomp/filter encodes it; empty: none.
 	Seccomp []byte
 	// StopSignal asks the container to end in the place of SIGTERM; 0: SIGTERM.
 	StopSignal int

@@ -17,12 +17,18 @@ import (
 	"github.com/pando-os/pando/internal/agent/container/standard"
 )
 
+// mounts skips a test where nothing may be mounted.
+func mounts(tb testing.TB) {
+	tb.Helper()
+	if os.Getenv("PANDO_TEST_HOST") == "" || os.Geteuid() != 0 {
+		tb.Skip("SKIP-HOST: it mounts: set PANDO_TEST_HOST=1, as root")
+	}
+}
+
 // rooted gives a container a file system of its own: a layer of the test's, with the machine's programs bound into it.
 func rooted(tb testing.TB, s *container.Spec) {
 	tb.Helper()
-	if os.Getenv("PANDO_TEST_HOST") == "" || os.Geteuid() != 0 {
-		tb.Skip("it mounts: set PANDO_TEST_HOST=1, as root")
-	}
+	mounts(tb)
 	store, scratch := tb.TempDir(), tb.TempDir()
 	layer := filepath.Join(store, "base")
 	for _, dir := range []string{"etc", "tmp", "usr"} {
@@ -275,6 +281,7 @@ func TestWhatStartsContainersCannotBeWritten(t *testing.T) {
 }
 
 func TestAContainerIsInTheNetworkNamespaceThatItIsGiven(t *testing.T) {
+	mounts(t)
 	c, n := started(t)
 	path := filepath.Join(t.TempDir(), "net")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
