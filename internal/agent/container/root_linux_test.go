@@ -23,6 +23,9 @@ func mounts(tb testing.TB) {
 	if os.Getenv("PANDO_TEST_HOST") == "" || os.Geteuid() != 0 {
 		tb.Skip("SKIP-HOST: it mounts: set PANDO_TEST_HOST=1, as root")
 	}
+	if known, err := os.ReadFile("/proc/filesystems"); err != nil || !strings.Contains(string(known), "\toverlay\n") {
+		tb.Skip("SKIP-HOST: the kernel has no overlay file system")
+	}
 }
 
 // rooted gives a container a file system of its own: a layer of the test's, with the machine's programs bound into it.
