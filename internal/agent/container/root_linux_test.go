@@ -39,21 +39,23 @@ func rooted(tb testing.TB, s *container.Spec) {
 			tb.Fatal(err)
 		}
 	}
+	binds := []container.Mount{{Kind: container.MountBind, Source: "/usr", Target: "/usr", Flags: standard.ReadOnly | standard.NoDev}}
 	for _, name := range []string{"bin", "sbin", "lib", "lib64"} {
-		if _, err := os.Lstat("/usr/" + name); err != nil {
-			continue
-		}
-		if err := os.Symlink("usr/"+name, filepath.Join(layer, name)); err != nil {
-			tb.Fatal(err)
+		switch st, err := os.Lstat("/" + name); {
+		case err != nil:
+		case st.IsDir(): // a machine that has not merged it with /usr
+			binds = append(binds, container.Mount{Kind: container.MountBind, Source: "/" + name, Target: "/" + name, Flags: standard.ReadOnly | standard.NoDev})
+		default:
+			if err := os.Symlink("usr/"+name, filepath.Join(layer, name)); err != nil {
+				tb.Fatal(err)
+			}
 		}
 	}
 	if err := os.WriteFile(filepath.Join(layer, "etc/whose"), []byte("the image's\n"), 0o644); err != nil {
 		tb.Fatal(err)
 	}
 	s.Root = &container.Root{Store: store, Layers: []string{"base"}, Scratch: scratch, Masked: standard.Masked(), ReadOnly: standard.Sealed()}
-	s.Root.Mounts = append(standard.Mounts(0),
-		container.Mount{Kind: container.MountBind, Source: "/usr", Target: "/usr", Flags: standard.ReadOnly | standard.NoDev},
-		container.Mount{Kind: container.MountBind, Source: s.Sandbox, Target: "/mnt/mesos/sandbox"})
+	s.Root.Mounts = append(append(standard.Mounts(0), binds...), container.Mount{Kind: container.MountBind, Source: s.Sandbox, Target: "/mnt/mesos/sandbox"})
 	s.Namespaces = container.Namespaces{PID: true, IPC: true, UTS: true}
 	s.Workdir = "/mnt/mesos/sandbox"
 }
