@@ -84,7 +84,7 @@ var capNames = map[int]string{
 // meant are the differences between our containers and runc's that are wanted, by the beginnings of lines.
 var meant = []struct{ prefix, why string }{
 	{"SigIgn:", "runc hands on what its caller ignores; ours ignores nothing"},
-	{"/proc/acpi ", "a hidden directory is empty in both; ours has no room either, nor devices nor programs"},
+	{"/proc/acpi ", "a hidden directory is empty and read-only in both; ours has no devices nor programs either"},
 	{"/sys/firmware ", "as above"},
 	{"/ ", "ours is an overlay without devices, where the test gives runc a plain directory"},
 }
