@@ -49,7 +49,7 @@ sim-mutants: ## known bugs, planted one at a time: the simulator finds each (ARG
 plant: sim-mutants
 
 host: ## what touches cgroups, processes, mounts and networks (root)
-	PANDO_TEST_HOST=1 $(TALLY) $(GO) test -json -count=1 -p 1 ./internal/host/... ./internal/network/... ./internal/agent/...
+	PANDO_TEST_HOST=1 $(TALLY) $(GO) test -json -count=1 -p 1 ./internal/host/... ./internal/network/... ./internal/agent/... ./internal/seccomp/...
 
 host-vm: build ## the same in a small virtual machine: cgroup v2, kernel 6.1
 	test/hostvm/run

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"github.com/pando-os/pando/internal/agent/container"
+	"github.com/pando-os/pando/internal/agent/imaged"
 	"github.com/pando-os/pando/internal/agent/journal"
 	"github.com/pando-os/pando/internal/agent/nested"
 	"github.com/pando-os/pando/internal/agent/records"
@@ -40,6 +41,7 @@ type Agent struct {
 	flags       []byte       // what /flags shows, encoded
 	recovery    atomic.Int64 // nanoseconds that finding the containers took
 	maxAge      atomic.Int64 // of ended sandboxes, in nanoseconds, as it was found last
+	imaged      *imaged.Keeper
 	collectable atomic.Int64 // sandboxes of what ended, as they were counted last
 
 	journal *journal.Journal
@@ -90,6 +92,7 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 		cancels:  map[string]context.CancelFunc{}, watchers: map[string]context.CancelFunc{},
 		streams: map[uint64]*executorStream{}, sizes: map[string][]workload.Need{}, left: make(chan struct{}), goodbye: make(chan struct{}),
 	}
+	a.imaged = imaged.New(deps.Images, cfg.WorkDir, deps.Log)
 	a.wire = agentlink.Agent{Info: a.info, IP: cfg.IP, Version: cfg.Version, Unsupported: unsupported}
 	dir := filepath.Join(cfg.WorkDir, "meta")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -167,6 +170,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.base = ctx
 	a.mu.Unlock()
 	in := &workload.Recovered{}
+	var ids []string
 	for _, f := range found {
 		w := workload.Found{Container: f.ID, PID: f.PID, Ticks: f.StartTicks, Wall: f.Wall}
 		if f.Exit != nil {
@@ -174,7 +178,9 @@ func (a *Agent) Run(ctx context.Context) error {
 			w.Exit = &e
 		}
 		in.Containers = append(in.Containers, w)
+		ids = append(ids, f.ID)
 	}
+	a.imaged.Found(ids)
 	if err := a.loop.Post(in); err != nil {
 		return err
 	}
@@ -356,7 +362,10 @@ func (a *Agent) Do(work []workload.Work) {
 		case w.Forget != "":
 			id := w.Forget
 			a.unwatch(id)
-			a.work.Go(func() { a.forget(id) })
+			a.work.Go(func() {
+				a.forget(id)
+				a.imaged.Drop(id)
+			})
 		case w.Destroy != "":
 			id := w.Destroy
 			a.work.Go(func() { // its end comes back as Exited, and is forgotten then

@@ -6,6 +6,7 @@ import (
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent/container"
+	"github.com/pando-os/pando/internal/agent/imaged"
 	"github.com/pando-os/pando/internal/clock"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/fetch"
@@ -64,9 +65,11 @@ type Config struct {
 type Deps struct {
 	Runtime container.Runtime
 	Fetcher *fetch.Fetcher
-	Clock   clock.Clock
-	Log     *slog.Logger
-	Meter   *meter.Meter
+	// Images provides images; nil: there are none here.
+	Images imaged.Images
+	Clock  clock.Clock
+	Log    *slog.Logger
+	Meter  *meter.Meter
 	// Level is what Log's handler looks at, for /logging/toggle; nil: it cannot be changed.
 	Level *slog.LevelVar
 }

@@ -24,6 +24,7 @@ func (a *Agent) Handler() http.Handler {
 	mux.Exact("/api/v1/executor", a.onceRecovered(a.serveExecutor))
 	mux.Handle("/api/v1", a.onceRecovered(a.serveOperator))
 	mux.Handle("/containers", a.onceRecovered(a.serveContainers))
+	mux.Handle("/images", a.imaged.ServeHTTP)
 	mux.Handle("/monitor/statistics", a.onceRecovered(a.serveStatistics))
 	fixed := func(path string, body []byte) {
 		mux.Handle(path, func(w http.ResponseWriter, r *http.Request) { serve.JSON(w, r, body) })
@@ -94,6 +95,7 @@ func (a *Agent) servePage(w http.ResponseWriter, r *http.Request) {
 			{To: "/state", Words: "everything, tasks and their sandboxes included"},
 			{To: "/containers", Words: "what runs, with what it uses"},
 			{To: "/monitor/statistics", Words: "what each executor uses"},
+			{To: "/images", Words: "the images of containers"},
 			{To: "/flags", Words: "the settings"},
 			{To: "/files/debug", Words: "the sandboxes that /files/browse and /files/read show"},
 			{To: "/metrics/snapshot", Words: "numbers, as Mesos names them"},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent/container"
+	"github.com/pando-os/pando/internal/agent/imaged"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/fetch"
 	"github.com/pando-os/pando/internal/host"
@@ -98,11 +99,9 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 		}
 		a.counts.fetched.Inc()
 	}
-	if err := a.placeVolumes(at, b.run, w.Container, b.resources, uid, gid); err != nil {
-		return fail(workload.LaunchRefused, "The persistent volumes cannot be placed: "+err.Error())
-	}
-	if err := a.placeShared(at, w, b, uid, gid); err != nil {
-		return fail(workload.LaunchRefused, "What the task shares with its group cannot be placed: "+err.Error())
+	s, err := a.arrange(ctx, w, b, at, user, uid, gid)
+	if err != nil {
+		return fail(workload.LaunchRefused, err.Error())
 	}
 	select {
 	case a.launches <- struct{}{}:
@@ -113,9 +112,12 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 	if w.Parent != "" {
 		a.resize(w.Parent) // it must have room for this one before it starts
 	}
-	started, err := a.deps.Runtime.Launch(ctx, a.spec(w, b, at.dir, user))
+	started, err := a.deps.Runtime.Launch(ctx, s)
 	if err == nil {
 		return &workload.Launched{Container: w.Container, PID: started.PID, Ticks: started.StartTicks}
+	}
+	if s.Root != nil {
+		a.imaged.Drop(w.Container)
 	}
 	switch container.KindOf(err) {
 	case container.KindExec:
@@ -127,6 +129,43 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 		return fail(workload.UserUnknown, "The task cannot run as user "+strconv.Quote(b.user)+" on this machine: "+err.Error())
 	}
 	return fail(workload.LaunchRefused, "The container cannot be started: "+err.Error())
+}
+
+// arrange brings what a container uses beside its files into its sandbox, or into its image when it has one, and describes it.
+func (a *Agent) arrange(ctx context.Context, w *workload.LaunchWork, b *blueprint, at *place, user string, uid, gid int) (container.Spec, error) {
+	if imaged.Wants(b.container) {
+		return a.arrangeImage(ctx, w, b, at, user, uid, gid)
+	}
+	if err := a.placeVolumes(at, b.run, w.Container, b.resources, uid, gid); err != nil {
+		return container.Spec{}, fmt.Errorf("The persistent volumes cannot be placed: %w", err) //nolint:staticcheck // as above
+	}
+	if err := a.placeShared(at, w, b, uid, gid); err != nil {
+		return container.Spec{}, fmt.Errorf("What the task shares with its group cannot be placed: %w", err) //nolint:staticcheck // as above
+	}
+	return a.spec(w, b, at.dir, user, nil), nil
+}
+
+// arrangeImage does so for a container with an image.
+func (a *Agent) arrangeImage(ctx context.Context, w *workload.LaunchWork, b *blueprint, at *place, user string, uid, gid int) (container.Spec, error) {
+	p, err := a.imaged.Provision(ctx, w.Container, b.container)
+	if err != nil {
+		return container.Spec{}, fmt.Errorf("The image cannot be provided: %w", err) //nolint:staticcheck // it is a sentence of a status
+	}
+	b.container = p.Container
+	s := a.spec(w, b, imaged.Sandbox, user, p)
+	s.Sandbox = at.dir
+	to := imaged.Place{Sandbox: at.dir, UID: uid, GID: gid, Socket: a.cfg.Socket}
+	if w.Parent != "" {
+		to.Parent = b.run.Path(a.cfg.WorkDir)
+	}
+	if to.Volumes, err = a.mountVolumes(w.Container, b.resources, uid, gid); err == nil {
+		err = p.Furnish(&s, b.command, to)
+	}
+	if err != nil {
+		a.imaged.Drop(w.Container)
+		return s, fmt.Errorf("The container cannot be described: %w", err) //nolint:staticcheck // as above
+	}
+	return s, nil
 }
 
 // foreign says why an agent that does not switch users must not run a user's task: on loopback others may ask in their own
@@ -204,9 +243,9 @@ func (a *Agent) blueprint(w *workload.LaunchWork) (*blueprint, error) {
 }
 
 // spec makes the container's description of a task.
-func (a *Agent) spec(w *workload.LaunchWork, b *blueprint, dir, user string) container.Spec {
+func (a *Agent) spec(w *workload.LaunchWork, b *blueprint, dir, user string, p *imaged.Picture) container.Spec {
 	s := container.Spec{
-		ID: w.Container, Sandbox: dir, User: user, Env: a.environment(w, b, dir),
+		ID: w.Container, Sandbox: dir, User: user, Env: a.environment(w, b, dir, p),
 		CPUs: b.limits.CPUs, Mem: b.limits.Mem, CPULimit: b.limits.CPULimit, MemLimit: b.limits.MemLimit,
 	}
 	if w.Parent != "" {
@@ -334,7 +373,7 @@ func (a *Agent) sum(needs []workload.Need) container.Limits {
 }
 
 // environment is what a task or an executor finds: the names of the original, then the operator's, then the task's own.
-func (a *Agent) environment(w *workload.LaunchWork, b *blueprint, dir string) []string {
+func (a *Agent) environment(w *workload.LaunchWork, b *blueprint, dir string, p *imaged.Picture) []string {
 	var f mesosv1.FrameworkInfo
 	checkpoint := proto.Unmarshal(w.Framework.Info, &f) == nil && f.GetCheckpoint()
 	endpoint := net.JoinHostPort(a.cfg.IP, strconv.Itoa(a.cfg.Port))
@@ -369,6 +408,7 @@ func (a *Agent) environment(w *workload.LaunchWork, b *blueprint, dir string) []
 		env["MESOS_RECOVERY_TIMEOUT"] = mesos.FormatDuration(a.cfg.RecoveryTimeout)
 		env["MESOS_SUBSCRIPTION_BACKOFF_MAX"] = mesos.FormatDuration(min(backoffTold, a.cfg.Book.ReregisterTimeout))
 	}
+	p.Environment(env)
 	maps.Copy(env, a.cfg.Environment)
 	for _, v := range b.command.GetEnvironment().GetVariables() {
 		env[v.GetName()] = v.GetValue()

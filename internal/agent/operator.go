@@ -71,6 +71,9 @@ func (a *Agent) serveOperator(w http.ResponseWriter, r *http.Request) {
 		c := call.GetSetLoggingLevel()
 		a.verbosity.ServeCall(w, r, c.GetLevel(), time.Duration(c.GetDuration().GetNanoseconds()))
 		return
+	case genagent.Call_PRUNE_IMAGES:
+		a.imaged.ServePrune(w, r, call.GetPruneImages())
+		return
 	case genagent.Call_GET_METRICS:
 		metrics, metricsErr := serve.Metrics(a.deps.Meter, a.deps.Clock, call.GetGetMetrics().GetTimeout())
 		answer, err = &genagent.Response{GetMetrics: &genagent.Response_GetMetrics{Metrics: metrics}}, metricsErr

@@ -119,7 +119,6 @@ func TestAnAgentRefusesItsOperatorInTheOriginalsOrder(t *testing.T) {
 		"no type":                      {"POST", asJSON, "", "{}", 400},
 		"a member that is missing":     {"POST", asJSON, "text/html", `{"type":"LIST_FILES"}`, 400},
 		"an answer that nobody takes":  {"POST", asJSON, "text/html", `{"type":"GET_HEALTH"}`, 406},
-		"images, which come later":     {"POST", asJSON, "", `{"type":"PRUNE_IMAGES"}`, 501},
 		"a file that is not there":     {"POST", asJSON, "", `{"type":"READ_FILE","read_file":{"path":"/x","offset":0}}`, 404},
 		"a time that is negative":      {"POST", asJSON, "", `{"type":"GET_METRICS","get_metrics":{"timeout":{"nanoseconds":-1}}}`, 400},
 		"a log that cannot be changed": {"POST", asJSON, "", `{"type":"SET_LOGGING_LEVEL","set_logging_level":{"level":1,"duration":{"nanoseconds":9}}}`, 409},

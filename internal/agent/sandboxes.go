@@ -91,6 +91,7 @@ func (a *Agent) collectOnce(ctx context.Context) {
 	age := sandbox.MaxAge(a.cfg.GCDelay, a.cfg.GCHeadroom, disk.Used())
 	a.maxAge.Store(int64(age))
 	a.collectAlone(max(age, diskWatch))
+	a.imaged.Collect(a.cfg.GCHeadroom)
 	ended, err := a.endedSandboxes()
 	if err != nil {
 		a.deps.Log.Warn("the sandboxes cannot be listed; none is collected", "error", err)

@@ -7,15 +7,13 @@ import (
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent/check"
+	"github.com/pando-os/pando/internal/agent/dockertask"
 	"github.com/pando-os/pando/internal/volume"
 )
 
 // unsupported says why this agent cannot run a task as it was asked for, or "" when it can. What is not named here is
 // honoured or stands in the table of support_test.go with the reason why it may be ignored.
 func unsupported(t *mesosv1.TaskInfo) string {
-	later := func(what, way string) string {
-		return fmt.Sprintf("%s is not supported by this version of Pando yet; %s.", what, way)
-	}
 	if t.GetExecutor().GetType() == mesosv1.ExecutorInfo_DEFAULT {
 		return unsupportedInGroup(t)
 	}
@@ -31,40 +29,29 @@ func unsupported(t *mesosv1.TaskInfo) string {
 		c = &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_MESOS.Enum()}
 	}
 	if c.GetType() == mesosv1.ContainerInfo_DOCKER {
-		return later("a Docker container (container.type)", "use type MESOS without an image")
+		d, err := dockertask.Read(c)
+		if err != nil {
+			return "The Docker container cannot be run: " + err.Error() + "."
+		}
+		c = d.Container
 	}
+	look := unsupportedBare
 	if c.GetMesos().GetImage() != nil {
-		return later("an image (container.mesos.image)", "the task can use what the machine has, or fetch it by command.uris")
+		look = unsupportedRooted
 	}
-	if len(c.GetVolumes()) > 0 {
-		return later("a volume (container.volumes)", "the task can use paths of the machine that its user may")
+	if why := look(c); why != "" {
+		return why
 	}
-	if c.Hostname != nil {
-		return later("a host name of its own (container.hostname)", "leave it out")
-	}
-	if len(c.GetNetworkInfos()) > 0 {
-		for _, n := range c.GetNetworkInfos() {
-			if n.GetName() != "" || len(n.GetPortMappings()) > 0 || len(n.GetGroups()) > 0 || len(n.GetIpAddresses()) > 0 {
-				return later("a network of its own (container.network_infos)", "the task shares the machine's network; take ports from the offer")
-			}
+	for _, n := range c.GetNetworkInfos() {
+		if n.GetName() != "" || len(n.GetPortMappings()) > 0 || len(n.GetGroups()) > 0 || len(n.GetIpAddresses()) > 0 {
+			return later("a network of its own (container.network_infos)", "the task shares the machine's network; take ports from the offer")
 		}
 	}
-	l := c.GetLinuxInfo()
-	if l == nil {
-		l = &mesosv1.LinuxInfo{}
-	}
-	switch {
-	case l.GetSeccomp() != nil && !l.GetSeccomp().GetUnconfined():
+	if s := c.GetLinuxInfo().GetSeccomp(); s != nil && !s.GetUnconfined() {
 		return later("a seccomp profile (container.linux_info.seccomp)", "leave it out or say unconfined")
-	case l.GetIpcMode() == mesosv1.LinuxInfo_PRIVATE:
-		return later("a private IPC namespace (container.linux_info.ipc_mode)", "leave it out")
-	case l.ShmSize != nil:
-		return later("a size of /dev/shm (container.linux_info.shm_size)", "leave it out")
-	case l.SharePidNamespace != nil && !l.GetSharePidNamespace():
-		return later("a pid namespace of its own (container.linux_info.share_pid_namespace)", "leave it out")
 	}
 	for _, r := range t.GetResources() {
-		if why := unplaceable(r.GetDisk()); why != "" {
+		if why := unplaceable(r.GetDisk(), c.GetMesos().GetImage() != nil); why != "" {
 			return why
 		}
 	}
@@ -84,8 +71,57 @@ func unsupported(t *mesosv1.TaskInfo) string {
 	return senseless(t)
 }
 
+// later says that something is not there yet, and what to do instead.
+func later(what, way string) string {
+	return fmt.Sprintf("%s is not supported by this version of Pando yet; %s.", what, way)
+}
+
+// unsupportedBare says what a container without an image asks for in vain.
+func unsupportedBare(c *mesosv1.ContainerInfo) string {
+	l := c.GetLinuxInfo()
+	const instead = "give it an image, or leave it out"
+	switch {
+	case len(c.GetVolumes()) > 0:
+		return later("a volume of a task without an image (container.volumes)", "give it an image, or use paths of the machine that its user may")
+	case c.Hostname != nil:
+		return later("a host name of a task without an image (container.hostname)", instead)
+	case l.GetIpcMode() == mesosv1.LinuxInfo_PRIVATE:
+		return later("a private IPC namespace of a task without an image (container.linux_info.ipc_mode)", instead)
+	case l != nil && l.ShmSize != nil:
+		return later("a size of /dev/shm of a task without an image (container.linux_info.shm_size)", instead)
+	case l != nil && l.SharePidNamespace != nil && !l.GetSharePidNamespace():
+		return later("a pid namespace of a task without an image (container.linux_info.share_pid_namespace)", instead)
+	}
+	return ""
+}
+
+// unsupportedRooted says what a container with an image asks for in vain.
+func unsupportedRooted(c *mesosv1.ContainerInfo) string {
+	im := c.GetMesos().GetImage()
+	switch {
+	case im.GetType() != mesosv1.Image_DOCKER:
+		return later("an image of another type than DOCKER (container.mesos.image.type)", "give it as a Docker or OCI image")
+	case im.GetDocker().GetName() == "":
+		return "The image has no name (container.mesos.image.docker.name); give it one, such as debian:12."
+	}
+	for _, v := range c.GetVolumes() {
+		s := v.GetSource()
+		switch {
+		case v.GetImage() != nil:
+			return later("an image as a volume (container.volumes.image)", "put what it has into the task's image")
+		case s == nil, s.GetType() == mesosv1.Volume_Source_HOST_PATH, s.GetType() == mesosv1.Volume_Source_SANDBOX_PATH:
+		default:
+			return later(fmt.Sprintf("a volume of type %s (container.volumes.source.type)", s.GetType()), "use HOST_PATH or SANDBOX_PATH")
+		}
+		if v.GetContainerPath() == "" {
+			return "A volume of the task has no place in its container (container.volumes.container_path); give it an absolute path, or one below the sandbox."
+		}
+	}
+	return ""
+}
+
 // unplaceable says why a disk cannot be brought into a task's sandbox.
-func unplaceable(d *mesosv1.Resource_DiskInfo) string {
+func unplaceable(d *mesosv1.Resource_DiskInfo, rooted bool) string {
 	switch k := d.GetSource().GetType(); {
 	case d == nil:
 		return ""
@@ -93,8 +129,8 @@ func unplaceable(d *mesosv1.Resource_DiskInfo) string {
 		return fmt.Sprintf("A disk of type %s (resources.disk.source.type) is a resource provider's, which this version of Pando does not have yet; use the agent's own disks.", k)
 	case d.Persistence == nil:
 		return ""
-	case d.GetVolume().GetMode() == mesosv1.Volume_RO:
-		return "A persistent volume that a task may only read (resources.disk.volume.mode) needs a mount namespace, which tasks of this version of Pando do not have yet; use it RW."
+	case d.GetVolume().GetMode() == mesosv1.Volume_RO && !rooted:
+		return "A persistent volume that a task may only read (resources.disk.volume.mode) needs a mount namespace, which a task without an image does not have; give it an image, or use it RW."
 	}
 	if err := volume.CheckPlace(d.GetVolume().GetContainerPath()); err != nil {
 		return "The persistent volume cannot be placed: resources.disk.volume." + err.Error() + "."

@@ -83,11 +83,11 @@ var verdicts = map[string]verdict{
 		secretIn(func(t *mesosv1.TaskInfo) *mesosv1.CommandInfo { return t.Command })),
 	"command.shell": honoured(e2e), "command.value": honoured(e2e), "command.arguments": honoured(e2e), "command.user": honoured(e2e),
 
-	"container.type":        refusedWith("(container.type)", mapped(mesosv1.ContainerInfo_DOCKER, func(c *mesosv1.ContainerInfo) { c.Docker = &mesosv1.ContainerInfo_DockerInfo{} })),
-	"container.docker":      ignored("it is for the type DOCKER, which is refused; the original passes it over beside MESOS too"),
+	"container.type":        honoured("test/e2e TestATaskOfDockersTypeRunsWithoutDocker"),
+	"container.docker":      honoured("internal/agent/dockertask TestWhatDockerWouldHaveRunIsSaidInOurWords"),
 	"container.volumes":     refused("(container.volumes)"),
 	"container.hostname":    refused("(container.hostname)"),
-	"container.mesos.image": refused("(container.mesos.image)"),
+	"container.mesos.image": honoured("test/e2e TestATaskRunsInItsImage"),
 	"container.tty_info":    honoured("test/e2e TestATaskWithATerminalCanBeAttachedTo"),
 
 	"container.network_infos.name":          refused("(container.network_infos)"),

@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/pando-os/pando/internal/agent/container"
+	"github.com/pando-os/pando/internal/agent/container/standard"
+	"github.com/pando-os/pando/internal/agent/imaged"
 	"github.com/pando-os/pando/internal/agent/journal"
 	"github.com/pando-os/pando/internal/agent/records"
 	"github.com/pando-os/pando/internal/core/workload"
@@ -39,6 +42,27 @@ func (a *Agent) placeVolumes(at *place, run sandbox.Run, container string, rs re
 		a.files.AttachBelow(a.cfg.WorkDir, run, placeBelow(container, where), dir)
 	}
 	return nil
+}
+
+// mountVolumes has them mounted in the sandbox of a container with an image.
+func (a *Agent) mountVolumes(id string, rs resource.List, uid, gid int) ([]container.Mount, error) {
+	var out []container.Mount
+	for _, v := range rs.PersistentVolumes() {
+		owner, group := uid, gid
+		if a.volumeUsed(&v, id) {
+			owner, group = -1, -1
+		}
+		dir, err := volume.Make(a.cfg.WorkDir, &v, owner, group)
+		if err != nil {
+			return nil, fmt.Errorf("volume %q: %w", v.PersistenceID(), err)
+		}
+		m := container.Mount{Kind: container.MountBind, Source: dir, Target: imaged.Inside(v.Traits.Disk.Volume.ContainerPath), Flags: standard.NoDev}
+		if v.Traits.Disk.Volume.ReadOnly {
+			m.Flags |= standard.ReadOnly
+		}
+		out = append(out, m)
+	}
+	return out, nil
 }
 
 // placeBelow is a path in a container's sandbox as a path in that of the container at the top.

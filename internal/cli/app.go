@@ -73,7 +73,7 @@ func (a *App) Command() *cobra.Command {
 		root.AddCommand(c)
 	}
 	for _, c := range []*cobra.Command{
-		a.runCommand(), a.taskCommand(), a.frameworkCommand(), a.nodeCommand(), a.reserveCommand(), a.unreserveCommand(), a.volumeCommand(),
+		a.runCommand(), a.taskCommand(), a.frameworkCommand(), a.nodeCommand(), a.reserveCommand(), a.unreserveCommand(), a.volumeCommand(), a.imageCommand(),
 		a.stateCommand(), a.eventsCommand(),
 	} {
 		c.GroupID = groupWork

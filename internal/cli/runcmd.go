@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +31,9 @@ type runFlags struct {
 	timeout          time.Duration
 	detach           bool
 	pod              string
+	image, hostname  string
+	volumes          []string
+	pull             bool
 }
 
 func (a *App) runCommand() *cobra.Command {
@@ -46,6 +50,9 @@ that of the lowest-numbered instance that did not end with 0.
 
 While there is no room, run waits and says what is short. When the master goes away, run waits for it; the command
 goes on. Ctrl-C kills the command. With --detach, run prints FRAMEWORK/TASK once the command is launched, and leaves.
+
+With --image, the command runs in a container of that image, which has files and processes of its own; what is in the
+sandbox is at /mnt/mesos/sandbox. Without a command it is the image's own; with one, it takes the place of that.
 
 With --pod, run takes no command but a file in YAML or JSON with several tasks, which run on one node together or not
 at all. Every line has its task's name before it. When one task does not end well the cluster ends the others, and the
@@ -66,10 +73,15 @@ code is that of the first. Such a file:
   pando run --cpus 2 --mem 1GB --uri https://example.org/data.tar.gz -- ./data/work
   pando run --instances 3 -- sh -c 'echo I am $PANDO_INSTANCE'
   pando run --detach --name web -- python3 -m http.server 8000
+  pando run --image debian:12 -- cat /etc/os-release
+  pando run --image nginx --volume /srv/site:/usr/share/nginx/html:ro --detach
   pando run --pod web.yaml`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if f.pod != "" {
 				return cobra.NoArgs(cmd, args)
+			}
+			if f.image != "" {
+				return nil // it says itself what to run
 			}
 			return cobra.MinimumNArgs(1)(cmd, args)
 		},
@@ -124,13 +136,17 @@ code is that of the first. Such a file:
 	flags.IntVar(&f.instances, "instances", 1, "how many to run at the same time")
 	flags.DurationVar(&f.timeout, "timeout", 0, "kill the command after this time, waiting included; 0: never")
 	flags.BoolVar(&f.detach, "detach", false, "leave once the command is launched")
+	flags.StringVar(&f.image, "image", "", "run in a container of this image, as `NAME[:TAG]`, REGISTRY/NAME or with @DIGEST")
+	flags.BoolVar(&f.pull, "pull", false, "ask the registry for the image even if the node has it")
+	flags.StringArrayVar(&f.volumes, "volume", nil, "with --image: show a path of the node, `HOST:CONTAINER[:ro]`; a relative HOST is in the sandbox")
+	flags.StringVar(&f.hostname, "hostname", "", "with --image: the container's own name")
 	flags.StringVar(&f.pod, "pod", "", "run the tasks of this `FILE` together")
 	return cmd
 }
 
 // readPod reads the pod's file. What stands for a command gives the run its name.
 func (f *runFlags) readPod(cmd *cobra.Command) (*run.Pod, []string, error) {
-	for _, other := range []string{"cpus", "mem", "env", "uri", "file", "instances"} {
+	for _, other := range []string{"cpus", "mem", "env", "uri", "file", "instances", "image", "volume", "hostname", "pull"} {
 		if cmd.Flags().Changed(other) {
 			return nil, nil, fault.New(fault.Invalid, "--%s does not go with --pod: say it in the file, of each task", other)
 		}
@@ -159,8 +175,11 @@ func (f *runFlags) options(argv []string, getenv func(string) string) (run.Optio
 	case f.timeout > 0 && f.detach:
 		return o, fault.New(fault.Invalid, "--timeout needs somebody who waits: leave out --detach")
 	}
+	if o.Container, err = f.container(); err != nil {
+		return o, err
+	}
 	if o.Name == "" {
-		o.Name = nameOf(argv[0])
+		o.Name = nameOf(append(slices.Clone(argv), f.image)[0])
 	} else if o.Name != nameOf(o.Name) {
 		return o, fault.New(fault.Invalid, "--name is %q: give it letters, digits, dots, dashes and underscores", o.Name)
 	}
@@ -192,6 +211,42 @@ func (f *runFlags) options(argv []string, getenv func(string) string) (run.Optio
 		o.URIs = append(o.URIs, uri)
 	}
 	return o, nil
+}
+
+// container makes what the flags say of one; nil: nothing.
+func (f *runFlags) container() (*mesosv1.ContainerInfo, error) {
+	if f.image == "" {
+		for flag, given := range map[string]bool{"volume": len(f.volumes) > 0, "hostname": f.hostname != "", "pull": f.pull} {
+			if given {
+				return nil, fault.New(fault.Invalid, "--%s needs --image: a command without an image has the node's files", flag)
+			}
+		}
+		return nil, nil //nolint:nilnil // there is none, and nothing is wrong
+	}
+	c := &mesosv1.ContainerInfo{
+		Type: mesosv1.ContainerInfo_MESOS.Enum(), Mesos: &mesosv1.ContainerInfo_MesosInfo{Image: &mesosv1.Image{
+			Type: mesosv1.Image_DOCKER.Enum(), Docker: &mesosv1.Image_Docker{Name: &f.image}, Cached: new(!f.pull),
+		}},
+	}
+	if f.hostname != "" {
+		c.Hostname = &f.hostname
+	}
+	for _, text := range f.volumes {
+		parts := strings.Split(text, ":")
+		v := &mesosv1.Volume{Mode: mesosv1.Volume_RW.Enum()}
+		switch {
+		case len(parts) == 3 && parts[2] == "ro":
+			v.Mode = mesosv1.Volume_RO.Enum()
+		case len(parts) != 2:
+			return nil, fault.New(fault.Invalid, "--volume is %q: give it HOST:CONTAINER or HOST:CONTAINER:ro", text)
+		}
+		if parts[0] == "" || !path.IsAbs(parts[1]) {
+			return nil, fault.New(fault.Invalid, "--volume is %q: the path in the container must be absolute", text)
+		}
+		v.HostPath, v.ContainerPath = &parts[0], &parts[1]
+		c.Volumes = append(c.Volumes, v)
+	}
+	return c, nil
 }
 
 // localFile makes the URI of a file of this machine, which keeps its name and whether it can be run.

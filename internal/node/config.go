@@ -52,6 +52,13 @@ type Config struct {
 	Strict bool
 	// CPUQuota makes a task's cpus a hard limit.
 	CPUQuota bool
+	// Registry completes the names of images that have none, as HOST:PORT or a URL; empty: such names cannot be pulled.
+	Registry string
+	// PlainRegistries are spoken to without TLS; RegistryCA is a file of certificates that registries may have, beside the system's.
+	PlainRegistries []string
+	RegistryCA      string
+	// DockerConfig is the path of a config.json of Docker's, with credentials for registries.
+	DockerConfig string
 	// PIDs bounds the processes and threads of each container; zero: no bound.
 	PIDs int
 	// SwitchUser runs tasks as their users (root only).

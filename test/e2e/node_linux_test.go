@@ -243,9 +243,10 @@ func (n *node) clean() {
 	if n.agent == "" {
 		return
 	}
-	// Containers die with the launchers that hold them.
+	// Containers die with the launchers that hold them, which run from memory and are known by their names.
 	for pid := range processes() {
-		if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && (strings.HasPrefix(exe, n.dir+"/") || strings.HasPrefix(exe, n.data()+"/")) {
+		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err == nil && (strings.HasPrefix(string(name), n.dir+"/") || strings.HasPrefix(string(name), n.data()+"/")) {
 			_ = unix.Kill(pid, unix.SIGKILL) // it may have ended meanwhile
 		}
 	}

@@ -72,9 +72,12 @@ type Spec struct {
 	Root       *Root
 	Namespaces Namespaces
 	Workdir    string
+	// NetNS is the path at which a network namespace is bound that the container is to be in; empty: the machine's. Whoever made it
+	// removes it once the container has ended.
+	NetNS string
 	// Hostname needs a UTS namespace.
 	Hostname string
-	// Seccomp is a filter as the kernel takes it, struct sock_filter one after another; empty: none.
+	// Seccomp is a filter, as seccomp/filter encodes it; empty: none.
 	Seccomp []byte
 	// StopSignal asks the container to end in the place of SIGTERM; 0: SIGTERM.
 	StopSignal int

@@ -2,6 +2,7 @@ package container_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -78,6 +79,11 @@ func TestTheSameWaysAreOpenWhereNothingIsShut(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
+			if strings.HasPrefix(way.script, "python3") {
+				if _, err := exec.LookPath("python3"); err != nil {
+					t.Skip("SKIP-HOST: ", err)
+				}
+			}
 			c, n := started(t)
 			s := c.spec("sh", "-c", way.script)
 			rooted(t, &s)
@@ -101,7 +107,7 @@ func TestASetuidProgramGivesNothingWhereNoNewPrivilegesAreWanted(t *testing.T) {
 	rooted(t, &s)
 	b, err := os.ReadFile("/usr/bin/id")
 	if err != nil {
-		t.Fatal(err)
+		t.Skip("SKIP-HOST: there is no program of its own to give a set-user-id bit to: ", err)
 	}
 	path := filepath.Join(s.Sandbox, "id")
 	if err := os.WriteFile(path, b, 0o755); err != nil {

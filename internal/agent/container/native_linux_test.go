@@ -159,6 +159,7 @@ func BenchmarkPeers(b *testing.B) {
 }
 
 func startToClean(b *testing.B, edit func(*container.Spec)) {
+	b.Helper()
 	for _, par := range []int{1, 2, 4} {
 		b.Run(strconv.Itoa(par)+" at once", func(b *testing.B) {
 			c := newCage(b)

@@ -11,7 +11,7 @@ import (
 
 // rooted says whether the container needs a launcher that knows of roots.
 func (s *Spec) rooted() bool {
-	return s.Root != nil || s.Namespaces.own() || s.Workdir != "" || len(s.Seccomp) > 0 || s.StopSignal != 0
+	return s.Root != nil || s.Namespaces.own() || s.Workdir != "" || s.NetNS != "" || len(s.Seccomp) > 0 || s.StopSignal != 0
 }
 
 // resolveRoot adds what a container has of its own.
@@ -21,7 +21,8 @@ func resolveRoot(s *Spec, w *wire.Spec) error {
 	if s.Root != nil {
 		w.Namespaces |= unix.CLONE_NEWNS
 	}
-	if w.Namespaces == 0 {
+	w.NetNS = s.NetNS
+	if w.Namespaces == 0 && w.NetNS == "" {
 		return nil
 	}
 	if os.Geteuid() != 0 {

@@ -4,44 +4,58 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/container/standard"
 )
 
-// rooted gives a container a file system of its own: a layer of the test's, with the machine's programs bound into it.
-func rooted(t testing.TB, s *container.Spec) {
-	t.Helper()
+// mounts skips a test where nothing may be mounted.
+func mounts(tb testing.TB) {
+	tb.Helper()
 	if os.Getenv("PANDO_TEST_HOST") == "" || os.Geteuid() != 0 {
-		t.Skip("it mounts: set PANDO_TEST_HOST=1, as root")
+		tb.Skip("SKIP-HOST: it mounts: set PANDO_TEST_HOST=1, as root")
 	}
-	store, scratch := t.TempDir(), t.TempDir()
+	if known, err := os.ReadFile("/proc/filesystems"); err != nil || !strings.Contains(string(known), "\toverlay\n") {
+		tb.Skip("SKIP-HOST: the kernel has no overlay file system")
+	}
+}
+
+// rooted gives a container a file system of its own: a layer of the test's, with the machine's programs bound into it.
+func rooted(tb testing.TB, s *container.Spec) {
+	tb.Helper()
+	mounts(tb)
+	store, scratch := tb.TempDir(), tb.TempDir()
 	layer := filepath.Join(store, "base")
 	for _, dir := range []string{"etc", "tmp", "usr"} {
 		if err := os.MkdirAll(filepath.Join(layer, dir), 0o755); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
+	binds := []container.Mount{{Kind: container.MountBind, Source: "/usr", Target: "/usr", Flags: standard.ReadOnly | standard.NoDev}}
 	for _, name := range []string{"bin", "sbin", "lib", "lib64"} {
-		if _, err := os.Lstat("/usr/" + name); err != nil {
-			continue
-		}
-		if err := os.Symlink("usr/"+name, filepath.Join(layer, name)); err != nil {
-			t.Fatal(err)
+		switch st, err := os.Lstat("/" + name); {
+		case err != nil:
+		case st.IsDir(): // a machine that has not merged it with /usr
+			binds = append(binds, container.Mount{Kind: container.MountBind, Source: "/" + name, Target: "/" + name, Flags: standard.ReadOnly | standard.NoDev})
+		default:
+			if err := os.Symlink("usr/"+name, filepath.Join(layer, name)); err != nil {
+				tb.Fatal(err)
+			}
 		}
 	}
 	if err := os.WriteFile(filepath.Join(layer, "etc/whose"), []byte("the image's\n"), 0o644); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s.Root = &container.Root{Store: store, Layers: []string{"base"}, Scratch: scratch, Masked: standard.Masked(), ReadOnly: standard.Sealed()}
-	s.Root.Mounts = append(standard.Mounts(0),
-		container.Mount{Kind: container.MountBind, Source: "/usr", Target: "/usr", Flags: standard.ReadOnly | standard.NoDev},
-		container.Mount{Kind: container.MountBind, Source: s.Sandbox, Target: "/mnt/mesos/sandbox"})
+	s.Root.Mounts = append(append(standard.Mounts(0), binds...), container.Mount{Kind: container.MountBind, Source: s.Sandbox, Target: "/mnt/mesos/sandbox"})
 	s.Namespaces = container.Namespaces{PID: true, IPC: true, UTS: true}
 	s.Workdir = "/mnt/mesos/sandbox"
 }
@@ -268,5 +282,45 @@ func TestWhatStartsContainersCannotBeWritten(t *testing.T) {
 	}
 	if !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.ETXTBSY) {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestAContainerIsInTheNetworkNamespaceThatItIsGiven(t *testing.T) {
+	mounts(t)
+	c, n := started(t)
+	path := filepath.Join(t.TempDir(), "net")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: the thread is not to be used again
+		err := unix.Unshare(unix.CLONE_NEWNET)
+		if err == nil {
+			err = unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "")
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(path, unix.MNT_DETACH)
+	for name, edit := range map[string]func(*container.Spec){"with an image": func(s *container.Spec) { rooted(t, s) }, "without one": func(*container.Spec) {}} {
+		t.Run(name, func(t *testing.T) {
+			s := c.spec("sh", "-c", "cut -d: -f1 /proc/net/dev | tail -n +3 | tr -d ' '; echo > ready; sleep 1000")
+			edit(&s)
+			s.NetNS = path
+			launch(t, n, s)
+			if code, err := n.Run(t.Context(), s.ID, container.Command{Args: []string{"sh", "-c", "until [ -e ready ]; do sleep 0.01; done; [ $(cat /proc/net/dev | wc -l) = 3 ]"}}); err != nil || code != 0 {
+				t.Errorf("a command beside it: %d, %v", code, err)
+			}
+			if got := read(t, s.Sandbox, "stdout"); got != "lo\n" {
+				t.Errorf("it has %q", got)
+			}
+			if err := n.Kill(s.ID, 0); err != nil {
+				t.Fatal(err)
+			}
+			await(t, n)
+		})
 	}
 }

@@ -151,12 +151,14 @@ func (r *run) task(i *instance, resources []*mesosv1.Resource) *mesosv1.TaskInfo
 	env := append([]*mesosv1.Environment_Variable{
 		{Name: new("PANDO_INSTANCE"), Value: new(strconv.Itoa(i.number))},
 	}, r.Env...)
+	c := &mesosv1.CommandInfo{
+		Shell: new(false), Arguments: r.Argv, User: &r.User, Uris: r.URIs, Environment: &mesosv1.Environment{Variables: env},
+	}
+	if len(r.Argv) > 0 {
+		c.Value = &r.Argv[0]
+	}
 	return &mesosv1.TaskInfo{
-		Name: &r.Name, TaskId: i.taskID(), AgentId: i.agent, Resources: resources,
-		Command: &mesosv1.CommandInfo{
-			Shell: new(false), Value: &r.Argv[0], Arguments: r.Argv, User: &r.User, Uris: r.URIs,
-			Environment: &mesosv1.Environment{Variables: env},
-		},
+		Name: &r.Name, TaskId: i.taskID(), AgentId: i.agent, Resources: resources, Command: c, Container: r.Container,
 	}
 }
 

@@ -37,6 +37,19 @@ func enter(pid uint32) *failure {
 	return nil
 }
 
+// joinNetwork joins the network namespace that is bound at a path.
+func joinNetwork(path string) *failure {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fail(wire.KindRoot, "open the network namespace "+path, err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+		return fail(wire.KindRoot, "join the network namespace "+path, err)
+	}
+	return nil
+}
+
 // bornIn has do fork in the pid namespace of another process; 0: in our own. Only the main thread may call it: the kernel
 // notes for each thread where its children go, and lets it make no thread meanwhile, which the runtime never asks of one that
 // is locked.
@@ -69,7 +82,7 @@ func bornIn(pid uint32, do func()) *failure {
 // inside tells what a process enters that is to be where a container is: whose namespaces, and among whose processes.
 func (b *box) inside() (enter, among uint32) {
 	enter, among = b.spec.Enter, b.among
-	if b.spec.Namespaces != 0 || b.spec.Root != nil {
+	if b.spec.Namespaces != 0 || b.spec.Root != nil || b.spec.NetNS != "" {
 		enter = b.state.PID
 	}
 	if b.spec.Namespaces&unix.CLONE_NEWPID != 0 {

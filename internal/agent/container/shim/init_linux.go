@@ -105,6 +105,11 @@ func become(s *wire.Spec, up *os.File) *failure {
 
 // takePlace gives the process its files and the directory that it begins in.
 func takePlace(s *wire.Spec) *failure {
+	if s.NetNS != "" && s.Enter == 0 {
+		if f := joinNetwork(s.NetNS); f != nil {
+			return f
+		}
+	}
 	switch {
 	case s.Enter != 0:
 		if f := enter(s.Enter); f != nil {

@@ -119,8 +119,9 @@ type Spec struct {
 	Root       *Root  // nil: the machine's files
 	Workdir    string // where the command begins, as the container sees it; empty: in the sandbox
 	Hostname   string // with a UTS namespace of its own
-	Seccomp    []byte // a filter: the kernel's struct sock_filter, one after another
+	Seccomp    []byte // a filter, as seccomp/filter encodes it; empty: none
 	StopSignal uint32 // what asks it to end; 0: SIGTERM
+	NetNS      string // a network namespace to join, by the path that it is bound at; empty: none
 	Enter      uint32 // used by the shim alone: the process whose namespaces the command is to be in
 }
 

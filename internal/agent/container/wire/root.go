@@ -59,6 +59,7 @@ func (s *Spec) put4(p *put) {
 	p.string(string(s.Seccomp))
 	p.uint(uint64(s.StopSignal))
 	p.uint(uint64(s.Enter))
+	p.string(s.NetNS)
 }
 
 func (s *Spec) take4(t *take) {
@@ -74,6 +75,7 @@ func (s *Spec) take4(t *take) {
 	}
 	s.StopSignal = uint32(t.uint())
 	s.Enter = uint32(t.uint())
+	s.NetNS = t.string()
 }
 
 func (r *Root) put(p *put) {

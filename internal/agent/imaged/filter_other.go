@@ -1,0 +1,9 @@
+//go:build !linux
+
+package imaged
+
+import "errors"
+
+func defaultFilter([]string) ([]byte, error) {
+	return nil, errors.New("seccomp filters need Linux")
+}

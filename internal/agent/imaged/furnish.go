@@ -1,0 +1,283 @@
+package imaged
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/agent/container"
+	"github.com/pando-os/pando/internal/agent/container/standard"
+	"github.com/pando-os/pando/internal/image"
+	"github.com/pando-os/pando/internal/volume"
+)
+
+// Sandbox is where a container with an image finds its sandbox.
+const Sandbox = "/mnt/mesos/sandbox"
+
+// Place is where a container with an image is put.
+type Place struct {
+	// Sandbox is its own, and Parent that of the container it is below; empty: of none.
+	Sandbox, Parent string
+	// UID and GID are given what is made for its user; -1: nobody.
+	UID, GID int
+	// Socket is shown to it where it is on the machine, if it is not empty.
+	Socket string
+	// Volumes are mounted in its sandbox.
+	Volumes []container.Mount
+}
+
+// Furnish makes the root of the container, and what it runs. What s has of its own otherwise has been set.
+func (p *Picture) Furnish(s *container.Spec, c *mesosv1.CommandInfo, at Place) error {
+	linux := p.Container.GetLinuxInfo()
+	s.Root = &container.Root{
+		Store: p.image.Store, Layers: p.image.Layers, Scratch: p.scratch, Masked: standard.Masked(), ReadOnly: standard.Sealed(),
+		Mounts: standard.Mounts(int64(linux.GetShmSize()) << 20),
+	}
+	s.Hostname = p.Container.GetHostname()
+	s.Namespaces = container.Namespaces{
+		Mount: true, PID: !linux.GetSharePidNamespace(), IPC: linux.GetIpcMode() != mesosv1.LinuxInfo_SHARE_PARENT, UTS: s.Hostname != "",
+	}
+	if s.Workdir = p.image.Config.WorkingDir; s.Workdir == "" {
+		s.Workdir = Sandbox
+	}
+	s.StopSignal = stopSignal(p.image.Config.StopSignal)
+	if s.Effective == nil {
+		caps := standard.Capabilities()
+		s.Effective = &caps
+	}
+	if err := p.mountAll(s, at); err != nil {
+		return err
+	}
+	var err error
+	if p.docker != nil {
+		err = p.likeDocker(s, c)
+	} else {
+		s.Path, s.Args, err = image.Command(c.GetShell(), c.GetValue(), c.GetArguments(), p.image.Config)
+	}
+	if err == nil && s.Effective != nil && !linux.GetSeccomp().GetUnconfined() {
+		s.Seccomp, err = p.keeper.filters.of(*s.Effective)
+	}
+	return err
+}
+
+// mountAll adds what is mounted in the image.
+func (p *Picture) mountAll(s *container.Spec, at Place) error {
+	r := s.Root
+	r.Mounts = append(r.Mounts, container.Mount{Kind: container.MountBind, Source: at.Sandbox, Target: Sandbox, Flags: standard.NoDev})
+	if err := p.names(r, s.Hostname); err != nil {
+		return err
+	}
+	if at.Socket != "" {
+		r.Mounts = append(r.Mounts, container.Mount{Kind: container.MountBind, Source: at.Socket, Target: at.Socket})
+	}
+	r.Mounts = append(r.Mounts, at.Volumes...)
+	for i, v := range p.Container.GetVolumes() {
+		m, err := mounted(v, at)
+		if err != nil {
+			return fmt.Errorf("container.volumes[%d]: %w", i, err)
+		}
+		r.Mounts = append(r.Mounts, m)
+	}
+	return nil
+}
+
+// names shows the machine's resolver and names in the image, with the container's own and those that it asks for.
+func (p *Picture) names(r *container.Root, hostname string) error {
+	var more []string
+	if hostname != "" {
+		more = append(more, "127.0.1.1 "+hostname)
+	}
+	if p.docker != nil {
+		more = append(more, p.docker.Hosts...)
+	}
+	for _, name := range []string{"resolv.conf", "hosts"} {
+		source := "/etc/" + name
+		if name == "hosts" && len(more) > 0 {
+			b, err := os.ReadFile(source)
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+			source = filepath.Join(p.scratch, "hosts")
+			if err := os.WriteFile(source, append(b, strings.Join(more, "\n")+"\n"...), 0o644); err != nil {
+				return err
+			}
+		}
+		if _, err := os.Stat(source); err != nil {
+			continue // the image's own will do
+		}
+		r.Mounts = append(r.Mounts, container.Mount{Kind: container.MountBind, Source: source, Target: "/etc/" + name, Flags: standard.ReadOnly})
+	}
+	return nil
+}
+
+// Inside is a path of the container's; what is relative is in its sandbox.
+func Inside(p string) string {
+	if path.IsAbs(p) {
+		return path.Clean(p)
+	}
+	return path.Join(Sandbox, p)
+}
+
+// mounted is a volume of a ContainerInfo: a path of the machine's, or of the container's or its parent's sandbox.
+func mounted(v *mesosv1.Volume, at Place) (container.Mount, error) {
+	dir := at.Sandbox
+	m := container.Mount{Kind: container.MountBind, Flags: standard.NoDev, Target: Inside(v.GetContainerPath())}
+	if v.GetMode() == mesosv1.Volume_RO {
+		m.Flags |= standard.ReadOnly
+	}
+	source := v.GetHostPath()
+	switch s := v.GetSource(); s.GetType() {
+	case mesosv1.Volume_Source_HOST_PATH:
+		source = s.GetHostPath().GetPath()
+	case mesosv1.Volume_Source_SANDBOX_PATH:
+		source = s.GetSandboxPath().GetPath()
+		if path.IsAbs(source) {
+			return m, fmt.Errorf("source.sandbox_path.path %q is absolute; give a path below the sandbox", source)
+		}
+		if s.GetSandboxPath().GetType() == mesosv1.Volume_Source_SandboxPath_PARENT {
+			if at.Parent == "" {
+				return m, errors.New("source.sandbox_path.type is PARENT, and the container has no parent; say SELF, or launch it in a group")
+			}
+			dir = at.Parent
+		}
+	}
+	if path.IsAbs(source) {
+		m.Source = path.Clean(source)
+		if _, err := os.Stat(m.Source); err != nil {
+			return m, fmt.Errorf("host_path: %w; make it on the machine first", err)
+		}
+		return m, nil
+	}
+	// It is in a sandbox, where whatever a user put there is not to lead out.
+	m.Source, m.Under = path.Clean(source), dir
+	if m.Source == "." || !filepath.IsLocal(m.Source) {
+		return m, fmt.Errorf("the path %q leads out of the sandbox, or is all of it; name a place below it", source)
+	}
+	return m, volume.MakeShared(dir, m.Source, at.UID, at.GID)
+}
+
+// likeDocker adds what only containers of type DOCKER can ask for.
+func (p *Picture) likeDocker(s *container.Spec, c *mesosv1.CommandInfo) (err error) {
+	d := p.docker
+	if s.Args, err = d.Command(c, p.image.Config.Entrypoint, p.image.Config.Cmd); err != nil {
+		return err
+	}
+	s.Path = s.Args[0]
+	if d.Workdir != "" {
+		s.Workdir = d.Workdir
+	}
+	if n := stopSignal(d.StopSignal); n != 0 {
+		s.StopSignal = n
+	}
+	s.NoNewPrivs, s.Root.Sealed = s.NoNewPrivs || d.NoNewPrivs, d.ReadOnly
+	for where, options := range d.Tmpfs {
+		m := container.Mount{Kind: container.MountNew, FS: "tmpfs", Target: where, Flags: standard.NoSuid | standard.NoDev | standard.NoExec, Data: tmpfsData(options)}
+		s.Root.Mounts = append(s.Root.Mounts, m)
+	}
+	caps, err := capabilities(*s.Effective, d.AddCaps, d.DropCaps)
+	if err != nil {
+		return err
+	}
+	s.Effective = &caps
+	if d.Privileged {
+		s.Effective, s.Root.Masked, s.Root.ReadOnly = nil, nil, nil
+	}
+	return nil
+}
+
+// tmpfsData leaves of docker's options those that are data and not flags.
+func tmpfsData(options string) string {
+	var out []string
+	for o := range strings.SplitSeq(options, ",") {
+		if strings.Contains(o, "=") {
+			out = append(out, o)
+		}
+	}
+	return strings.Join(out, ",")
+}
+
+// capabilities adds some to a set and takes some away, by their names; ALL are all.
+func capabilities(have []int, add, drop []string) ([]int, error) {
+	set := map[int]bool{}
+	for _, n := range have {
+		set[n] = true
+	}
+	change := func(names []string, to bool) error {
+		for _, name := range names {
+			if name == "ALL" {
+				for n := range lastCapability + 1 {
+					set[n] = to
+				}
+				continue
+			}
+			n, ok := mesosv1.CapabilityInfo_Capability_value[name]
+			if !ok || n < firstCapability {
+				return fmt.Errorf("the capability %s is unknown", name)
+			}
+			set[int(n)-firstCapability] = to
+		}
+		return nil
+	}
+	err := errors.Join(change(drop, false), change(add, true))
+	out := []int{}
+	for n := range lastCapability + 1 {
+		if set[n] {
+			out = append(out, n)
+		}
+	}
+	return out, err
+}
+
+// The protocol's capabilities begin at the first, and the kernel's end with the last.
+const (
+	firstCapability = 1000
+	lastCapability  = 40
+)
+
+// signals are the names that images use for what asks their programs to end, by Linux' numbers on amd64 and arm64.
+var signals = map[string]int{
+	"HUP": 1, "INT": 2, "QUIT": 3, "ILL": 4, "TRAP": 5, "ABRT": 6, "BUS": 7, "FPE": 8, "KILL": 9, "USR1": 10, "SEGV": 11, "USR2": 12,
+	"PIPE": 13, "ALRM": 14, "TERM": 15, "CHLD": 17, "CONT": 18, "STOP": 19, "TSTP": 20, "TTIN": 21, "TTOU": 22, "URG": 23, "XCPU": 24,
+	"XFSZ": 25, "VTALRM": 26, "PROF": 27, "WINCH": 28, "IO": 29, "PWR": 30, "SYS": 31,
+}
+
+// rtMin is the first of the signals that are named by their distance from it.
+const rtMin = 34
+
+// stopSignal is a signal by name or number; 0: none, or none that there is.
+func stopSignal(text string) int {
+	if n, err := strconv.Atoi(text); err == nil && n > 0 && n <= 64 {
+		return n
+	}
+	name := strings.TrimPrefix(strings.ToUpper(text), "SIG")
+	if rest, ok := strings.CutPrefix(name, "RTMIN"); ok {
+		n, err := strconv.Atoi(strings.TrimPrefix(rest, "+"))
+		if (err == nil || rest == "") && n >= 0 && n+rtMin <= 64 {
+			return n + rtMin
+		}
+	}
+	return signals[name]
+}
+
+// Environment adds what the image says of it, and what docker was asked for. It comes after the agent's own and before the task's.
+func (p *Picture) Environment(env map[string]string) {
+	if p == nil {
+		return
+	}
+	add := func(lines []string) {
+		for _, l := range lines {
+			if name, value, ok := strings.Cut(l, "="); ok && name != "" {
+				env[name] = value
+			}
+		}
+	}
+	add(p.image.Config.Env)
+	if p.docker != nil {
+		add(p.docker.Env)
+	}
+}

@@ -1,0 +1,261 @@
+package imaged
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/agent/container"
+	"github.com/pando-os/pando/internal/agent/container/standard"
+	"github.com/pando-os/pando/internal/image"
+)
+
+// album is a store that has one image.
+type album struct {
+	held map[string]string
+	did  []string
+}
+
+func (a *album) Get(_ context.Context, id, reference string, force bool, config []byte) (*Image, error) {
+	if reference != "app:1" {
+		return nil, errors.New("there is no " + reference)
+	}
+	a.held[id] = "sha256:1"
+	if force || len(config) > 0 {
+		a.did = append(a.did, "forced "+string(config))
+	}
+	return &Image{Digest: "sha256:1", Store: "/store", Layers: []string{"b", "a"}, Config: image.Config{
+		Entrypoint: []string{"/entry"}, Cmd: []string{"serve"}, Env: []string{"A=image", "B=image"}, WorkingDir: "/srv", StopSignal: "SIGQUIT",
+	}}, nil
+}
+
+func (a *album) Hold(id, digest string) error {
+	if digest != "sha256:1" {
+		return errors.New("it is gone")
+	}
+	a.held[id] = digest
+	return nil
+}
+
+func (a *album) Release(id string)     { delete(a.held, id) }
+func (a *album) Collect(float64) error { return nil }
+func (a *album) Prune([]string) error  { a.did = append(a.did, "prune"); return nil }
+
+func (a *album) List() []image.Image {
+	return []image.Image{{Digest: "sha256:1", References: []string{"app:1"}, Layers: 2, Holders: len(a.held)}}
+}
+
+func (a *album) Pull(_ context.Context, r string) (image.Image, error) {
+	a.did = append(a.did, "pull "+r)
+	return image.Image{Digest: "sha256:2"}, nil
+}
+
+func (a *album) Load(_ context.Context, path, name string) ([]image.Image, error) {
+	a.did = append(a.did, "load "+path+" "+name)
+	return nil, nil
+}
+func (a *album) Remove(r string) error { a.did = append(a.did, "remove "+r); return nil }
+
+func keeper(t *testing.T) (*Keeper, *album, string) {
+	t.Helper()
+	a, dir := &album{held: map[string]string{}}, t.TempDir()
+	return New(a, dir, slog.New(slog.DiscardHandler)), a, dir
+}
+
+func wants(reference string) *mesosv1.ContainerInfo {
+	return &mesosv1.ContainerInfo{
+		Type:  mesosv1.ContainerInfo_MESOS.Enum(),
+		Mesos: &mesosv1.ContainerInfo_MesosInfo{Image: &mesosv1.Image{Type: mesosv1.Image_DOCKER.Enum(), Docker: &mesosv1.Image_Docker{Name: &reference}}},
+	}
+}
+
+func TestAnImageIsHeldAsLongAsItsContainerIsThere(t *testing.T) {
+	k, a, dir := keeper(t)
+	for _, id := range []string{"c1", "c2", "c3"} {
+		if _, err := k.Provision(t.Context(), id, wants("app:1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := k.Provision(t.Context(), "c4", wants("other:1")); err == nil || a.held["c4"] != "" {
+		t.Errorf("an image that is not there: %v, %v", err, a.held)
+	}
+	k.Drop("c1")
+	if err := os.WriteFile(filepath.Join(dir, "scratch/c3/image"), []byte("sha256:gone"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a = &album{held: map[string]string{}}
+	k = New(a, dir, slog.New(slog.DiscardHandler)) // the agent was restarted meanwhile, and c2 and c3 were found
+	k.Found([]string{"c2", "c3", "bare"})
+	if d := cmp.Diff(map[string]string{"c2": "sha256:1"}, a.held); d != "" {
+		t.Errorf("what is held (-want +got):\n%s", d)
+	}
+	k.Found([]string{"c3"})
+	left, err := os.ReadDir(filepath.Join(dir, "scratch"))
+	if err != nil || len(left) != 1 || left[0].Name() != "c3" || len(a.held) != 0 {
+		t.Errorf("there is left %v, %v, and held %v", left, err, a.held)
+	}
+	var none *Keeper
+	none.Drop("c")
+	none.Found(nil)
+	none.Collect(0.1)
+	if _, err := none.Provision(t.Context(), "c", wants("app:1")); err == nil {
+		t.Error("an agent without images provides one")
+	}
+	if New(nil, dir, nil) != nil {
+		t.Error("a keeper of no images")
+	}
+}
+
+func TestAContainerIsFurnishedAsItsImageAndItsTaskSay(t *testing.T) {
+	k, _, _ := keeper(t)
+	box, parent := t.TempDir(), t.TempDir()
+	c := wants("app:1")
+	c.Hostname = new("web")
+	c.LinuxInfo = &mesosv1.LinuxInfo{ShmSize: new(uint32(8)), IpcMode: mesosv1.LinuxInfo_SHARE_PARENT.Enum(), SharePidNamespace: new(true), Seccomp: &mesosv1.SeccompInfo{Unconfined: new(true)}}
+	path := func(kind mesosv1.Volume_Source_SandboxPath_Type, p string) *mesosv1.Volume_Source {
+		return &mesosv1.Volume_Source{Type: mesosv1.Volume_Source_SANDBOX_PATH.Enum(), SandboxPath: &mesosv1.Volume_Source_SandboxPath{Type: &kind, Path: &p}}
+	}
+	c.Volumes = []*mesosv1.Volume{
+		{ContainerPath: new("/data"), HostPath: new("/usr/"), Mode: mesosv1.Volume_RO.Enum()},
+		{ContainerPath: new("inner"), Source: path(mesosv1.Volume_Source_SandboxPath_SELF, "mine/x")},
+		{ContainerPath: new("/theirs"), Source: path(mesosv1.Volume_Source_SandboxPath_PARENT, "theirs")},
+	}
+	p, err := k.Provision(t.Context(), "c", c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := container.Spec{Sandbox: box}
+	kept := container.Mount{Kind: container.MountBind, Source: "/kept", Target: Sandbox + "/v"}
+	err = p.Furnish(&s, &mesosv1.CommandInfo{Shell: new(false), Arguments: []string{"x"}}, Place{Sandbox: box, Parent: parent, UID: -1, GID: -1, Volumes: []container.Mount{kept}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bind := func(source, under, target string, flags uint64) container.Mount {
+		return container.Mount{Kind: container.MountBind, Source: source, Under: under, Target: target, Flags: flags | standard.NoDev}
+	}
+	for _, want := range []container.Mount{
+		bind(box, "", Sandbox, 0), kept, bind("/usr", "", "/data", standard.ReadOnly), bind("mine/x", box, Sandbox+"/inner", 0), bind("theirs", parent, "/theirs", 0),
+	} {
+		if !slices.Contains(s.Root.Mounts, want) {
+			t.Errorf("there is no mount %+v among %+v", want, s.Root.Mounts)
+		}
+	}
+	if !slices.Contains(s.Root.Mounts, container.Mount{Kind: container.MountNew, FS: "tmpfs", Target: "/dev/shm", Flags: standard.NoSuid | standard.NoDev | standard.NoExec, Data: "mode=1777,size=8388608"}) {
+		t.Error("/dev/shm has not the size that was asked for")
+	}
+	s.Root.Mounts = nil
+	caps := standard.Capabilities()
+	want := container.Spec{
+		Sandbox: box, Path: "/entry", Args: []string{"/entry", "x"}, Workdir: "/srv", Hostname: "web", StopSignal: 3, Effective: &caps,
+		Namespaces: container.Namespaces{Mount: true, UTS: true},
+		Root:       &container.Root{Store: "/store", Layers: []string{"b", "a"}, Scratch: p.scratch, Masked: standard.Masked(), ReadOnly: standard.Sealed()},
+	}
+	if d := cmp.Diff(want, s); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	if b, err := os.ReadFile(filepath.Join(p.scratch, "hosts")); err != nil || !strings.Contains(string(b), "127.0.1.1 web\n") {
+		t.Errorf("its hosts are %q, %v", b, err)
+	}
+	env := map[string]string{"A": "agent", "C": "agent"}
+	p.Environment(env)
+	if d := cmp.Diff(map[string]string{"A": "image", "B": "image", "C": "agent"}, env); d != "" {
+		t.Errorf("its environment (-want +got):\n%s", d)
+	}
+}
+
+func TestAVolumeThatCannotBeMountedIsNamed(t *testing.T) {
+	box := t.TempDir()
+	if err := os.Symlink("/etc", filepath.Join(box, "link")); err != nil {
+		t.Fatal(err)
+	}
+	self, parent := mesosv1.Volume_Source_SandboxPath_SELF, mesosv1.Volume_Source_SandboxPath_PARENT
+	source := func(kind mesosv1.Volume_Source_SandboxPath_Type, p string) *mesosv1.Volume {
+		return &mesosv1.Volume{ContainerPath: new("/x"), Source: &mesosv1.Volume_Source{Type: mesosv1.Volume_Source_SANDBOX_PATH.Enum(), SandboxPath: &mesosv1.Volume_Source_SandboxPath{Type: &kind, Path: &p}}}
+	}
+	host := func(p string) *mesosv1.Volume { return &mesosv1.Volume{ContainerPath: new("/x"), HostPath: &p} }
+	for words, v := range map[string]*mesosv1.Volume{
+		"has no parent": source(parent, "a"), "absolute": source(self, "/etc"), "leads out": source(self, "a/../.."), "all of it": source(self, "."),
+		"link": source(self, "link/x"), "make it on the machine": host("/no/such"), "name a place below": host("../x"),
+	} {
+		if m, err := mounted(v, Place{Sandbox: box, UID: -1, GID: -1}); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("%v lacks %q: %+v", err, words, m)
+		}
+	}
+}
+
+func TestSignalsAndCapabilitiesAreKnownByTheirNames(t *testing.T) {
+	for text, want := range map[string]int{"": 0, "SIGTERM": 15, "quit": 3, "9": 9, "SIGRTMIN+3": 37, "RTMIN": 34, "SIGNONE": 0, "65": 0, "-1": 0, "RTMIN+40": 0} {
+		if got := stopSignal(text); got != want {
+			t.Errorf("%q is %d, want %d", text, got, want)
+		}
+	}
+	for name, c := range map[string]struct {
+		add, drop []string
+		want      []int
+	}{
+		"none":  {nil, []string{"ALL"}, []int{}},
+		"one":   {[]string{"NET_ADMIN"}, []string{"ALL"}, []int{12}},
+		"fewer": {nil, []string{"CHOWN"}, []int{5}},
+		"more":  {[]string{"SYS_TIME", "CHOWN"}, nil, []int{0, 5, 25}},
+	} {
+		if got, err := capabilities([]int{0, 5}, c.add, c.drop); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+	if got, err := capabilities(nil, []string{"ALL"}, nil); err != nil || len(got) != lastCapability+1 {
+		t.Errorf("all are %v, %v", got, err)
+	}
+	if _, err := capabilities(nil, []string{"FLY"}, nil); err == nil {
+		t.Error("a capability that there is not was taken")
+	}
+}
+
+func TestTheImagesOfAMachineAreListedForAllAndChangedByRoot(t *testing.T) {
+	k, a, _ := keeper(t)
+	ask := func(method, body string) (int, string) {
+		w := httptest.NewRecorder()
+		k.ServeHTTP(w, httptest.NewRequest(method, "/images", strings.NewReader(body)))
+		b, err := io.ReadAll(w.Result().Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w.Code, string(b)
+	}
+	if code, body := ask("GET", ""); code != 200 || !strings.Contains(body, `"references":["app:1"]`) {
+		t.Errorf("GET: %d %s", code, body)
+	}
+	for _, c := range []struct {
+		body string
+		code int
+	}{
+		{`{"pull":"x:1"}`, 200},
+		{`{"load":"/a.tar","name":"y:1"}`, 200},
+		{`{"remove":"x:1"}`, 200},
+		{`{"prune":true}`, 200},
+		{`{}`, 400},
+		{`{"pull":"x","prune":true}`, 400},
+		{`{"load":"a.tar"}`, 400},
+		{`{"frob":1}`, 400},
+		{`no JSON`, 400},
+	} {
+		if code, body := ask("POST", c.body); code != c.code {
+			t.Errorf("%s: %d %s, want %d", c.body, code, body, c.code)
+		}
+	}
+	if d := cmp.Diff([]string{"pull x:1", "load /a.tar y:1", "remove x:1", "prune"}, a.did); d != "" {
+		t.Errorf("what was done (-want +got):\n%s", d)
+	}
+	if code, _ := ask("DELETE", ""); code != 405 {
+		t.Errorf("DELETE: %d", code)
+	}
+}

@@ -1,0 +1,150 @@
+// Package imaged is what an agent does for containers that have an image: it gets the image, makes a place for what the container
+// changes, and describes the file system that it sees.
+package imaged
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/agent/dockertask"
+	"github.com/pando-os/pando/internal/image"
+)
+
+// scratchDir is below the work directory; what containers with images change is in it, each in a directory of its name.
+const scratchDir = "scratch"
+
+// Images provides the images of containers: a store of internal/image, of which the node knows where it is and who may be asked.
+type Images interface {
+	// Get makes an image present and holds it for a container until Release. force asks the registry even if it is there;
+	// dockerConfig has credentials for it, as Docker's config.json, and may be empty.
+	Get(ctx context.Context, container, reference string, force bool, dockerConfig []byte) (*Image, error)
+	// Hold does so for a container that is found again; it is an error when the image is not there any more.
+	Hold(container, digest string) error
+	Release(container string)
+	// Collect removes what nobody holds, the longest unused first, until a share of the disk is free.
+	Collect(headroom float64) error
+	// Prune removes all that nobody holds, but for some that are named.
+	Prune(keep []string) error
+	// List, Pull, Load and Remove are an operator's: by reference, or by digest. Load takes a file or directory of the machine's.
+	List() []image.Image
+	Pull(ctx context.Context, reference string) (image.Image, error)
+	Load(ctx context.Context, path, name string) ([]image.Image, error)
+	Remove(reference string) error
+}
+
+// Image is one that is present.
+type Image struct {
+	// Digest names it for good.
+	Digest string
+	// Store has the layers, directories named in Layers, topmost first.
+	Store  string
+	Layers []string
+	Config image.Config
+}
+
+// Keeper knows which container has which image. A nil Keeper has no images.
+type Keeper struct {
+	images  Images
+	dir     string
+	log     *slog.Logger
+	filters filters
+}
+
+// New makes the keeper of an agent with a work directory; nil when there are no images.
+func New(images Images, workDir string, log *slog.Logger) *Keeper {
+	if images == nil {
+		return nil
+	}
+	return &Keeper{images: images, dir: filepath.Join(workDir, scratchDir), log: log}
+}
+
+// Picture is what a container of an image is made of.
+type Picture struct {
+	// Container is the description as one of type MESOS.
+	Container *mesosv1.ContainerInfo
+
+	scratch string
+	image   *Image
+	docker  *dockertask.Task // nil: it is not of type DOCKER
+	keeper  *Keeper
+}
+
+// Wants says whether a container has an image.
+func Wants(c *mesosv1.ContainerInfo) bool {
+	if c == nil { // DOCKER is the type of what has none
+		return false
+	}
+	return c.GetType() == mesosv1.ContainerInfo_DOCKER || c.GetMesos().GetImage() != nil
+}
+
+// Provision gets the image that a container wants, and makes a place for what it changes. Drop takes both back.
+func (k *Keeper) Provision(ctx context.Context, id string, c *mesosv1.ContainerInfo) (*Picture, error) {
+	if k == nil {
+		return nil, errors.New("this agent has no images: they need Linux, and an agent of root")
+	}
+	p := &Picture{Container: c, scratch: filepath.Join(k.dir, id), keeper: k}
+	if c.GetType() == mesosv1.ContainerInfo_DOCKER {
+		var err error
+		if p.docker, err = dockertask.Read(c); err != nil {
+			return nil, err
+		}
+		p.Container = p.docker.Container
+	}
+	want := p.Container.GetMesos().GetImage()
+	config := want.GetDocker().GetConfig().GetValue().GetData()
+	var err error
+	if p.image, err = k.images.Get(ctx, id, want.GetDocker().GetName(), !want.GetCached(), config); err != nil {
+		return nil, err
+	}
+	err = errors.Join(os.RemoveAll(p.scratch), os.MkdirAll(p.scratch, 0o700))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(p.scratch, "image"), []byte(p.image.Digest), 0o600) // for the next run of this process
+	}
+	if err != nil {
+		k.Drop(id)
+		return nil, fmt.Errorf("a place for the container's changes: %w", err)
+	}
+	return p, nil
+}
+
+// Drop lets go of the image of a container that has ended, if it had one, and removes what that changed.
+func (k *Keeper) Drop(id string) {
+	if k == nil {
+		return
+	}
+	k.images.Release(id)
+	if err := os.RemoveAll(filepath.Join(k.dir, id)); err != nil {
+		k.log.Warn("what a container changed in its image cannot be removed; it is tried again when the agent starts", "container", id, "error", err)
+	}
+}
+
+// Found holds the images of the containers that were found after a restart, and removes what those left that are not there.
+func (k *Keeper) Found(ids []string) {
+	if k == nil {
+		return
+	}
+	entries, err := os.ReadDir(k.dir)
+	if err != nil {
+		return // none was ever made
+	}
+	for _, e := range entries {
+		id := e.Name()
+		if !slices.Contains(ids, id) {
+			k.Drop(id)
+			continue
+		}
+		digest, err := os.ReadFile(filepath.Join(k.dir, id, "image"))
+		if err == nil {
+			err = k.images.Hold(id, string(digest))
+		}
+		if err != nil {
+			k.log.Error("the image of a running container cannot be held; do not remove images while it runs", "container", id, "error", err)
+		}
+	}
+}

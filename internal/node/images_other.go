@@ -1,0 +1,5 @@
+//go:build !linux
+
+package node
+
+func imagesWork() bool { return false }
