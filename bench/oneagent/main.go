@@ -104,13 +104,14 @@ func sleepers(l *fleet.Load, pid int, hold time.Duration) error {
 	})
 }
 
-// proportional is the memory of all processes of a name, shared pages divided among those who share them, in MiB.
+// proportional is the memory of all processes of a program's name, also of one that runs from memory ("/memfd:NAME"), shared pages
+// divided among those who share them, in MiB.
 func proportional(name string) float64 {
 	sum := 0.0
 	dirs, _ := filepath.Glob("/proc/[0-9]*") // the pattern is right
 	for _, d := range dirs {
 		exe, err := os.Readlink(d + "/exe")
-		if err != nil || !strings.HasPrefix(filepath.Base(exe), name) {
+		if err != nil || !strings.HasPrefix(strings.TrimPrefix(filepath.Base(exe), "memfd:"), name) {
 			continue
 		}
 		b, err := os.ReadFile(d + "/smaps_rollup")

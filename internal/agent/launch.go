@@ -86,6 +86,9 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 	} else {
 		user = ""
 	}
+	if !a.trusts(w.Framework.User) && asksCapabilities(b.container) {
+		return fail(workload.LaunchRefused, onlyOfRoot)
+	}
 	at, err := a.makePlace(w, b, uid, gid)
 	if err != nil {
 		return fail(workload.LaunchRefused, "The sandbox cannot be made: "+err.Error())
@@ -103,6 +106,12 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 	if err != nil {
 		return fail(workload.LaunchRefused, err.Error())
 	}
+	runs := false
+	defer func() {
+		if s.Root != nil && !runs {
+			a.imaged.Drop(w.Container)
+		}
+	}()
 	select {
 	case a.launches <- struct{}{}:
 		defer func() { <-a.launches }()
@@ -113,11 +122,8 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 		a.resize(w.Parent) // it must have room for this one before it starts
 	}
 	started, err := a.deps.Runtime.Launch(ctx, s)
-	if err == nil {
+	if runs = err == nil; runs {
 		return &workload.Launched{Container: w.Container, PID: started.PID, Ticks: started.StartTicks}
-	}
-	if s.Root != nil {
-		a.imaged.Drop(w.Container)
 	}
 	switch container.KindOf(err) {
 	case container.KindExec:
@@ -154,7 +160,7 @@ func (a *Agent) arrangeImage(ctx context.Context, w *workload.LaunchWork, b *blu
 	b.container = p.Container
 	s := a.spec(w, b, imaged.Sandbox, user, p)
 	s.Sandbox = at.dir
-	to := imaged.Place{Sandbox: at.dir, UID: uid, GID: gid, Socket: a.cfg.Socket}
+	to := imaged.Place{Sandbox: at.dir, UID: uid, GID: gid, Trusted: a.trusts(w.Framework.User), Socket: a.cfg.Socket}
 	if w.Parent != "" {
 		to.Parent = b.run.Path(a.cfg.WorkDir)
 	}
@@ -166,6 +172,20 @@ func (a *Agent) arrangeImage(ctx context.Context, w *workload.LaunchWork, b *blu
 		return s, fmt.Errorf("The container cannot be described: %w", err) //nolint:staticcheck // as above
 	}
 	return s, nil
+}
+
+// trusts says whether who may speak for a user is root, by the user of a framework or of a container made by call. No name is
+// root's, as in foreign.
+func (a *Agent) trusts(user string) bool {
+	return a.cfg.AnyUser || user == "root" || user == ""
+}
+
+const onlyOfRoot = "Capabilities (container.linux_info) are only for frameworks of root, and containers by call that run as root; leave them out."
+
+// asksCapabilities says whether a container names any that it is to have.
+func asksCapabilities(c *mesosv1.ContainerInfo) bool {
+	l := c.GetLinuxInfo()
+	return l.GetEffectiveCapabilities() != nil || l.GetCapabilityInfo() != nil
 }
 
 // foreign says why an agent that does not switch users must not run a user's task: on loopback others may ask in their own

@@ -76,6 +76,9 @@ func (a *Agent) tryNested(ctx context.Context, n *workload.Nested) *workload.Lau
 	if why := unsupported(&mesosv1.TaskInfo{Command: call.GetCommand(), Container: call.GetContainer()}); why != "" {
 		return refuse(why)
 	}
+	if !a.trusts(n.User) && asksCapabilities(call.GetContainer()) {
+		return refuse(onlyOfRoot)
+	}
 	b, err := a.nestedBlueprint(n, &call)
 	if err != nil {
 		return refuse(err.Error())

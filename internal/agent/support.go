@@ -103,6 +103,8 @@ func unsupportedRooted(c *mesosv1.ContainerInfo) string {
 		return later("an image of another type than DOCKER (container.mesos.image.type)", "give it as a Docker or OCI image")
 	case im.GetDocker().GetName() == "":
 		return "The image has no name (container.mesos.image.docker.name); give it one, such as debian:12."
+	case im.GetDocker().GetConfig() != nil: // it would stand in the journal and in /state as it is
+		return later("credentials of an image's own (container.mesos.image.docker.config)", "give the agents a --docker-config")
 	}
 	for _, v := range c.GetVolumes() {
 		s := v.GetSource()

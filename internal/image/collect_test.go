@@ -428,13 +428,16 @@ func TestLayersOfABrokenOffPullServeTheNextOneOrGoFirst(t *testing.T) {
 	configs.Store(0)
 	f.hub.answer(broken)
 	_ = pull()
-	before := len(chainsOf(s))
+	if len(chainsOf(s)) == 0 {
+		t.Fatal("nothing is left for the next try")
+	}
 	f.hub.answer(nil)
 	if err := pull(); err != nil {
 		t.Fatal(err)
 	}
-	if got := len(f.hub.asked("GET /v2/app2/blobs")); got != 1+3-before {
-		t.Errorf("fetched %d blobs though %d layers were there", got, before)
+	// Requests of the broken-off pull may still come in; none of them is for the bottom layer.
+	if got := f.hub.asked(bottom); len(got) != 0 {
+		t.Errorf("a layer that was there was fetched again: %q", got)
 	}
 }
 

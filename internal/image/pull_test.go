@@ -515,6 +515,47 @@ func TestCredentialsAreUsedAndKeptNowhere(t *testing.T) {
 	}
 }
 
+func TestCallersOfOtherCredentialsNeitherProfitNorFail(t *testing.T) {
+	h := newHub(t)
+	h.push(t, "app:1", build(t, layerOf(t, files(t, "a"))))
+	at, let := make(chan struct{}, 10), make(chan struct{})
+	h.answer(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		switch _, pw, _ := r.BasicAuth(); pw {
+		case "good":
+			at <- struct{}{}
+			<-let
+			next.ServeHTTP(w, r)
+		default:
+			w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	})
+	s := open(t, t.TempDir(), h)
+	pull := func(password string) error {
+		secret := base64.StdEncoding.EncodeToString([]byte("me:" + password))
+		_, err := s.Pull(t.Context(), "app:1", PullOptions{DockerConfig: fmt.Appendf(nil, `{"auths":{%q:{"auth":%q}}}`, h.host, secret)})
+		return err
+	}
+	good := make(chan error)
+	go func() { good <- pull("good") }()
+	<-at // the good one's pull is under way
+	bad := make(chan error)
+	go func() { bad <- pull("bad") }()
+	select {
+	case err := <-bad:
+		if !failure.Is(err, failure.Unauthorised) {
+			t.Errorf("with bad credentials: %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the one with bad credentials waits for the good one's pull")
+		defer func() { <-bad }()
+	}
+	close(let)
+	if err := <-good; err != nil {
+		t.Errorf("with good credentials: %v", err)
+	}
+}
+
 func TestNamesThatCannotBePulledSayWhatToChange(t *testing.T) {
 	s := open(t, t.TempDir(), nil)
 	for ref, words := range map[string]string{"app:1": "default registry", "App": "no name of an image", "": "no name"} {

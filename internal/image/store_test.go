@@ -1,6 +1,7 @@
 package image
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -95,6 +96,17 @@ func TestADamagedRecordIsToldAndDropped(t *testing.T) {
 		"with a bad name":            edit(func(m map[string]any) { m["references"] = []any{map[string]any{"name": "../x"}} }),
 		"under another name":         edit(func(m map[string]any) { m["digest"] = "sha256:" + strings.Repeat("0", 64) }),
 		"with a config that changed": write(func(s *Store, st *stored) string { return s.path(blobsDir, fileName(st.Config)) }, `{}`),
+		"with a config that says something else": func(t *testing.T, s *Store, st *stored) {
+			t.Helper()
+			path := s.path(blobsDir, fileName(st.Config))
+			raw, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, bytes.Replace(raw, []byte("/bin/app"), []byte("/bin/bad"), 1), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
 		"without its config": func(_ *testing.T, s *Store, st *stored) {
 			os.Remove(s.path(blobsDir, fileName(st.Config)))
 		},

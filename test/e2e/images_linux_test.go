@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -242,6 +243,58 @@ func TestVolumesOfATaskWithAnImageAreWhereItSays(t *testing.T) {
 		if e := f.end(id); e.GetState() != failed || e.GetReason() != mesosv1.TaskStatus_REASON_CONTAINER_LAUNCH_FAILED || !strings.Contains(e.GetMessage(), c.words) {
 			t.Errorf("%s ended as %v", id, e)
 		}
+	}
+}
+
+// Whoever is not root makes his own images and chooses what of the machine they see, so nothing in them may make him more than he is.
+func TestAnImageGivesAUserWhoIsNotRootNothing(t *testing.T) {
+	need(t, true)
+	s := newShelf(t)
+	image := s.push("app:1", v1.Config{Env: []string{"PATH=/bin"}})
+	n := imageNode(t, s)
+	f := subscribe(t, n.master, ofUser("nobody"))
+	host := fresh()
+	must(t, os.Mkdir(host, 0o755))
+	x := inImage(task("plain", "id -u; grep -E 'CapEff|CapPrm|CapAmb|NoNewPrivs' /proc/self/status; (echo x > /host/x) 2>/dev/null || echo kept out"), image)
+	x.Container.Volumes = []*mesosv1.Volume{{Mode: mesosv1.Volume_RW.Enum(), ContainerPath: new("/host"), HostPath: &host}}
+	must(t, f.accept(x))
+	if e := f.end("plain"); e.GetState() != finished {
+		t.Errorf("it ended as %v", e)
+	}
+	none := strings.Repeat("0", 16)
+	want := fmt.Sprintf("65534\nCapPrm:\t%s\nCapEff:\t%s\nCapAmb:\t%s\nNoNewPrivs:\t1\nkept out\n", none, none, none)
+	if err := holds(sandboxOf(t, n, f, "plain")+"/stdout", want); err != nil {
+		t.Error(err)
+	}
+	docker := func(x *mesosv1.TaskInfo) *mesosv1.ContainerInfo_DockerInfo {
+		x.Container = &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_DOCKER.Enum(), Docker: &mesosv1.ContainerInfo_DockerInfo{Image: &image}}
+		return x.Container.Docker
+	}
+	all := &mesosv1.CapabilityInfo{Capabilities: []mesosv1.CapabilityInfo_Capability{mesosv1.CapabilityInfo_DAC_OVERRIDE}}
+	for id, edit := range map[string]func(*mesosv1.TaskInfo){
+		"privileged": func(x *mesosv1.TaskInfo) { docker(x).Privileged = new(true) },
+		"added": func(x *mesosv1.TaskInfo) {
+			docker(x).Parameters = []*mesosv1.Parameter{{Key: new("cap-add"), Value: new("SYS_ADMIN")}}
+		},
+		"effective": func(x *mesosv1.TaskInfo) {
+			inImage(x, image).Container.LinuxInfo = &mesosv1.LinuxInfo{EffectiveCapabilities: all}
+		},
+		"without-image": func(x *mesosv1.TaskInfo) {
+			x.Container = &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_MESOS.Enum(), LinuxInfo: &mesosv1.LinuxInfo{EffectiveCapabilities: all}}
+		},
+	} {
+		x := task(id, "true")
+		edit(x)
+		must(t, f.accept(x))
+		if e := f.end(id); e.GetState() != failed || !strings.Contains(e.GetMessage(), "only for frameworks of root") {
+			t.Errorf("%s ended as %v", id, e)
+		}
+	}
+	const byCall = `{"type":"LAUNCH_CONTAINER","launch_container":{"container_id":{"value":"alone"},"command":{"value":"true"},
+		"container":{"type":"MESOS","linux_info":{"effective_capabilities":{"capabilities":["DAC_OVERRIDE"]}}}}}`
+	got := ask(t, httpAs(nobody), http.MethodPost, "http://"+n.agent+"/api/v1", byCall, "Content-Type", "application/json")
+	if got.status != http.StatusBadRequest || !strings.Contains(got.body, "only for frameworks of root") {
+		t.Errorf("a container by call: %d %s", got.status, got.body)
 	}
 }
 

@@ -25,6 +25,9 @@ type Place struct {
 	Sandbox, Parent string
 	// UID and GID are given what is made for its user; -1: nobody.
 	UID, GID int
+	// Trusted says that root asked for it. Others get nothing by set-user-id programs of an image, which they made themselves, and may
+	// not ask for capabilities: with a path of the machine's, either would make them root there.
+	Trusted bool
 	// Socket is shown to it where it is on the machine, if it is not empty.
 	Socket string
 	// Volumes are mounted in its sandbox.
@@ -46,22 +49,48 @@ func (p *Picture) Furnish(s *container.Spec, c *mesosv1.CommandInfo, at Place) e
 		s.Workdir = Sandbox
 	}
 	s.StopSignal = stopSignal(p.image.Config.StopSignal)
-	if s.Effective == nil {
-		caps := standard.Capabilities()
-		s.Effective = &caps
-	}
-	if err := p.mountAll(s, at); err != nil {
-		return err
-	}
-	var err error
-	if p.docker != nil {
+	s.NoNewPrivs = s.NoNewPrivs || !at.Trusted
+	err := p.mountAll(s, at)
+	if err == nil && p.docker != nil {
 		err = p.likeDocker(s, c)
-	} else {
+	} else if err == nil {
 		s.Path, s.Args, err = image.Command(c.GetShell(), c.GetValue(), c.GetArguments(), p.image.Config)
 	}
-	if err == nil && s.Effective != nil && !linux.GetSeccomp().GetUnconfined() {
-		s.Seccomp, err = p.keeper.filters.of(*s.Effective)
+	if err == nil {
+		err = p.confine(s, at)
 	}
+	return err
+}
+
+// confine gives the container the capabilities that it asks for or, when it asks for none, those that images count on: to root as
+// they are, to others as what set-user-id programs may gain. The seccomp filter follows from them.
+func (p *Picture) confine(s *container.Spec, at Place) error {
+	d := p.docker
+	if d != nil && (d.Privileged || len(d.AddCaps) > 0) && !at.Trusted {
+		return errors.New("privileged, or more capabilities (cap-add), are only for frameworks of root; leave them out")
+	}
+	if d != nil && d.Privileged {
+		s.Effective, s.Bounding, s.Root.Masked, s.Root.ReadOnly = nil, nil, nil, nil
+		return nil
+	}
+	asked, caps := s.Effective != nil, standard.Capabilities()
+	if asked {
+		caps = *s.Effective
+	}
+	if d != nil {
+		var err error
+		if caps, err = capabilities(caps, d.AddCaps, d.DropCaps); err != nil {
+			return err
+		}
+	}
+	if s.Effective = &caps; !asked && at.UID > 0 {
+		s.Effective, s.Bounding = nil, &caps
+	}
+	if p.Container.GetLinuxInfo().GetSeccomp().GetUnconfined() {
+		return nil
+	}
+	var err error
+	s.Seccomp, err = p.keeper.filters.of(caps)
 	return err
 }
 
@@ -178,14 +207,6 @@ func (p *Picture) likeDocker(s *container.Spec, c *mesosv1.CommandInfo) (err err
 	for where, options := range d.Tmpfs {
 		m := container.Mount{Kind: container.MountNew, FS: "tmpfs", Target: where, Flags: standard.NoSuid | standard.NoDev | standard.NoExec, Data: tmpfsData(options)}
 		s.Root.Mounts = append(s.Root.Mounts, m)
-	}
-	caps, err := capabilities(*s.Effective, d.AddCaps, d.DropCaps)
-	if err != nil {
-		return err
-	}
-	s.Effective = &caps
-	if d.Privileged {
-		s.Effective, s.Root.Masked, s.Root.ReadOnly = nil, nil, nil
 	}
 	return nil
 }

@@ -136,7 +136,7 @@ func TestAContainerIsFurnishedAsItsImageAndItsTaskSay(t *testing.T) {
 	}
 	s := container.Spec{Sandbox: box}
 	kept := container.Mount{Kind: container.MountBind, Source: "/kept", Target: Sandbox + "/v"}
-	err = p.Furnish(&s, &mesosv1.CommandInfo{Shell: new(false), Arguments: []string{"x"}}, Place{Sandbox: box, Parent: parent, UID: -1, GID: -1, Volumes: []container.Mount{kept}})
+	err = p.Furnish(&s, &mesosv1.CommandInfo{Shell: new(false), Arguments: []string{"x"}}, Place{Sandbox: box, Parent: parent, UID: -1, GID: -1, Trusted: true, Volumes: []container.Mount{kept}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -234,22 +234,23 @@ func TestARegistryWithoutRangesSendsTheBlobAgain(t *testing.T) {
 func TestABlobThatIsNotWhatItsDigestSaysIsRefused(t *testing.T) {
 	body := random(t, 1000)
 	for name, c := range map[string]struct {
-		hook func(d v1.Descriptor) func(http.ResponseWriter, *http.Request, http.Handler)
-		kind failure.Kind
+		hook  func(d v1.Descriptor) func(http.ResponseWriter, *http.Request, http.Handler)
+		kind  failure.Kind
+		words string
 	}{
 		"other bytes": {func(v1.Descriptor) func(http.ResponseWriter, *http.Request, http.Handler) {
 			return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { _, _ = w.Write(make([]byte, 1000)) }
-		}, failure.BadDigest},
+		}, failure.BadDigest, "as it should be"},
 		"more bytes": {func(v1.Descriptor) func(http.ResponseWriter, *http.Request, http.Handler) {
 			return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { _, _ = w.Write(append(body, 'x')) }
-		}, failure.BadDigest},
+		}, failure.BadDigest, "longer"},
 		"fewer bytes, always": {func(v1.Descriptor) func(http.ResponseWriter, *http.Request, http.Handler) {
 			return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 				if r.URL.Path != "/v2/" {
 					_, _ = w.Write(body[:0])
 				}
 			}
-		}, failure.Unreachable},
+		}, failure.Unreachable, "broke off"},
 		"another part": {func(v1.Descriptor) func(http.ResponseWriter, *http.Request, http.Handler) {
 			first := cutAfter(500, 1)
 			return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -258,14 +259,14 @@ func TestABlobThatIsNotWhatItsDigestSaysIsRefused(t *testing.T) {
 				}
 				first(w, r, next)
 			}
-		}, failure.BadDigest},
+		}, failure.BadDigest, "resumes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t, false)
 			d := p.put(t, body)
 			p.answer(c.hook(d))
-			if _, err := fetchBlob(t, p, d); !failure.Is(err, c.kind) {
-				t.Errorf("%v is %v, want %v", err, failure.Of(err), c.kind)
+			if _, err := fetchBlob(t, p, d); !failure.Is(err, c.kind) || !strings.Contains(err.Error(), c.words) {
+				t.Errorf("%v is %v, want %v with words on %q", err, failure.Of(err), c.kind, c.words)
 			}
 		})
 	}
