@@ -10,8 +10,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/imaged"
@@ -19,6 +21,7 @@ import (
 	"github.com/pando-os/pando/internal/agent/nested"
 	"github.com/pando-os/pando/internal/agent/records"
 	"github.com/pando-os/pando/internal/agentlink"
+	"github.com/pando-os/pando/internal/clock"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/loop"
 	"github.com/pando-os/pando/internal/machine"
@@ -170,17 +173,20 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.base = ctx
 	a.mu.Unlock()
 	in := &workload.Recovered{}
-	var ids []string
+	var ids, running []string
 	for _, f := range found {
-		w := workload.Found{Container: f.ID, PID: f.PID, Ticks: f.StartTicks, Wall: f.Wall}
+		w := workload.Found{Container: f.ID, PID: f.PID, Ticks: f.StartTicks, Wall: f.Wall, Networks: a.deps.Networks.Of(f.ID).Reported()}
 		if f.Exit != nil {
 			e := exit(*f.Exit)
 			w.Exit = &e
+		} else {
+			running = append(running, f.ID)
 		}
 		in.Containers = append(in.Containers, w)
 		ids = append(ids, f.ID)
 	}
 	a.imaged.Found(ids)
+	a.deps.Networks.Found(ctx, running) // before the ends of the others are told, which frees their ports
 	if err := a.loop.Post(in); err != nil {
 		return err
 	}
@@ -229,7 +235,13 @@ func (a *Agent) exits(ctx context.Context) {
 				return
 			}
 			a.unwatch(e.ID)
-			if a.loop.Put(ctx, &workload.Exited{Container: e.ID, Exit: exit(e)}) != nil {
+			in := &workload.Exited{Container: e.ID, Exit: exit(e)}
+			if a.deps.Networks.Of(e.ID) != nil && !strings.Contains(e.ID, ".") {
+				a.work.Go(func() {
+					a.unlink(ctx, e.ID)
+					_ = a.loop.Put(ctx, in) // an agent that stops leaves it to the next
+				})
+			} else if a.loop.Put(ctx, in) != nil {
 				return
 			}
 		case <-ctx.Done():
@@ -237,6 +249,27 @@ func (a *Agent) exits(ctx context.Context) {
 		}
 	}
 }
+
+// unlink takes a container that has ended out of its networks, before its end is told and its ports are offered again. A network that
+// does not let go is tried again a few times, and then from time to time while the agent goes on; its ports stay taken until then.
+func (a *Agent) unlink(ctx context.Context, id string) {
+	for wait := unlinkPause; ; wait *= 4 {
+		err := a.deps.Networks.Leave(ctx, id)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		a.counts.destroyErrors.Inc()
+		a.deps.Log.Warn("a container that has ended cannot be taken out of its networks; it is tried again", "container", id, "error", err)
+		if wait > unlinkPatience || clock.Sleep(ctx, a.deps.Clock, wait) != nil {
+			return
+		}
+	}
+}
+
+const (
+	unlinkPause    = 250 * time.Millisecond
+	unlinkPatience = 10 * time.Second
+)
 
 func exit(e container.Exit) workload.Exit {
 	return workload.Exit{Status: e.WaitStatus, Known: e.Known, OOM: e.OOM, Limit: e.MemLimit, TimedOut: e.TimedOut, Orphaned: e.ShimDied}

@@ -7,6 +7,7 @@ import (
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/imaged"
+	"github.com/pando-os/pando/internal/agent/networked"
 	"github.com/pando-os/pando/internal/clock"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/fetch"
@@ -67,9 +68,11 @@ type Deps struct {
 	Fetcher *fetch.Fetcher
 	// Images provides images; nil: there are none here.
 	Images imaged.Images
-	Clock  clock.Clock
-	Log    *slog.Logger
-	Meter  *meter.Meter
+	// Networks puts containers into networks of their own; nil: there are none here.
+	Networks *networked.Keeper
+	Clock    clock.Clock
+	Log      *slog.Logger
+	Meter    *meter.Meter
 	// Level is what Log's handler looks at, for /logging/toggle; nil: it cannot be changed.
 	Level *slog.LevelVar
 }

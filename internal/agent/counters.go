@@ -11,6 +11,7 @@ import (
 // counters are what the shell counts by itself; what can be read off the book is computed when it is asked for.
 type counters struct {
 	launchErrors, updates *meter.Counter
+	destroyErrors         *meter.Counter // tries to take containers out of their networks
 	messages              *meter.Counter // of executors
 	terminated            *meter.Counter // executors, command tasks among them
 	fetched, unfetched    *meter.Counter
@@ -22,7 +23,7 @@ type counters struct {
 func newCounters(a *Agent) *counters {
 	m := a.deps.Meter
 	c := &counters{
-		launchErrors: m.Counter("slave/container_launch_errors"), updates: m.Counter("slave/valid_status_updates"),
+		launchErrors: m.Counter("slave/container_launch_errors"), destroyErrors: m.Counter("containerizer/mesos/container_destroy_errors"), updates: m.Counter("slave/valid_status_updates"),
 		messages: m.Counter("slave/valid_framework_messages"), terminated: m.Counter("slave/executors_terminated"),
 		fetched: m.Counter("containerizer/fetcher/task_fetches_succeeded"), unfetched: m.Counter("containerizer/fetcher/task_fetches_failed"),
 		collected: m.Counter("gc/path_removals_succeeded"), uncollected: m.Counter("gc/path_removals_failed"),

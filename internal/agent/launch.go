@@ -18,6 +18,7 @@ import (
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/imaged"
+	"github.com/pando-os/pando/internal/agent/networked"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/fetch"
 	"github.com/pando-os/pando/internal/host"
@@ -102,16 +103,16 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 		}
 		a.counts.fetched.Inc()
 	}
+	runs := false
+	defer func() {
+		if !runs {
+			a.abandon(w)
+		}
+	}()
 	s, err := a.arrange(ctx, w, b, at, user, uid, gid)
 	if err != nil {
 		return fail(workload.LaunchRefused, err.Error())
 	}
-	runs := false
-	defer func() {
-		if s.Root != nil && !runs {
-			a.imaged.Drop(w.Container)
-		}
-	}()
 	select {
 	case a.launches <- struct{}{}:
 		defer func() { <-a.launches }()
@@ -137,10 +138,34 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 	return fail(workload.LaunchRefused, "The container cannot be started: "+err.Error())
 }
 
-// arrange brings what a container uses beside its files into its sandbox, or into its image when it has one, and describes it.
+// abandon lets go of what was arranged for a container that does not run.
+func (a *Agent) abandon(w *workload.LaunchWork) {
+	a.imaged.Drop(w.Container)
+	if w.Parent != "" {
+		return // its networks are the other's
+	}
+	if err := a.deps.Networks.Leave(context.WithoutCancel(a.base), w.Container); err != nil {
+		a.deps.Log.Warn("a container that was not started is still in its networks; it is tried again", "container", w.Container, "error", err)
+	}
+}
+
+// arrange brings what a container uses beside its files into its sandbox, or into its image when it has one, and describes it. When that
+// fails, abandon lets go of what was done.
 func (a *Agent) arrange(ctx context.Context, w *workload.LaunchWork, b *blueprint, at *place, user string, uid, gid int) (container.Spec, error) {
+	var p *imaged.Picture
 	if imaged.Wants(b.container) {
-		return a.arrangeImage(ctx, w, b, at, user, uid, gid)
+		var err error
+		if p, err = a.imaged.Provision(ctx, w.Container, b.container); err != nil {
+			return container.Spec{}, fmt.Errorf("The image cannot be provided: %w", err) //nolint:staticcheck // it is a sentence of a status
+		}
+		b.container = p.Container
+	}
+	nets, err := a.join(ctx, w, b)
+	if err != nil {
+		return container.Spec{}, err
+	}
+	if p != nil {
+		return a.arrangeImage(w, b, at, user, uid, gid, p, nets)
 	}
 	if err := a.placeVolumes(at, b.run, w.Container, b.resources, uid, gid); err != nil {
 		return container.Spec{}, fmt.Errorf("The persistent volumes cannot be placed: %w", err) //nolint:staticcheck // as above
@@ -148,27 +173,39 @@ func (a *Agent) arrange(ctx context.Context, w *workload.LaunchWork, b *blueprin
 	if err := a.placeShared(at, w, b, uid, gid); err != nil {
 		return container.Spec{}, fmt.Errorf("What the task shares with its group cannot be placed: %w", err) //nolint:staticcheck // as above
 	}
-	return a.spec(w, b, at.dir, user, nil), nil
+	s := a.spec(w, b, at.dir, user, nil, nets)
+	nets.Show(&s)
+	return s, nil
+}
+
+// join puts a container into its networks, or finds those that it shares with the one that it is below; nil: the machine's.
+func (a *Agent) join(ctx context.Context, w *workload.LaunchWork, b *blueprint) (*networked.Place, error) {
+	nets := a.deps.Networks.Of(w.Container)
+	if w.Parent == "" {
+		var err error
+		if nets, err = a.deps.Networks.Join(ctx, w.Container, b.container, b.ports); err != nil {
+			return nil, fmt.Errorf("The container cannot be joined to its networks: %w", err) //nolint:staticcheck // it is a sentence of a status
+		}
+	}
+	if nets != nil { // what it starts may speak before its launch is over
+		_ = a.loop.Put(ctx, &workload.Joined{Container: w.Container, Networks: nets.Infos}) // only an agent that stops takes nothing
+	}
+	return nets, nil
 }
 
 // arrangeImage does so for a container with an image.
-func (a *Agent) arrangeImage(ctx context.Context, w *workload.LaunchWork, b *blueprint, at *place, user string, uid, gid int) (container.Spec, error) {
-	p, err := a.imaged.Provision(ctx, w.Container, b.container)
-	if err != nil {
-		return container.Spec{}, fmt.Errorf("The image cannot be provided: %w", err) //nolint:staticcheck // it is a sentence of a status
-	}
-	b.container = p.Container
-	s := a.spec(w, b, imaged.Sandbox, user, p)
+func (a *Agent) arrangeImage(w *workload.LaunchWork, b *blueprint, at *place, user string, uid, gid int, p *imaged.Picture, nets *networked.Place) (container.Spec, error) {
+	s := a.spec(w, b, imaged.Sandbox, user, p, nets)
 	s.Sandbox = at.dir
-	to := imaged.Place{Sandbox: at.dir, UID: uid, GID: gid, Trusted: a.trusts(w.Framework.User), Socket: a.cfg.Socket}
+	to := imaged.Place{Sandbox: at.dir, UID: uid, GID: gid, Trusted: a.trusts(w.Framework.User), Socket: a.cfg.Socket, Network: nets}
 	if w.Parent != "" {
 		to.Parent = b.run.Path(a.cfg.WorkDir)
 	}
+	var err error
 	if to.Volumes, err = a.mountVolumes(w.Container, b.resources, uid, gid); err == nil {
 		err = p.Furnish(&s, b.command, to)
 	}
 	if err != nil {
-		a.imaged.Drop(w.Container)
 		return s, fmt.Errorf("The container cannot be described: %w", err) //nolint:staticcheck // as above
 	}
 	return s, nil
@@ -228,7 +265,8 @@ type blueprint struct {
 	command   *mesosv1.CommandInfo
 	container *mesosv1.ContainerInfo
 	limits    container.Limits
-	resources resource.List // in which its volumes are
+	resources resource.List   // in which its volumes are
+	ports     []resource.Span // that it, and what is below it, was given
 }
 
 // blueprint reads what a launch asks for. Command tasks are their own executors.
@@ -247,9 +285,13 @@ func (a *Agent) blueprint(w *workload.LaunchWork) (*blueprint, error) {
 		if needs == nil {
 			needs = []workload.Need{{Resources: x.Resources}, {Resources: w.Task.Resources, Task: w.Task}}
 		}
+		var ports []resource.Span
+		for _, n := range needs {
+			ports = append(ports, n.Resources.Spans("ports")...)
+		}
 		return &blueprint{
 			user: x.User, run: run, command: info.GetCommand(), container: info.GetContainer(), limits: a.sum(needs),
-			resources: x.Resources,
+			resources: x.Resources, ports: ports,
 		}, nil
 	}
 	var info mesosv1.TaskInfo
@@ -258,14 +300,14 @@ func (a *Agent) blueprint(w *workload.LaunchWork) (*blueprint, error) {
 	}
 	return &blueprint{
 		user: w.Task.User, run: run, command: info.GetCommand(), container: info.GetContainer(),
-		limits: a.limitsOf(w.Task, &info, extraCPUs, extraMem), resources: w.Task.Resources,
+		limits: a.limitsOf(w.Task, &info, extraCPUs, extraMem), resources: w.Task.Resources, ports: w.Task.Resources.Spans("ports"),
 	}, nil
 }
 
 // spec makes the container's description of a task.
-func (a *Agent) spec(w *workload.LaunchWork, b *blueprint, dir, user string, p *imaged.Picture) container.Spec {
+func (a *Agent) spec(w *workload.LaunchWork, b *blueprint, dir, user string, p *imaged.Picture, nets *networked.Place) container.Spec {
 	s := container.Spec{
-		ID: w.Container, Sandbox: dir, User: user, Env: a.environment(w, b, dir, p),
+		ID: w.Container, Sandbox: dir, User: user, Env: a.environment(w, b, dir, p, nets),
 		CPUs: b.limits.CPUs, Mem: b.limits.Mem, CPULimit: b.limits.CPULimit, MemLimit: b.limits.MemLimit,
 	}
 	if w.Parent != "" {
@@ -393,7 +435,7 @@ func (a *Agent) sum(needs []workload.Need) container.Limits {
 }
 
 // environment is what a task or an executor finds: the names of the original, then the operator's, then the task's own.
-func (a *Agent) environment(w *workload.LaunchWork, b *blueprint, dir string, p *imaged.Picture) []string {
+func (a *Agent) environment(w *workload.LaunchWork, b *blueprint, dir string, p *imaged.Picture, nets *networked.Place) []string {
 	var f mesosv1.FrameworkInfo
 	checkpoint := proto.Unmarshal(w.Framework.Info, &f) == nil && f.GetCheckpoint()
 	endpoint := net.JoinHostPort(a.cfg.IP, strconv.Itoa(a.cfg.Port))
@@ -419,6 +461,9 @@ func (a *Agent) environment(w *workload.LaunchWork, b *blueprint, dir string, p 
 	}
 	if w.Parent != "" {
 		env["MESOS_CONTAINER_IP"] = a.cfg.IP
+	}
+	if nets != nil {
+		env["MESOS_CONTAINER_IP"] = nets.Address()
 	}
 	if a.cfg.Socket != "" {
 		env["MESOS_DOMAIN_SOCKET"] = a.cfg.Socket

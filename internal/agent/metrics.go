@@ -13,7 +13,7 @@ import (
 // unheard are names of the original's that dashboards ask for and that stand for what this agent does not have. They are
 // always zero.
 var unheard = []string{
-	"containerizer/mesos/container_destroy_errors", "containerizer/mesos/filesystem/containers_new_rootfs",
+	"containerizer/mesos/filesystem/containers_new_rootfs",
 	"containerizer/mesos/provisioner/bind/remove_rootfs_errors", "containerizer/mesos/provisioner/remove_container_errors",
 	"slave/executors_preempted", "slave/invalid_framework_messages", "slave/invalid_status_updates", "slave/recovery_errors",
 }

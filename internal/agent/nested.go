@@ -115,6 +115,9 @@ func (a *Agent) tryNested(ctx context.Context, n *workload.Nested) *workload.Lau
 		}
 	}
 	a.describe(&s, b)
+	if n.Parent != "" && !n.Session { // a session is where its parent is
+		a.deps.Networks.Of(n.Parent).Show(&s)
+	}
 	select {
 	case a.launches <- struct{}{}:
 		defer func() { <-a.launches }()
@@ -146,6 +149,9 @@ func (a *Agent) nestedEnvironment(n *workload.Nested, c *mesosv1.CommandInfo) []
 	env := map[string]string{}
 	if !n.Session {
 		env["PATH"], env["MESOS_SANDBOX"], env["MESOS_CONTAINER_IP"] = defaultPath, n.Sandbox, a.cfg.IP
+		if nets := a.deps.Networks.Of(n.Container); nets != nil {
+			env["MESOS_CONTAINER_IP"] = nets.Address()
+		}
 	}
 	for _, v := range c.GetEnvironment().GetVariables() {
 		env[v.GetName()] = v.GetValue()

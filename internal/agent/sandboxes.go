@@ -79,6 +79,7 @@ func (a *Agent) ownerOf(attached string) (user string, ok bool) {
 func (a *Agent) collect(ctx context.Context) {
 	for clock.Sleep(ctx, a.deps.Clock, diskWatch) == nil {
 		a.collectOnce(ctx)
+		a.deps.Networks.Retry(ctx)
 	}
 }
 

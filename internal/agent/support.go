@@ -8,6 +8,7 @@ import (
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent/check"
 	"github.com/pando-os/pando/internal/agent/dockertask"
+	"github.com/pando-os/pando/internal/network"
 	"github.com/pando-os/pando/internal/volume"
 )
 
@@ -42,9 +43,9 @@ func unsupported(t *mesosv1.TaskInfo) string {
 	if why := look(c); why != "" {
 		return why
 	}
-	for _, n := range c.GetNetworkInfos() {
-		if n.GetName() != "" || len(n.GetPortMappings()) > 0 || len(n.GetGroups()) > 0 || len(n.GetIpAddresses()) > 0 {
-			return later("a network of its own (container.network_infos)", "the task shares the machine's network; take ports from the offer")
+	if c.Hostname != nil {
+		if err := network.CheckHostname(c.GetHostname()); err != nil {
+			return "The task's name of its own is none: container." + err.Error() + "."
 		}
 	}
 	if s := c.GetLinuxInfo().GetSeccomp(); s != nil && !s.GetUnconfined() {
@@ -83,8 +84,8 @@ func unsupportedBare(c *mesosv1.ContainerInfo) string {
 	switch {
 	case len(c.GetVolumes()) > 0:
 		return later("a volume of a task without an image (container.volumes)", "give it an image, or use paths of the machine that its user may")
-	case c.Hostname != nil:
-		return later("a host name of a task without an image (container.hostname)", instead)
+	case c.Hostname != nil && !slices.ContainsFunc(c.GetNetworkInfos(), func(n *mesosv1.NetworkInfo) bool { return n.GetName() != "" }):
+		return later("a host name of a task without an image (container.hostname)", "give it an image or a network, or leave it out")
 	case l.GetIpcMode() == mesosv1.LinuxInfo_PRIVATE:
 		return later("a private IPC namespace of a task without an image (container.linux_info.ipc_mode)", instead)
 	case l != nil && l.ShmSize != nil:

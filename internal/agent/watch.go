@@ -41,6 +41,9 @@ func (a *Agent) watch(w *workload.WatchWork) {
 // drive is the shell of one check: it wakes the machine, looks when it says so, and tells the book what it found.
 func (a *Agent) drive(ctx context.Context, container string, p *check.Plan, w *check.Watch) {
 	looker := &check.Looker{Runtime: a.deps.Runtime}
+	if nets := a.deps.Networks.Of(container); nets != nil {
+		looker.Dial = nets.Dial
+	}
 	results := make(chan check.In, 1)
 	timer := a.deps.Clock.NewTimer(0)
 	defer timer.Stop()

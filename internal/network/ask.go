@@ -14,11 +14,16 @@ import (
 	"github.com/pando-os/pando/mesos/resource"
 )
 
+// MaxNetworks is how many networks a container may ask for.
+const MaxNetworks = 16
+
+// InterfaceName is what the link of a container's network is called inside, counted from 0.
+func InterfaceName(i int) string { return fmt.Sprintf("eth%d", i) }
+
 // Limits of what one container may ask for.
 const (
-	maxNetworks = 16
-	maxPorts    = 1024 // port mappings of all its networks together
-	maxLabels   = 256  // labels of one network
+	maxPorts  = 1024 // port mappings of all its networks together
+	maxLabels = 256  // labels of one network
 )
 
 // Ask is one network that a container asks for.
@@ -38,8 +43,8 @@ type Ask struct {
 // ports among the container's resources, in which the host ports of mappings must lie. No Asks means the machine's own network, which
 // a container has that gives no NetworkInfo or one without a name. Errors name the field below container.
 func Asks(infos []*mesosv1.NetworkInfo, known []string, offered []resource.Span) ([]Ask, error) {
-	if len(infos) > maxNetworks {
-		return nil, fmt.Errorf("network_infos: has %d entries; %d is the most", len(infos), maxNetworks)
+	if len(infos) > MaxNetworks {
+		return nil, fmt.Errorf("network_infos: has %d entries; %d is the most", len(infos), MaxNetworks)
 	}
 	if host := slices.IndexFunc(infos, func(n *mesosv1.NetworkInfo) bool { return n.GetName() == "" }); host >= 0 {
 		return nil, checkHost(infos, host)
@@ -60,9 +65,26 @@ func Asks(infos []*mesosv1.NetworkInfo, known []string, offered []resource.Span)
 		if err != nil {
 			return nil, err
 		}
-		asks = append(asks, Ask{Network: n.GetName(), Interface: fmt.Sprintf("eth%d", i), Default: i == 0, Ports: ports, Info: n})
+		asks = append(asks, Ask{Network: n.GetName(), Interface: InterfaceName(i), Default: i == 0, Ports: ports, Info: n})
 	}
 	return asks, nil
+}
+
+// None is the name of the network that has nothing but loopback. A container that asks for it asks for no other.
+const None = "none"
+
+// Alone says whether a container asks for None, and refuses what cannot be beside it.
+func Alone(infos []*mesosv1.NetworkInfo) (bool, error) {
+	i := slices.IndexFunc(infos, func(n *mesosv1.NetworkInfo) bool { return n.GetName() == None })
+	switch {
+	case i < 0:
+		return false, nil
+	case len(infos) > 1:
+		return false, fmt.Errorf("network_infos[%d].name: %s means no network at all; leave the others out", i, None)
+	case len(infos[i].GetPortMappings()) > 0:
+		return false, fmt.Errorf("network_infos[%d].port_mappings: nothing leads to a container without a network; name a network", i)
+	}
+	return true, nil
 }
 
 // checkHost refuses what the machine's own network cannot give: company and mappings. The index is that of the entry without a name.

@@ -59,6 +59,13 @@ type Config struct {
 	RegistryCA      string
 	// DockerConfig is the path of a config.json of Docker's, with credentials for registries.
 	DockerConfig string
+	// Bridge is the name of the built-in bridge's link, empty: there is none; BridgeSubnet and BridgeSubnet6 are where its containers
+	// have their addresses, the second may be empty; BridgeMTU is in bytes, 0: 1500.
+	Bridge, BridgeSubnet, BridgeSubnet6 string
+	BridgeMTU                           int
+	// CNIConfig is the directory with the descriptions of networks of CNI plugins, empty: there are none; CNIPlugins are the directories
+	// of their programs, with colons between.
+	CNIConfig, CNIPlugins string
 	// PIDs bounds the processes and threads of each container; zero: no bound.
 	PIDs int
 	// SwitchUser runs tasks as their users (root only).
@@ -111,6 +118,7 @@ func Defaults() Config {
 	return Config{
 		IP: "127.0.0.1", MasterPort: 5050, AgentPort: 5051, Store: "embedded", Strict: true, FilterGPUs: true, SwitchUser: os.Geteuid() == 0,
 		DefaultRole: "*", Reconfiguration: string(agent.PolicyEqual), GCDelay: 7 * 24 * time.Hour, GCHeadroom: 0.1,
+		Bridge: "pando0", BridgeSubnet: "172.31.252.0/22",
 		MinAllocatable:     "cpus:0.01|mem:32",
 		PIDs:               host.MostProcesses() / 4, // one task never takes them all
 		AllocationInterval: b.AllocationInterval, PingTimeout: b.PingInterval, PingMisses: b.PingMisses,

@@ -221,6 +221,7 @@ func (c *checks) updateSent(a *agent, u *workload.Update) {
 	if !c.saved[u.Status.UUID] {
 		c.w.Fail(rule.Checkpointed, "%s sent %s of %s, which is not in its journal", a.p.Name, u.Status.State, u.Status.TaskID)
 	}
+	c.reached(a, u.Status)
 }
 
 // ordered looks at an order that an agent passes on to its book.

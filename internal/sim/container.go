@@ -53,7 +53,7 @@ func (c *container) stubborn() bool {
 }
 
 func (c *container) found() workload.Found {
-	return workload.Found{Container: c.id, PID: c.pid, Ticks: uint64(c.pid) * 7, Exit: c.exit}
+	return workload.Found{Container: c.id, PID: c.pid, Ticks: uint64(c.pid) * 7, Exit: c.exit, Networks: networksOf(c.id)}
 }
 
 // launch is what an agent's hands do for a Launch: they fetch, start the process, and tell. A crash of the agent ends it
@@ -89,6 +89,9 @@ func (a *agent) launch(w *workload.LaunchWork) {
 		if l.canceled {
 			tell(workload.Launched{Failure: workload.LaunchCanceled})
 			return
+		}
+		if own := networksOf(w.Container); own != nil {
+			a.p.Post(&workload.Joined{Container: w.Container, Networks: own})
 		}
 		if failure != workload.LaunchOK {
 			tell(workload.Launched{Failure: failure, Words: "it was to fail"})

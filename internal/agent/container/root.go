@@ -4,10 +4,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
-// Root is a file system of the container's own, put together of an image's layers. It needs Linux, and root.
+// Root is a file system of the container's own, put together of an image's layers; without layers it is the machine's, on which the
+// container alone sees what is mounted. It needs Linux, and root.
 type Root struct {
 	// Layers are directories below Store, topmost first, each with one layer in overlayfs' form, named without colon or comma.
 	Store  string
@@ -34,7 +36,7 @@ const (
 )
 
 // Mount is one thing that is made at Target, an absolute path as the container sees it. Links of the image's are followed within
-// the image, and what lacks on the way is made.
+// the image, and what lacks on the way is made. On the machine's own files nothing is made, and there are only binds.
 type Mount struct {
 	Kind   MountKind
 	Target string
@@ -60,10 +62,16 @@ const (
 	scratchRoot  = "root"
 )
 
+// bare says whether it is the machine's.
+func (r *Root) bare() bool { return len(r.Layers) == 0 }
+
 // check says what no launcher could make of a root.
 func (r *Root) check() error {
-	if len(r.Layers) == 0 || !filepath.IsAbs(r.Store) || !filepath.IsAbs(r.Scratch) {
-		return &Error{KindInvalid, "a root needs layers, and absolute paths of their store and of a scratch directory"}
+	if r.bare() && (len(r.Masked)+len(r.ReadOnly) > 0 || r.Sealed || slices.ContainsFunc(r.Mounts, func(m Mount) bool { return m.Kind != MountBind })) {
+		return &Error{KindInvalid, "on the machine's own files there can only be binds"}
+	}
+	if !r.bare() && (!filepath.IsAbs(r.Store) || !filepath.IsAbs(r.Scratch)) {
+		return &Error{KindInvalid, "a root needs absolute paths of its layers' store and of a scratch directory"}
 	}
 	for _, l := range r.Layers {
 		if l == "" || strings.ContainsAny(l, ":,\\") {

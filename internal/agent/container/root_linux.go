@@ -35,15 +35,18 @@ func resolveRoot(s *Spec, w *wire.Spec) error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	if s.Workdir == "" {
-		return &Error{KindInvalid, "a container with files of its own needs a working directory among them"}
-	}
-	if err := r.makeScratch(); err != nil {
-		return &Error{KindRoot, "make the container's scratch directory: " + err.Error()}
-	}
-	w.Root = &wire.Root{
-		Store: r.Store, Layers: r.Layers, Dir: filepath.Join(r.Scratch, scratchRoot), Upper: filepath.Join(r.Scratch, scratchUpper),
-		Work: filepath.Join(r.Scratch, scratchWork), Masked: r.Masked, ReadOnly: r.ReadOnly, Sealed: r.Sealed,
+	w.Root = &wire.Root{}
+	if !r.bare() {
+		if s.Workdir == "" {
+			return &Error{KindInvalid, "a container with files of its own needs a working directory among them"}
+		}
+		if err := r.makeScratch(); err != nil {
+			return &Error{KindRoot, "make the container's scratch directory: " + err.Error()}
+		}
+		*w.Root = wire.Root{
+			Store: r.Store, Layers: r.Layers, Dir: filepath.Join(r.Scratch, scratchRoot), Upper: filepath.Join(r.Scratch, scratchUpper),
+			Work: filepath.Join(r.Scratch, scratchWork), Masked: r.Masked, ReadOnly: r.ReadOnly, Sealed: r.Sealed,
+		}
 	}
 	for i := range r.Mounts {
 		m := &r.Mounts[i]

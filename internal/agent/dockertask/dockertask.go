@@ -13,6 +13,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/agent/networked"
+	"github.com/pando-os/pando/internal/network"
 )
 
 // Task is such a container: what can be said in the words of ContainerInfo, and what cannot.
@@ -46,13 +48,11 @@ func Read(c *mesosv1.ContainerInfo) (*Task, error) {
 	if d.GetVolumeDriver() != "" {
 		return nil, fmt.Errorf("container.docker.volume_driver %q: volume plugins are not supported by this version of Pando yet; use a host_path", d.GetVolumeDriver())
 	}
-	if n := d.GetNetwork(); n != mesosv1.ContainerInfo_DockerInfo_HOST {
-		return nil, fmt.Errorf("container.docker.network %s is not supported by this version of Pando yet; use HOST, and the ports of the offer", n)
-	}
-	if len(d.GetPortMappings()) > 0 {
-		return nil, errors.New("container.docker.port_mappings need a network of the container's own; with HOST it has the ports of the offer")
-	}
 	out := proto.CloneOf(c)
+	var err error
+	if out.NetworkInfos, err = networks(d.GetNetwork(), d.GetPortMappings(), out.GetNetworkInfos()); err != nil {
+		return nil, err
+	}
 	out.Type, out.Docker = mesosv1.ContainerInfo_MESOS.Enum(), nil
 	out.Mesos = &mesosv1.ContainerInfo_MesosInfo{Image: &mesosv1.Image{
 		Type: mesosv1.Image_DOCKER.Enum(), Docker: &mesosv1.Image_Docker{Name: d.Image}, Cached: new(!d.GetForcePullImage()),
@@ -67,6 +67,32 @@ func Read(c *mesosv1.ContainerInfo) (*Task, error) {
 		}
 	}
 	return t, nil
+}
+
+// networks says in the words of NetworkInfo what Docker's modes are.
+func networks(mode mesosv1.ContainerInfo_DockerInfo_Network, ports []*mesosv1.ContainerInfo_DockerInfo_PortMapping, infos []*mesosv1.NetworkInfo) ([]*mesosv1.NetworkInfo, error) {
+	info := &mesosv1.NetworkInfo{}
+	switch mode {
+	case mesosv1.ContainerInfo_DockerInfo_BRIDGE:
+		info.Name = new(networked.Bridge)
+	case mesosv1.ContainerInfo_DockerInfo_USER:
+		if len(infos) != 1 || infos[0].GetName() == "" {
+			return nil, fmt.Errorf("container.docker.network USER needs exactly one container.network_infos with a name; there are %d entries", len(infos))
+		}
+		info = infos[0]
+	default:
+		if len(ports) > 0 {
+			return nil, fmt.Errorf("container.docker.port_mappings need the network BRIDGE or USER; with %s leave them out", mode)
+		}
+		if mode == mesosv1.ContainerInfo_DockerInfo_HOST {
+			return nil, nil
+		}
+		info.Name = new(network.None)
+	}
+	for _, p := range ports {
+		info.PortMappings = append(info.PortMappings, &mesosv1.NetworkInfo_PortMapping{HostPort: p.HostPort, ContainerPort: p.ContainerPort, Protocol: p.Protocol})
+	}
+	return []*mesosv1.NetworkInfo{info}, nil
 }
 
 // parameters are the options of `docker run` that are honoured, by their long names, and what they become.
@@ -170,8 +196,17 @@ func (t *Task) pid(v string) error {
 }
 
 func (t *Task) network(v string) error {
-	if v != "host" {
-		return fmt.Errorf("%q is not supported by this version of Pando yet; say host, or use container.docker.network", v)
+	switch v {
+	case "host":
+		t.Container.NetworkInfos = nil
+	case "bridge":
+		if n := t.Container.GetNetworkInfos(); len(n) == 1 && n[0].GetName() == networked.Bridge {
+			return nil // with its port mappings
+		}
+		v = networked.Bridge
+		fallthrough
+	default:
+		t.Container.NetworkInfos = []*mesosv1.NetworkInfo{{Name: &v}}
 	}
 	return nil
 }

@@ -67,15 +67,55 @@ func TestWhatCannotBeHonouredIsNamed(t *testing.T) {
 	none.Docker.Image, driver.Docker.VolumeDriver = new(""), new("rexray")
 	ports.Docker.PortMappings = []*mesosv1.ContainerInfo_DockerInfo_PortMapping{{HostPort: new(uint32(1)), ContainerPort: new(uint32(2))}}
 	for words, c := range map[string]*mesosv1.ContainerInfo{
-		"docker.image": none, "docker.volume_driver": driver, "docker.port_mappings": ports,
-		"docker.network BRIDGE": network(mesosv1.ContainerInfo_DockerInfo_BRIDGE), "docker.network USER": network(mesosv1.ContainerInfo_DockerInfo_USER),
+		"docker.image": none, "docker.volume_driver": driver, "port_mappings need the network": ports,
+		"docker.network USER":  network(mesosv1.ContainerInfo_DockerInfo_USER),
 		"parameters[1] (gpus)": docker("env A=b", "gpus all"), "(env)": docker("env A"), "(volume)": docker("volume /a"), "relative": docker("volume /a:/b:relative"),
 		"(ulimit)": docker("ulimit nofile=x"), "SOFT": docker("ulimit frobs=1"), "(shm-size)": docker("shm-size lots"), "64m": docker("shm-size 9999999999g"),
-		"(tmpfs)": docker("tmpfs run"), "(ipc)": docker("ipc container:x"), "(pid)": docker("pid x"), "(net)": docker("net bridge"), "(add-host)": docker("add-host x"),
+		"(tmpfs)": docker("tmpfs run"), "(ipc)": docker("ipc container:x"), "(pid)": docker("pid x"), "(add-host)": docker("add-host x"),
 		"(user)": docker("user 7:8"), "(security-opt)": docker("security-opt systempaths=unconfined"), "(privileged)": docker("privileged perhaps"),
 	} {
 		if got, err := Read(c); err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("the error is %v, and lacks %q (%v)", err, words, got)
+		}
+	}
+}
+
+func TestDockersNetworksAreSaidInTheWordsOfNetworkInfo(t *testing.T) {
+	named := func(name string, ports ...uint32) *mesosv1.NetworkInfo {
+		n := &mesosv1.NetworkInfo{Name: &name}
+		for _, p := range ports {
+			n.PortMappings = append(n.PortMappings, &mesosv1.NetworkInfo_PortMapping{HostPort: new(p), ContainerPort: new(uint32(80)), Protocol: new("udp")})
+		}
+		return n
+	}
+	for name, c := range map[string]struct {
+		mode       mesosv1.ContainerInfo_DockerInfo_Network
+		ports      []uint32
+		infos      []*mesosv1.NetworkInfo
+		parameters []string
+		want       []*mesosv1.NetworkInfo
+	}{
+		"host":                      {mesosv1.ContainerInfo_DockerInfo_HOST, nil, []*mesosv1.NetworkInfo{named("x")}, nil, nil},
+		"none":                      {mesosv1.ContainerInfo_DockerInfo_NONE, nil, nil, nil, []*mesosv1.NetworkInfo{named("none")}},
+		"bridge with ports":         {mesosv1.ContainerInfo_DockerInfo_BRIDGE, []uint32{31000}, nil, nil, []*mesosv1.NetworkInfo{named("mesos-bridge", 31000)}},
+		"bridge said twice":         {mesosv1.ContainerInfo_DockerInfo_BRIDGE, []uint32{31000}, nil, []string{"net bridge"}, []*mesosv1.NetworkInfo{named("mesos-bridge", 31000)}},
+		"bridge by its parameter":   {mesosv1.ContainerInfo_DockerInfo_HOST, nil, nil, []string{"network bridge"}, []*mesosv1.NetworkInfo{named("mesos-bridge")}},
+		"host by its parameter":     {mesosv1.ContainerInfo_DockerInfo_NONE, nil, nil, []string{"net host"}, nil},
+		"a user's":                  {mesosv1.ContainerInfo_DockerInfo_USER, []uint32{31000, 31001}, []*mesosv1.NetworkInfo{named("calico")}, nil, []*mesosv1.NetworkInfo{named("calico", 31000, 31001)}},
+		"a user's by its parameter": {mesosv1.ContainerInfo_DockerInfo_HOST, nil, nil, []string{"network calico"}, []*mesosv1.NetworkInfo{named("calico")}},
+	} {
+		d := docker(c.parameters...)
+		d.Docker.Network, d.NetworkInfos = &c.mode, c.infos
+		for _, p := range c.ports {
+			d.Docker.PortMappings = append(d.Docker.PortMappings, &mesosv1.ContainerInfo_DockerInfo_PortMapping{HostPort: new(p), ContainerPort: new(uint32(80)), Protocol: new("udp")})
+		}
+		got, err := Read(d)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if diff := cmp.Diff(c.want, got.Container.GetNetworkInfos(), protocmp.Transform()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
 }

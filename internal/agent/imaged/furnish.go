@@ -1,17 +1,21 @@
 package imaged
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/container/standard"
+	"github.com/pando-os/pando/internal/agent/networked"
 	"github.com/pando-os/pando/internal/image"
 	"github.com/pando-os/pando/internal/volume"
 )
@@ -28,6 +32,8 @@ type Place struct {
 	// Trusted says that root asked for it. Others get nothing by set-user-id programs of an image, which they made themselves, and may
 	// not ask for capabilities: with a path of the machine's, either would make them root there.
 	Trusted bool
+	// Network is where it is in networks of its own; nil: it is in the machine's.
+	Network *networked.Place
 	// Socket is shown to it where it is on the machine, if it is not empty.
 	Socket string
 	// Volumes are mounted in its sandbox.
@@ -42,6 +48,9 @@ func (p *Picture) Furnish(s *container.Spec, c *mesosv1.CommandInfo, at Place) e
 		Mounts: standard.Mounts(int64(linux.GetShmSize()) << 20),
 	}
 	s.Hostname = p.Container.GetHostname()
+	if at.Network != nil {
+		s.NetNS, s.Hostname = at.Network.NetNS, cmp.Or(s.Hostname, at.Network.Hostname)
+	}
 	s.Namespaces = container.Namespaces{
 		Mount: true, PID: !linux.GetSharePidNamespace(), IPC: linux.GetIpcMode() != mesosv1.LinuxInfo_SHARE_PARENT, UTS: s.Hostname != "",
 	}
@@ -98,7 +107,7 @@ func (p *Picture) confine(s *container.Spec, at Place) error {
 func (p *Picture) mountAll(s *container.Spec, at Place) error {
 	r := s.Root
 	r.Mounts = append(r.Mounts, container.Mount{Kind: container.MountBind, Source: at.Sandbox, Target: Sandbox, Flags: standard.NoDev})
-	if err := p.names(r, s.Hostname); err != nil {
+	if err := p.names(r, s.Hostname, at.Network); err != nil {
 		return err
 	}
 	if at.Socket != "" {
@@ -115,17 +124,23 @@ func (p *Picture) mountAll(s *container.Spec, at Place) error {
 	return nil
 }
 
-// names shows the machine's resolver and names in the image, with the container's own and those that it asks for.
-func (p *Picture) names(r *container.Root, hostname string) error {
+// names shows the resolver and names of the machine, or of the container's networks, in the image, with the container's own name and
+// those that it asks for.
+func (p *Picture) names(r *container.Root, hostname string, net *networked.Place) error {
+	files := map[string]string{"resolv.conf": "/etc/resolv.conf", "hosts": "/etc/hosts"}
+	own := ""
+	if net != nil {
+		files, own = net.Files(), net.Hostname
+	}
 	var more []string
-	if hostname != "" {
+	if hostname != own {
 		more = append(more, "127.0.1.1 "+hostname)
 	}
 	if p.docker != nil {
 		more = append(more, p.docker.Hosts...)
 	}
-	for _, name := range []string{"resolv.conf", "hosts"} {
-		source := "/etc/" + name
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		source := files[name]
 		if name == "hosts" && len(more) > 0 {
 			b, err := os.ReadFile(source)
 			if err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -70,6 +70,7 @@ type Book struct {
 	tasks      *btree.BTreeG[*TaskView]
 	states     map[Ref]*taskState
 	containers map[string]Ref
+	networks   map[string][]*mesosv1.NetworkInfo // by container, of those that have some of their own
 	completed  []*TaskView
 	former     []*Framework // of completed tasks, the latest last
 	retries    []retry      // by time
@@ -136,7 +137,7 @@ func lessTask(a, b *TaskView) bool {
 func New(cfg Config, journal []Record, now machine.Now, rng *rand.Rand) *Book {
 	b := &Book{
 		cfg: cfg, rng: rng, now: now,
-		frameworks: map[string]*Framework{}, states: map[Ref]*taskState{}, containers: map[string]Ref{},
+		frameworks: map[string]*Framework{}, states: map[Ref]*taskState{}, containers: map[string]Ref{}, networks: map[string][]*mesosv1.NetworkInfo{},
 		tasks:     btree.NewBTreeGOptions(lessTask, btree.Options{NoLocks: true}),
 		executors: map[ExecutorRef]*executor{}, boxes: map[string]ExecutorRef{}, streams: map[uint64]ExecutorRef{},
 		shown: btree.NewBTreeGOptions(lessExecutor, btree.Options{NoLocks: true}), nested: newNestedBook(), ledger: newLedger(),
@@ -286,6 +287,8 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 	case *Resend:
 		b.resend(in.Framework, out)
 		b.resendOperations(in.Framework, out)
+	case *Joined:
+		b.joined(in.Container, in.Networks)
 	case *Launched:
 		b.launched(in, out)
 	case *Exited:
@@ -462,7 +465,10 @@ func (b *Book) drop(ref Ref) {
 	if x := b.executorOf(v.Task); x != nil {
 		delete(x.tasks, ref.Task)
 	}
-	delete(b.containers, v.Container)
+	if _, own := b.containers[v.Container]; own { // else it is its executor's
+		delete(b.containers, v.Container)
+		delete(b.networks, v.Container)
+	}
 	b.completed = pushPast(b.completed, v, b.cfg.MaxCompleted, b.cfg.MaxPastExecutors, func(o *TaskView) bool {
 		return v.Task.Executor == nil && o.Task.Executor == nil && o.Task.Framework == v.Task.Framework
 	})

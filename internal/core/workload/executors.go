@@ -280,6 +280,7 @@ func (b *Book) dropExecutor(ref ExecutorRef) {
 	}
 	delete(b.executors, ref)
 	delete(b.boxes, x.view.Container)
+	delete(b.networks, x.view.Container)
 	b.shown.Delete(x.view)
 	b.past = pushPast(b.past, x.view, b.cfg.MaxCompleted, b.cfg.MaxPastExecutors, func(o *ExecutorView) bool { return o.Spec.Framework == ref.Framework })
 }

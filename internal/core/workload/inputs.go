@@ -112,6 +112,11 @@ type (
 		Failure   LaunchFailure
 		Words     string
 	}
+	// Joined comes before the Launched of a container that has networks of its own: what it starts may speak first.
+	Joined struct {
+		Container string
+		Networks  []*mesosv1.NetworkInfo
+	}
 	// Exited is the end of a container's process. The same end may be told more than once.
 	Exited struct {
 		Container string
@@ -140,6 +145,8 @@ type Found struct {
 	PID       uint32
 	Ticks     uint64
 	Wall      int64 // when it started, in nanoseconds since the epoch
+	// Networks are those of its own; none: it has the machine's.
+	Networks []*mesosv1.NetworkInfo
 	// Exit is set when it has ended.
 	Exit *Exit
 }

@@ -317,6 +317,7 @@ func (b *Book) recover(in *Recovered, out *Out) {
 	for i := range in.Containers {
 		f := &in.Containers[i]
 		found[f.Container] = f
+		b.joined(f.Container, f.Networks)
 		_, box := b.boxes[f.Container]
 		if _, ok := b.containers[f.Container]; !ok && !box && b.nested.byName[f.Container] == nil {
 			b.destroy(f.Container, out)
@@ -421,16 +422,27 @@ func (b *Book) statusHere(v *TaskView, pid uint32, state mesosv1.TaskState, word
 		State: state, Source: mesosv1.TaskStatus_SOURCE_EXECUTOR, Message: words, Healthy: -1,
 		Rest: encodeRest(&mesosv1.TaskStatus{ContainerStatus: &mesosv1.ContainerStatus{
 			ContainerId:  ContainerID(v.Container),
-			NetworkInfos: []*mesosv1.NetworkInfo{b.address()}, ExecutorPid: new(pid),
+			NetworkInfos: b.networksOf(v.Container), ExecutorPid: new(pid),
 		}}),
 	}
 }
 
-// address is where what runs here is reached.
-func (b *Book) address() *mesosv1.NetworkInfo {
-	return &mesosv1.NetworkInfo{IpAddresses: []*mesosv1.NetworkInfo_IPAddress{{
+// joined notes the networks that a container has of its own, if the book knows the container.
+func (b *Book) joined(container string, networks []*mesosv1.NetworkInfo) {
+	_, box := b.boxes[container]
+	if _, task := b.containers[container]; len(networks) > 0 && (task || box) {
+		b.networks[container] = networks
+	}
+}
+
+// networksOf say where what runs in a container is reached: in its own networks, or where the agent is.
+func (b *Book) networksOf(container string) []*mesosv1.NetworkInfo {
+	if own := b.networks[container]; own != nil {
+		return own
+	}
+	return []*mesosv1.NetworkInfo{{IpAddresses: []*mesosv1.NetworkInfo_IPAddress{{
 		Protocol: mesosv1.NetworkInfo_IPv4.Enum(), IpAddress: new(b.cfg.IP),
-	}}}
+	}}}}
 }
 
 // statusBare makes a status of the agent's own.

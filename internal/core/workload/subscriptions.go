@@ -181,7 +181,7 @@ func (b *Book) stamp(x *executor, rest []byte) []byte {
 		c.ExecutorPid = new(x.view.PID)
 	}
 	if len(c.GetNetworkInfos()) == 0 {
-		c.NetworkInfos = []*mesosv1.NetworkInfo{b.address()}
+		c.NetworkInfos = b.networksOf(x.view.Container)
 	}
 	return encodeRest(&s)
 }

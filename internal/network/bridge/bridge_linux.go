@@ -118,6 +118,9 @@ func (b *Bridge) ensure() error {
 		return fault.New(fault.Conflict, "name: the machine has a link %s that is no bridge but a %s; take another name", b.cfg.Name, link.Type())
 	}
 	b.index = link.Attrs().Index
+	if err := b.own(link); err != nil {
+		return err
+	}
 	has, err := b.routes.AddrList(link, netlink.FAMILY_V4)
 	if err != nil {
 		return err
@@ -128,7 +131,7 @@ func (b *Bridge) ensure() error {
 				b.cfg.Name, a.IPNet, netip.PrefixFrom(b.cfg.Gateway(), b.cfg.Subnet.Bits()))
 		}
 	}
-	for _, p := range b.own() {
+	for _, p := range b.addresses() {
 		a := &netlink.Addr{IPNet: ipNet(p)}
 		if p.Addr().Is6() {
 			a.Flags = unix.IFA_F_NODAD // nobody else can have it
@@ -140,8 +143,27 @@ func (b *Bridge) ensure() error {
 	return b.routes.LinkSetUp(link)
 }
 
-// own are the bridge's addresses.
-func (b *Bridge) own() []netip.Prefix {
+// ownerPrefix begins the alias of a bridge's link, which names the directory of whoever gives its addresses away.
+const ownerPrefix = "pando:"
+
+// own makes the bridge this directory's. It refuses one whose containers another directory knows: two would give them the same addresses.
+func (b *Bridge) own(link netlink.Link) error {
+	other, ours := strings.CutPrefix(link.Attrs().Alias, ownerPrefix)
+	if ours && other == b.cfg.Dir {
+		return nil
+	}
+	if entries, err := os.ReadDir(other); ours && err == nil {
+		for _, e := range entries {
+			if _, err := netip.ParseAddr(e.Name()); err == nil {
+				return fault.New(fault.Conflict, "name: bridge %s has containers of another agent, whose records are in %s; give this agent another bridge and another subnet", b.cfg.Name, other)
+			}
+		}
+	}
+	return b.routes.LinkSetAlias(link, ownerPrefix+b.cfg.Dir)
+}
+
+// addresses are the bridge's own.
+func (b *Bridge) addresses() []netip.Prefix {
 	own := []netip.Prefix{netip.PrefixFrom(b.cfg.Gateway(), b.cfg.Subnet.Bits())}
 	if g := b.cfg.Gateway6(); g.IsValid() {
 		own = append(own, netip.PrefixFrom(g, b.cfg.Subnet6.Bits()))

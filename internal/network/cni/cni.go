@@ -118,7 +118,22 @@ func (c *CNI) prepare(id, name string, args *Args) (*libcni.NetworkConfigList, e
 	if len(args.Ports) > 0 && !slices.ContainsFunc(list.Plugins, func(p *libcni.PluginConfig) bool { return p.Network.Capabilities[capability] }) {
 		return nil, fault.New(fault.Invalid, "port_mappings: network %q has no plugin with the capability %s; add portmap to its list, or leave the mappings out", name, capability)
 	}
-	return list, nil
+	return list, c.installed(list)
+}
+
+// installed refuses a network of which a program is missing, before any other has made something of it that only all together undo.
+func (c *CNI) installed(list *libcni.NetworkConfigList) error {
+	for _, p := range list.Plugins {
+		for _, name := range []string{p.Network.Type, p.Network.IPAM.Type} {
+			if name == "" {
+				continue
+			}
+			if _, err := (&runner{}).FindInPath(name, c.PluginDirs); err != nil {
+				return fmt.Errorf("network %q: %w", list.Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // Del takes a container from the network that its link belongs to, as it was described when it was joined. One that is not joined is no

@@ -146,7 +146,7 @@ var (
 		&cluster.AgentExecutorEnd{}, &cluster.ShutdownExecutor{},
 		&cluster.AgentOperationEnd{}, &cluster.AcknowledgeOperation{}, &cluster.ChangeResources{},
 		&workload.Linked{}, &workload.Unlinked{}, &workload.Registered{}, &workload.Run{}, &workload.RunGroup{}, &workload.Kill{}, &workload.Ack{},
-		&workload.ShutdownFramework{}, &workload.FrameworkChanged{}, &workload.Resend{}, &workload.Compact{}, &workload.Launched{},
+		&workload.ShutdownFramework{}, &workload.FrameworkChanged{}, &workload.Resend{}, &workload.Compact{}, &workload.Joined{}, &workload.Launched{},
 		&workload.Exited{}, &workload.Health{}, &workload.Recovered{}, &workload.Leave{},
 		&workload.ExecutorSubscribe{}, &workload.ExecutorClosed{}, &workload.ExecutorUpdate{}, &workload.ExecutorMessage{},
 		&workload.ShutdownExecutor{}, &workload.SchedulerMessage{},

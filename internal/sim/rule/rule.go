@@ -44,6 +44,8 @@ const (
 	Once = "operations-happen-once"
 	// Whole: a group of tasks runs whole or not at all.
 	Whole = "a-group-runs-whole"
+	// Reached: a status of what runs, or ran, says where that is reached: in the networks of its container, or at its machine.
+	Reached = "a-status-says-where"
 	// NoPanic: no machine panics, whatever comes in whatever order.
 	NoPanic = "no-panic"
 	// Liveness: once faults have stopped, every wish is met.

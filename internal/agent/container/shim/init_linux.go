@@ -132,7 +132,7 @@ func takePlace(s *wire.Spec) *failure {
 		return nil
 	}
 	err := unix.Chdir(s.Workdir)
-	if errors.Is(err, unix.ENOENT) && s.Enter == 0 && s.Root != nil { // as with other runtimes
+	if errors.Is(err, unix.ENOENT) && s.Enter == 0 && s.Root != nil && len(s.Root.Layers) > 0 { // as with other runtimes
 		if err = os.MkdirAll(s.Workdir, 0o755); err == nil {
 			err = unix.Chdir(s.Workdir)
 		}

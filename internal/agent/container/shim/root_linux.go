@@ -22,6 +22,9 @@ func makeRoot(r *wire.Root) *failure {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fail(wire.KindRoot, "keep mounts from the machine", err)
 	}
+	if len(r.Layers) == 0 {
+		return coverMachine(r)
+	}
 	if f := mountLayers(r); f != nil {
 		return f
 	}
@@ -41,12 +44,25 @@ func makeRoot(r *wire.Root) *failure {
 	return conceal(r)
 }
 
+// coverMachine shows binds over the machine's own files, to this process alone. Nothing is made for them, which all would see.
+func coverMachine(r *wire.Root) *failure {
+	root, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fail(wire.KindRoot, "open the machine's root", err)
+	}
+	defer unix.Close(root)
+	for i := range r.Mounts {
+		m := &r.Mounts[i]
+		if err := bind(root, m, existing); err != nil {
+			return fail(wire.KindRoot, "show "+m.Target, err)
+		}
+	}
+	return nil
+}
+
 // mountLayers mounts the layers at the root's directory. The store is the working directory meanwhile: all names together must
 // fit into one page.
 func mountLayers(r *wire.Root) *failure {
-	if len(r.Layers) == 0 {
-		return &failure{wire.KindRoot, "the image has no layer"}
-	}
 	if err := unix.Chdir(r.Store); err != nil {
 		return fail(wire.KindRoot, "enter the store of layers "+r.Store, err)
 	}
@@ -83,7 +99,7 @@ func place(root int, m *wire.Mount) error {
 	case wire.MountLink, wire.MountDevice:
 		return placeNode(root, m)
 	case wire.MountBind:
-		return bind(root, m)
+		return bind(root, m, ensure)
 	}
 	fd, err := ensure(root, m.Target, true)
 	if err != nil {
@@ -93,8 +109,8 @@ func place(root int, m *wire.Mount) error {
 	return unix.Mount(m.FS, fdPath(fd), m.FS, uintptr(m.Flags), m.Data)
 }
 
-// bind shows a file or directory of the machine's.
-func bind(root int, m *wire.Mount) error {
+// bind shows a file or directory of the machine's at a place that open opens.
+func bind(root int, m *wire.Mount, open func(root int, path string, directory bool) (int, error)) error {
 	source, err := openSource(m)
 	if err != nil {
 		return err
@@ -104,7 +120,7 @@ func bind(root int, m *wire.Mount) error {
 	if err := unix.Fstat(source, &st); err != nil {
 		return err
 	}
-	fd, err := ensure(root, m.Target, st.Mode&unix.S_IFMT == unix.S_IFDIR)
+	fd, err := open(root, m.Target, st.Mode&unix.S_IFMT == unix.S_IFDIR)
 	if err != nil {
 		return err
 	}
@@ -183,13 +199,18 @@ func openIn(root int, path string, flags uint64) (int, error) {
 	return unix.Openat2(root, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | flags, Resolve: resolveIn})
 }
 
-// ensure opens a directory, or a file, of the container's, and makes what lacks of it.
-func ensure(root int, path string, directory bool) (int, error) {
+// existing opens a directory, or a file, of the container's.
+func existing(root int, path string, directory bool) (int, error) {
 	flags := uint64(0)
 	if directory {
 		flags = unix.O_DIRECTORY
 	}
-	fd, err := openIn(root, path, flags)
+	return openIn(root, path, flags)
+}
+
+// ensure is existing that makes what lacks.
+func ensure(root int, path string, directory bool) (int, error) {
+	fd, err := existing(root, path, directory)
 	if !errors.Is(err, unix.ENOENT) {
 		return fd, err
 	}
@@ -206,6 +227,10 @@ func ensure(root int, path string, directory bool) (int, error) {
 		err = unix.Mkdirat(up, name, 0o755)
 	} else {
 		err = unix.Mknodat(up, name, unix.S_IFREG|0o644, 0)
+	}
+	flags := uint64(0)
+	if directory {
+		flags = unix.O_DIRECTORY
 	}
 	if err != nil { // a link that leads nowhere is EEXIST: it is not for us to make what it names
 		return -1, err

@@ -1,7 +1,7 @@
 package wire
 
 // Root is what a container sees in the place of the machine's files. It is made in the container's own mount namespace, so it is
-// gone with its last process.
+// gone with its last process. Without Layers it is the machine's files, with binds over what is there.
 type Root struct {
 	// Layers are directories below Store, topmost first; each holds one layer in overlayfs' form. Their names have no colon and
 	// no comma. One layer without Upper is seen as it is.
