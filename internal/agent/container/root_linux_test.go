@@ -285,6 +285,44 @@ func TestWhatStartsContainersCannotBeWritten(t *testing.T) {
 	}
 }
 
+func TestAContainerWithoutAnImageAloneSeesWhatIsShownToIt(t *testing.T) {
+	mounts(t)
+	c, n := started(t)
+	shown, place := filepath.Join(t.TempDir(), "shown"), t.TempDir()
+	for path, text := range map[string]string{shown: "shown\n", filepath.Join(place, "file"): "the machine's\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cover := func(s *container.Spec, targets ...string) {
+		s.Root, s.Namespaces, s.Hostname = &container.Root{}, container.Namespaces{UTS: true}, "boxed"
+		for _, target := range targets {
+			s.Root.Mounts = append(s.Root.Mounts, container.Mount{Kind: container.MountBind, Source: shown, Target: target, Flags: standard.ReadOnly})
+		}
+	}
+	got := output(t, c, n, "cat "+place+"/file; hostname; ! echo x > "+place+"/file", func(s *container.Spec) { cover(s, place+"/file") })
+	if got != "shown\nboxed\n" {
+		t.Errorf("it sees %q", got)
+	}
+	if b, err := os.ReadFile(filepath.Join(place, "file")); err != nil || string(b) != "the machine's\n" {
+		t.Errorf("the machine's file is %q, %v", b, err)
+	}
+	s := c.spec("true")
+	cover(&s, place+"/none")
+	if _, err := n.Launch(t.Context(), s); container.KindOf(err) != container.KindRoot {
+		t.Errorf("where there is nothing: %v", err)
+	}
+	if _, err := os.Lstat(place + "/none"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("something was made on the machine: %v", err)
+	}
+	s = c.spec("true")
+	cover(&s, place+"/file")
+	s.Root.Mounts[0].Kind, s.Root.Mounts[0].FS = container.MountNew, "tmpfs"
+	if _, err := n.Launch(t.Context(), s); container.KindOf(err) != container.KindInvalid {
+		t.Errorf("a file system of its own on the machine's files: %v", err)
+	}
+}
+
 func TestAContainerIsInTheNetworkNamespaceThatItIsGiven(t *testing.T) {
 	mounts(t)
 	c, n := started(t)

@@ -53,7 +53,6 @@ func (p *Place) Address() string {
 	return ""
 }
 
-
 func (p *Place) file(name string) string { return filepath.Join(filepath.Dir(p.NetNS), name) }
 
 // Files are those that it is to find in /etc, by their names there.

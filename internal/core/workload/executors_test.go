@@ -222,6 +222,74 @@ func TestAnUpdateIsStampedWithItsExecutorsContainer(t *testing.T) {
 	}
 }
 
+func TestEveryStatusSaysWhereItsTaskIsReached(t *testing.T) {
+	networks := func(name string) []*mesosv1.NetworkInfo { return []*mesosv1.NetworkInfo{{Name: &name}} }
+	names := func(s *bench, task string) string {
+		t.Helper()
+		var names []string
+		_, state := s.book.find(Ref{"F", task})
+		for _, owed := range state.owed {
+			var p mesosv1.TaskStatus
+			if err := (proto.UnmarshalOptions{AllowPartial: true}).Unmarshal(owed.Rest, &p); err != nil {
+				t.Fatal(err)
+			}
+			for _, n := range p.GetContainerStatus().GetNetworkInfos() {
+				names = append(names, owed.State.String()[len("TASK_"):]+" "+n.GetName())
+			}
+		}
+		return strings.Join(names, ", ")
+	}
+	t.Run("a command's", func(t *testing.T) {
+		s := newBench(t)
+		s.join()
+		s.step(run("t1"))
+		c := s.container("t1")
+		s.step(&Joined{Container: c, Networks: networks("bridge")})
+		s.step(&Launched{Container: c, PID: 7})
+		s.step(&Exited{Container: c, Exit: Exit{Known: true}})
+		if got := names(s, "t1"); got != "STARTING bridge, RUNNING bridge, FINISHED bridge" {
+			t.Errorf("it says %s", got)
+		}
+	})
+	t.Run("an executor's that speaks before its launch is over", func(t *testing.T) {
+		s := newBench(t)
+		s.join()
+		s.step(s.runOn("t1"))
+		s.step(&Joined{Container: s.box(), Networks: networks("bridge")})
+		s.step(&ExecutorSubscribe{Stream: 1, ExecutorRef: ex})
+		s.step(update("t1", "RUNNING", "u1"))
+		if got := names(s, "t1"); got != "RUNNING bridge" {
+			t.Errorf("it says %s", got)
+		}
+	})
+	t.Run("of a container that nobody knows", func(t *testing.T) {
+		s := newBench(t)
+		s.step(&Joined{Container: "stranger", Networks: networks("bridge")})
+		if len(s.book.networks) != 0 {
+			t.Errorf("the book keeps %v", s.book.networks)
+		}
+	})
+	t.Run("of what has ended, nothing is kept", func(t *testing.T) {
+		s := withExecutor(t)
+		s.step(run("t2"))
+		for _, c := range []string{s.box(), s.container("t2")} {
+			s.step(&Joined{Container: c, Networks: networks("bridge")})
+		}
+		s.step(update("t1", "FINISHED", "u2"))
+		s.step(s.ack("t1"))
+		s.step(s.ack("t1")) // the executor goes on, and its network with it
+		if len(s.book.networks) != 2 {
+			t.Errorf("the book keeps %v", s.book.networks)
+		}
+		s.step(&ShutdownFramework{"F"})
+		s.step(&Launched{Container: s.container("t2"), Failure: LaunchCanceled})
+		s.step(&Exited{s.box(), Exit{Known: true}})
+		if len(s.book.networks) != 0 {
+			t.Errorf("the book keeps %v", s.book.networks)
+		}
+	})
+}
+
 func TestAnExecutorThatTellsTooMuchIsNotTaken(t *testing.T) {
 	s := withExecutor(t)
 	for i := range maxOwed {

@@ -461,6 +461,36 @@ func TestABridgeIsNotMadeWhereItWouldHideSomething(t *testing.T) {
 	}
 }
 
+func TestABridgeIsOneAgentsAsLongAsItHasContainersThere(t *testing.T) {
+	w := machine(t)
+	w.container(t, "a")
+	before := state(t)
+	other := w.cfg
+	other.Dir = t.TempDir()
+	if _, err := Open(other); !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "bridge pando0 has containers of another agent, whose records are in "+w.cfg.Dir) {
+		t.Errorf("two agents have it: %v", err)
+	}
+	w.Close() // an agent that is away is one as well
+	if _, err := Open(other); !fault.Is(err, fault.Conflict) {
+		t.Errorf("another took it meanwhile: %v", err)
+	}
+	if diff := cmp.Diff(before, state(t)); diff != "" {
+		t.Error(diff)
+	}
+	b, err := Open(w.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Remove("a"); err != nil {
+		t.Error(err)
+	}
+	b.Close()
+	if b, err = Open(other); err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+}
+
 // BenchmarkANetworkMadeAndRemoved tells how long a container's network takes with a namespace and a mapped port: crowd at once, as
 // the tasks of an agent come and go. Removing alone waits for the kernel's processors, whatever is removed, so it is told apart.
 func BenchmarkANetworkMadeAndRemoved(b *testing.B) {
