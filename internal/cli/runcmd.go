@@ -32,7 +32,8 @@ type runFlags struct {
 	detach           bool
 	pod              string
 	image, hostname  string
-	volumes          []string
+	volumes, ports   []string
+	networks         []string
 	pull             bool
 }
 
@@ -53,6 +54,9 @@ goes on. Ctrl-C kills the command. With --detach, run prints FRAMEWORK/TASK once
 
 With --image, the command runs in a container of that image, which has files and processes of its own; what is in the
 sandbox is at /mnt/mesos/sandbox. Without a command it is the image's own; with one, it takes the place of that.
+
+With --network, it has a network of its own: bridge, which every node has, none, or one of the node's CNI plugins by its
+name; given again, it joins several. --publish has a port of the node lead to one of its own, and run says which.
 
 With --pod, run takes no command but a file in YAML or JSON with several tasks, which run on one node together or not
 at all. Every line has its task's name before it. When one task does not end well the cluster ends the others, and the
@@ -75,6 +79,7 @@ code is that of the first. Such a file:
   pando run --detach --name web -- python3 -m http.server 8000
   pando run --image debian:12 -- cat /etc/os-release
   pando run --image nginx --volume /srv/site:/usr/share/nginx/html:ro --detach
+  pando run --image nginx --network bridge -p 80
   pando run --pod web.yaml`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if f.pod != "" {
@@ -140,13 +145,15 @@ code is that of the first. Such a file:
 	flags.BoolVar(&f.pull, "pull", false, "ask the registry for the image even if the node has it")
 	flags.StringArrayVar(&f.volumes, "volume", nil, "with --image: show a path of the node, `HOST:CONTAINER[:ro]`; a relative HOST is in the sandbox")
 	flags.StringVar(&f.hostname, "hostname", "", "with --image: the container's own name")
+	flags.StringArrayVar(&f.networks, "network", nil, "join this `NETWORK`: bridge, none, or a name of the node's (default: the node's own, host)")
+	flags.StringArrayVarP(&f.ports, "publish", "p", nil, "lead a port of the node to the container's, `[HOST:]CONTAINER[/udp]`; without HOST any that is free")
 	flags.StringVar(&f.pod, "pod", "", "run the tasks of this `FILE` together")
 	return cmd
 }
 
 // readPod reads the pod's file. What stands for a command gives the run its name.
 func (f *runFlags) readPod(cmd *cobra.Command) (*run.Pod, []string, error) {
-	for _, other := range []string{"cpus", "mem", "env", "uri", "file", "instances", "image", "volume", "hostname", "pull"} {
+	for _, other := range []string{"cpus", "mem", "env", "uri", "file", "instances", "image", "volume", "hostname", "pull", "network", "publish"} {
 		if cmd.Flags().Changed(other) {
 			return nil, nil, fault.New(fault.Invalid, "--%s does not go with --pod: say it in the file, of each task", other)
 		}
@@ -176,6 +183,9 @@ func (f *runFlags) options(argv []string, getenv func(string) string) (run.Optio
 		return o, fault.New(fault.Invalid, "--timeout needs somebody who waits: leave out --detach")
 	}
 	if o.Container, err = f.container(); err != nil {
+		return o, err
+	}
+	if o.Container, o.Need.Ports, err = f.network(o.Container); err != nil {
 		return o, err
 	}
 	if o.Name == "" {
@@ -216,7 +226,7 @@ func (f *runFlags) options(argv []string, getenv func(string) string) (run.Optio
 // container makes what the flags say of one; nil: nothing.
 func (f *runFlags) container() (*mesosv1.ContainerInfo, error) {
 	if f.image == "" {
-		for flag, given := range map[string]bool{"volume": len(f.volumes) > 0, "hostname": f.hostname != "", "pull": f.pull} {
+		for flag, given := range map[string]bool{"volume": len(f.volumes) > 0, "hostname": f.hostname != "" && len(f.networks) == 0, "pull": f.pull} {
 			if given {
 				return nil, fault.New(fault.Invalid, "--%s needs --image: a command without an image has the node's files", flag)
 			}
@@ -227,9 +237,6 @@ func (f *runFlags) container() (*mesosv1.ContainerInfo, error) {
 		Type: mesosv1.ContainerInfo_MESOS.Enum(), Mesos: &mesosv1.ContainerInfo_MesosInfo{Image: &mesosv1.Image{
 			Type: mesosv1.Image_DOCKER.Enum(), Docker: &mesosv1.Image_Docker{Name: &f.image}, Cached: new(!f.pull),
 		}},
-	}
-	if f.hostname != "" {
-		c.Hostname = &f.hostname
 	}
 	for _, text := range f.volumes {
 		parts := strings.Split(text, ":")

@@ -196,12 +196,12 @@ func TestAJoinThatFailsLeavesNothing(t *testing.T) {
 		want *mesosv1.ContainerInfo
 		says string
 	}{
-		"a port that another has":  {t.Context(), "x", wants(named("odd"), named(Bridge, 31000)), "31000/tcp leads to container first"},
-		"an unknown network":       {t.Context(), "x", wants(named("green")), `container.network_infos[0].name: there is no network "green" on this agent; it has mesos-bridge, odd`},
+		"a port that another has":   {t.Context(), "x", wants(named("odd"), named(Bridge, 31000)), "31000/tcp leads to container first"},
+		"an unknown network":        {t.Context(), "x", wants(named("green")), `container.network_infos[0].name: there is no network "green" on this agent; it has mesos-bridge, odd`},
 		"a launch that is given up": {canceled, "x", wants(named(Bridge), named("odd")), `network "odd": `},
-		"an id that is no name":    {t.Context(), "a b", wants(named(Bridge)), "container_id"},
-		"a name that is none":      {t.Context(), "x", &mesosv1.ContainerInfo{NetworkInfos: wants(named(Bridge)).NetworkInfos, Hostname: new("a\nb")}, "hostname"},
-		"nothing and something":    {t.Context(), "x", wants(named(Bridge), named(network.None)), "none means no network at all"},
+		"an id that is no name":     {t.Context(), "a b", wants(named(Bridge)), "container_id"},
+		"a name that is none":       {t.Context(), "x", &mesosv1.ContainerInfo{NetworkInfos: wants(named(Bridge)).NetworkInfos, Hostname: new("a\nb")}, "hostname"},
+		"nothing and something":     {t.Context(), "x", wants(named(Bridge), named(network.None)), "none means no network at all"},
 	} {
 		if p, err := e.Join(c.ctx, c.id, c.want, held); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: the error is %v, and lacks %q (%v)", name, err, c.says, p)

@@ -7,6 +7,8 @@ import (
 	"net"
 	"strconv"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/pando-os/pando/client"
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/gen/mesosv1/scheduler"
@@ -33,6 +35,7 @@ type instance struct {
 
 	agent   *mesosv1.AgentID
 	host    string
+	ports   []uint32      // of its node, in the order of its mappings
 	address string        // "ip:port" of the agent
 	ended   chan struct{} // closed with the terminal status, for those who copy its output
 	copying int           // streams that are not complete; zero before they are looked at
@@ -157,8 +160,29 @@ func (r *run) task(i *instance, resources []*mesosv1.Resource) *mesosv1.TaskInfo
 	if len(r.Argv) > 0 {
 		c.Value = &r.Argv[0]
 	}
+	i.ports = portsOf(resources)
 	return &mesosv1.TaskInfo{
-		Name: &r.Name, TaskId: i.taskID(), AgentId: i.agent, Resources: resources, Command: c, Container: r.Container,
+		Name: &r.Name, TaskId: i.taskID(), AgentId: i.agent, Resources: resources, Command: c, Container: r.mapped(i.ports),
+	}
+}
+
+// mapped is the container, with the ports of the node that lead to its own in the place of those that were left open.
+func (r *run) mapped(ports []uint32) *mesosv1.ContainerInfo {
+	if len(ports) == 0 {
+		return r.Container
+	}
+	c := proto.CloneOf(r.Container)
+	for i, m := range c.GetNetworkInfos()[0].GetPortMappings() {
+		m.HostPort = &ports[i]
+	}
+	return c
+}
+
+// reached says where the ports of an instance that runs are.
+func (r *run) reached(i *instance) {
+	for n, port := range i.ports {
+		m := r.Container.GetNetworkInfos()[0].GetPortMappings()[n]
+		r.Say("%s: port %d is reached at %s", r.title(i), m.GetContainerPort(), net.JoinHostPort(i.host, strconv.Itoa(int(port))))
 	}
 }
 
@@ -189,6 +213,7 @@ func (r *run) update(ctx context.Context, s *mesosv1.TaskStatus) {
 	r.told = ""
 	if state == mesosv1.TaskState_TASK_RUNNING && !i.started {
 		i.started = true
+		r.reached(i)
 		r.copy(ctx, i)
 	}
 	if client.Terminal(state.String()) || state == mesosv1.TaskState_TASK_UNKNOWN {

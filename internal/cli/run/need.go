@@ -17,6 +17,8 @@ type Need struct {
 	CPUs int64 // thousandths of a processor
 	Mem  int64 // thousandths of a MB
 	Disk int64 // thousandths of a MB
+	// Ports are those of the node, by number; 0 is any.
+	Ports []uint32
 }
 
 // NewNeed makes one of CPUs and MB.
@@ -28,7 +30,9 @@ func (n Need) WithDisk(disk float64) Need {
 	return n
 }
 
-func (n Need) plus(m Need) Need { return Need{n.CPUs + m.CPUs, n.Mem + m.Mem, n.Disk + m.Disk} }
+func (n Need) plus(m Need) Need {
+	return Need{n.CPUs + m.CPUs, n.Mem + m.Mem, n.Disk + m.Disk, slices.Concat(n.Ports, m.Ports)}
+}
 
 func thousandths(f float64) int64 { return int64(math.Round(f * 1000)) }
 
@@ -58,6 +62,13 @@ func (n Need) String() string {
 	for _, a := range n.amounts() {
 		if a.want > 0 {
 			parts = append(parts, a.String())
+		}
+	}
+	for _, p := range n.Ports {
+		if p == 0 {
+			parts = append(parts, "a port")
+		} else {
+			parts = append(parts, fmt.Sprintf("port %d", p))
 		}
 	}
 	if n := len(parts) - 1; n > 1 {
@@ -93,7 +104,65 @@ func (n Need) take(offered []*mesosv1.Resource) (part, rest []*mesosv1.Resource,
 			return nil, offered, false
 		}
 	}
-	return part, rest, true
+	// Those by number come first: any other will do for the rest.
+	ports := make([]*mesosv1.Resource, len(n.Ports))
+	for _, any := range []bool{false, true} {
+		for i, p := range n.Ports {
+			if (p == 0) != any {
+				continue
+			}
+			if ports[i], ok = takePort(rest, p); !ok {
+				return nil, offered, false
+			}
+		}
+	}
+	return append(part, ports...), rest, true
+}
+
+// takePort cuts one port out of resources, which are replaced and not changed.
+func takePort(rest []*mesosv1.Resource, port uint32) (*mesosv1.Resource, bool) {
+	for i, r := range rest {
+		if r.GetName() != "ports" || r.GetType() != mesosv1.Value_RANGES || r.Revocable != nil {
+			continue
+		}
+		for j, span := range r.GetRanges().GetRange() {
+			p := uint64(port)
+			if p == 0 {
+				p = span.GetBegin()
+			}
+			if p < span.GetBegin() || p > span.GetEnd() {
+				continue
+			}
+			var left []*mesosv1.Value_Range
+			if p > span.GetBegin() {
+				left = append(left, &mesosv1.Value_Range{Begin: span.Begin, End: new(p - 1)})
+			}
+			if p < span.GetEnd() {
+				left = append(left, &mesosv1.Value_Range{Begin: new(p + 1), End: span.End})
+			}
+			all := r.GetRanges().GetRange()
+			rest[i] = withRanges(r, slices.Concat(all[:j], left, all[j+1:]))
+			return withRanges(r, []*mesosv1.Value_Range{{Begin: &p, End: &p}}), true
+		}
+	}
+	return nil, false
+}
+
+func withRanges(r *mesosv1.Resource, spans []*mesosv1.Value_Range) *mesosv1.Resource {
+	out := proto.CloneOf(r)
+	out.Ranges = &mesosv1.Value_Ranges{Range: spans}
+	return out
+}
+
+// portsOf are the ports among what take took, in the order of Ports.
+func portsOf(part []*mesosv1.Resource) []uint32 {
+	var all []uint32
+	for _, r := range part {
+		if r.GetName() == "ports" {
+			all = append(all, uint32(r.GetRanges().GetRange()[0].GetBegin()))
+		}
+	}
+	return all
 }
 
 func withScalar(r *mesosv1.Resource, thousandths int64) *mesosv1.Resource {
@@ -119,6 +188,9 @@ func (n Need) Explain(agents []client.AgentInfo) string {
 	}
 	if !n.fitsOne(active, free) {
 		return "largest free: " + n.shortest(active, free)
+	}
+	if len(n.Ports) > 0 {
+		return "there is room, but its ports are taken or none of a node's (--resources), or it is offered to somebody else or reserved for another role"
 	}
 	return "there is room, but it is offered to somebody else or reserved for another role"
 }

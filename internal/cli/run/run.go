@@ -43,9 +43,9 @@ const Interrupted = 130
 // Options say what to run.
 type Options struct {
 	Masters   []string
-	Name      string   // of the framework and the tasks
-	Argv      []string // empty: what the image of Container runs
-	Container *mesosv1.ContainerInfo
+	Name      string                 // of the framework and the tasks
+	Argv      []string               // empty: what the image of Container runs
+	Container *mesosv1.ContainerInfo // the mappings of its first network get the Ports of Need, in order
 	Need      Need
 	Pod       *Pod // run instead of Argv, once; Need, Env and URIs are its tasks' then
 	Env       []*mesosv1.Environment_Variable

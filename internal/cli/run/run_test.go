@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/pando-os/pando/client"
 	"github.com/pando-os/pando/gen/mesosv1"
@@ -356,5 +357,38 @@ func TestTakingSpansReservationsAndLeavesTheRest(t *testing.T) {
 	}
 	if _, _, ok := NewNeed(.9, 0).take(rest); ok {
 		t.Fatal("took more than was left")
+	}
+}
+
+func TestPortsAreTakenByNumberFirstAndThenAnyThatAreLeft(t *testing.T) {
+	ports := func(role string, spans ...uint64) *mesosv1.Resource {
+		r := &mesosv1.Resource{Name: new("ports"), Type: mesosv1.Value_RANGES.Enum(), Role: &role, Ranges: &mesosv1.Value_Ranges{}}
+		for i := 0; i < len(spans); i += 2 {
+			r.Ranges.Range = append(r.Ranges.Range, &mesosv1.Value_Range{Begin: &spans[i], End: &spans[i+1]})
+		}
+		return r
+	}
+	offered := []*mesosv1.Resource{ports("web", 80, 80), ports("*", 100, 102, 200, 200)}
+	before := proto.CloneOf(offered[1])
+	part, rest, ok := Need{Ports: []uint32{0, 101, 0, 200, 80}}.take(offered)
+	if !ok || !slices.Equal(portsOf(part), []uint32{100, 101, 102, 200, 80}) || part[4].GetRole() != "web" {
+		t.Errorf("it takes %v, %v", part, ok)
+	}
+	if len(rest[0].GetRanges().GetRange())+len(rest[1].GetRanges().GetRange()) != 0 || !proto.Equal(before, offered[1]) {
+		t.Errorf("there is left %v of %v", rest, offered)
+	}
+	if _, rest, ok := (Need{Ports: []uint32{101}}).take(offered[1:]); !ok || len(rest[0].GetRanges().GetRange()) != 3 {
+		t.Errorf("of the middle there is left %v", rest)
+	}
+	for _, none := range [][]uint32{{103}, {101, 101}, {0, 0, 0, 0, 0, 0}} {
+		if part, rest, ok := (Need{Ports: none}).take(offered); ok || len(part) != 0 || !slices.Equal(rest, offered) {
+			t.Errorf("%v: it takes %v", none, part)
+		}
+	}
+	if got := (Need{CPUs: 1000, Ports: []uint32{0, 80}}).String(); got != "1 cpus, a port and port 80" {
+		t.Errorf("it is called %q", got)
+	}
+	if got := (Need{Ports: []uint32{80}}).Explain([]client.AgentInfo{{Active: true}}); !strings.Contains(got, "ports are taken") {
+		t.Error(got)
 	}
 }
