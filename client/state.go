@@ -143,9 +143,15 @@ type ContainerStatus struct {
 	ContainerID  ContainerID `json:"container_id"`
 	ExecutorPID  int         `json:"executor_pid,omitempty"`
 	NetworkInfos []struct {
+		Name        string `json:"name,omitempty"` // empty: the machine's own network
 		IPAddresses []struct {
 			IPAddress string `json:"ip_address"`
 		} `json:"ip_addresses"`
+		PortMappings []struct {
+			HostPort      uint32 `json:"host_port"`
+			ContainerPort uint32 `json:"container_port"`
+			Protocol      string `json:"protocol,omitempty"` // empty: tcp
+		} `json:"port_mappings,omitempty"`
 	} `json:"network_infos,omitempty"`
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/serve"
+	"github.com/pando-os/pando/mesos"
 	v0 "github.com/pando-os/pando/mesos/v0"
 )
 
@@ -59,6 +60,13 @@ func (a *Agent) serveContainers(w http.ResponseWriter, r *http.Request) {
 		dst = appendUse(append(dst, ','), b, s)
 		dst = appendContainerID(append(dst, `,"status":{"container_id":`...), b.container)
 		dst = strconv.AppendUint(append(dst, `,"executor_pid":`...), uint64(b.pid), 10)
+		if nets := a.deps.Networks.Of(b.container); nets != nil {
+			dst = append(dst, `,"network_infos":[`...)
+			for i, info := range nets.Infos {
+				dst, _ = mesos.AppendJSON(v0.Comma(dst, i), info) // of our own making
+			}
+			dst = append(dst, ']')
+		}
 		dst = append(dst, "}}"...)
 		n++
 	}

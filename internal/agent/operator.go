@@ -152,7 +152,7 @@ func (r *reader) facts(call *genagent.Call) *genagent.Response {
 			out.Containers = append(out.Containers, &genagent.Response_GetContainers_Container{
 				FrameworkId: &mesosv1.FrameworkID{Value: &b.framework}, ExecutorId: &mesosv1.ExecutorID{Value: &b.executor},
 				ExecutorName: &b.name, ContainerId: id, ResourceStatistics: use,
-				ContainerStatus: &mesosv1.ContainerStatus{ContainerId: id, ExecutorPid: &b.pid},
+				ContainerStatus: &mesosv1.ContainerStatus{ContainerId: id, ExecutorPid: &b.pid, NetworkInfos: r.agent.deps.Networks.Of(b.container).Reported()},
 			})
 		}
 		r.running(all, visit)

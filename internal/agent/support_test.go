@@ -39,6 +39,8 @@ const (
 	plans  = "internal/agent/check TestPlansHaveTheProtocolsDefaults"
 	looks  = "internal/agent/check TestLookingAtATask"
 	checks = "internal/agent/check TestWhatFollowsFromLooks"
+
+	plugins = "internal/network/cni TestWhatFrameworksWriteStandsBesideOtherArgs"
 )
 
 // mapped makes a container of a type.
@@ -90,11 +92,11 @@ var verdicts = map[string]verdict{
 	"container.mesos.image": honoured("test/e2e TestATaskRunsInItsImage"),
 	"container.tty_info":    honoured("test/e2e TestATaskWithATerminalCanBeAttachedTo"),
 
-	"container.network_infos.name":          refused("(container.network_infos)"),
-	"container.network_infos.groups":        refused("(container.network_infos)"),
-	"container.network_infos.ip_addresses":  refused("(container.network_infos)"),
-	"container.network_infos.port_mappings": refused("(container.network_infos)"),
-	"container.network_infos.labels":        ignored("they are for a network of its own, which is refused; alone they ask for nothing"),
+	"container.network_infos.name":          honoured("test/e2e TestATaskJoinsNetworksOfPlugins"),
+	"container.network_infos.groups":        honoured(plugins),
+	"container.network_infos.ip_addresses":  honoured(plugins),
+	"container.network_infos.port_mappings": honoured("test/e2e TestATaskOnTheBridgeIsReachedAtItsPortsUntilItEnds"),
+	"container.network_infos.labels":        honoured(plugins),
 
 	"container.linux_info.capability_info": honoured(e2e), "container.linux_info.effective_capabilities": honoured(e2e),
 	"container.linux_info.bounding_capabilities": honoured("internal/agent/container TestCapabilitiesAreWhatTheSpecSays"),

@@ -28,7 +28,8 @@ func TestNetworkFlagsAreSaidInTheWordsOfNetworkInfo(t *testing.T) {
 			&mesosv1.ContainerInfo{Type: mesos, Hostname: new("web"), NetworkInfos: []*mesosv1.NetworkInfo{{Name: new("mesos-bridge"), PortMappings: []*mesosv1.NetworkInfo_PortMapping{
 				mapping(0, 80, nil), mapping(31005, 53, new("udp")), mapping(0, 443, new("tcp")),
 			}}}},
-			[]uint32{0, 31005, 0}, "",
+			[]uint32{0, 31005, 0},
+			"",
 		},
 		"several":                        {runFlags{networks: []string{"calico", "bridge"}}, &mesosv1.ContainerInfo{Type: mesos, NetworkInfos: []*mesosv1.NetworkInfo{{Name: new("calico")}, {Name: new("mesos-bridge")}}}, nil, ""},
 		"none":                           {runFlags{networks: []string{"none"}}, &mesosv1.ContainerInfo{Type: mesos, NetworkInfos: []*mesosv1.NetworkInfo{{Name: new("none")}}}, nil, ""},

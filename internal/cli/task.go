@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -157,7 +158,11 @@ func (a *App) showTask(t client.Task, statuses []*mesosv1.TaskStatus) error {
 			row(w, "ports", ports)
 		}
 		if n := len(t.Statuses); n > 0 {
-			row(w, "container", t.Statuses[n-1].ContainerStatus.ContainerID.Value)
+			at := t.Statuses[n-1].ContainerStatus
+			row(w, "container", at.ContainerID.Value)
+			for _, line := range networks(&at) {
+				row(w, "network", line)
+			}
 		}
 		row(w, "history", "")
 		for _, s := range statuses {
@@ -165,6 +170,24 @@ func (a *App) showTask(t client.Task, statuses []*mesosv1.TaskStatus) error {
 			row(w, "  "+at, fate.Words(s))
 		}
 	})
+}
+
+// networks are the networks that a container has of its own: their names, its addresses, and which ports of the node lead to which of its.
+func networks(at *client.ContainerStatus) (lines []string) {
+	for _, n := range at.NetworkInfos {
+		if n.Name == "" {
+			continue
+		}
+		line := n.Name
+		for _, ip := range n.IPAddresses {
+			line += " " + ip.IPAddress
+		}
+		for _, p := range n.PortMappings {
+			line += fmt.Sprintf(", %d -> %d/%s", p.HostPort, p.ContainerPort, cmp.Or(p.Protocol, "tcp"))
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 func (a *App) taskLogs() *cobra.Command {

@@ -205,6 +205,13 @@ func TestATaskOnTheBridgeIsReachedAtItsPortsUntilItEnds(t *testing.T) {
 	mustSay(t, "http://"+at+":8080/", "one")
 	mustSay(t, "http://127.0.0.1:31000/", "one")
 
+	if code, said := outcome(t, n.pando("task", "show", "web")); code != 0 || !strings.Contains(said, "mesos-bridge "+at+", 31000 -> 8080/tcp") {
+		t.Errorf("it is shown as %s", said)
+	}
+	if said, err := says(t, "http://"+n.agent+"/containers"); err != nil || !strings.Contains(said, `"network_infos":[{"`) || !strings.Contains(said, at) {
+		t.Errorf("its agent shows %s, %v", said, err)
+	}
+
 	// Another task on the bridge, without an image as well: its own names, a way to the first by address and by the machine's port.
 	y := onNetworks(task("client", `hostname; grep -c "$MESOS_CONTAINER_IP.*$(hostname)" /etc/hosts; cat /etc/hostname; busybox wget -qO- http://`+at+`:8080/; busybox wget -qO- http://172.31.252.1:31000/`), []string{"mesos-bridge"})
 	y.Container.Hostname = new("client.test")
