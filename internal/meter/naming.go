@@ -75,6 +75,7 @@ var families = append(resources(), []family{
 	is(`agent/recovery_time_secs`, "agent_recovery_seconds", "How long it took to find everything again at the start."),
 	is(`agent/executor_directory_max_allowed_age_secs`, "agent_executor_directory_max_allowed_age_seconds", "For how long sandboxes of what ended are kept at most, as full as the disk is."),
 	grows(`agent/container_launch_errors`, "agent_container_launch_errors", "Containers that could not be started."),
+	grows(`containerizer/mesos/container_destroy_errors`, "agent_container_destroy_errors", "Tries to clean up after containers that did not do it."),
 	is(`containerizer/fetcher/cache_size_used_bytes`, "agent_fetcher_cache_used_bytes", "What lies in the fetcher's cache."),
 	is(`containerizer/fetcher/cache_size_total_bytes`, "agent_fetcher_cache_bytes", "What the fetcher's cache may hold."),
 	is(`gc/path_removals_pending`, "agent_sandboxes_of_the_past", "Sandboxes of what ended that are still there."),
