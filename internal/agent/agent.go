@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pando-os/pando/internal/agent/support"
+
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/imaged"
 	"github.com/pando-os/pando/internal/agent/journal"
@@ -96,7 +98,7 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 		streams: map[uint64]*executorStream{}, sizes: map[string][]workload.Need{}, left: make(chan struct{}), goodbye: make(chan struct{}),
 	}
 	a.imaged = imaged.New(deps.Images, cfg.WorkDir, deps.Log)
-	a.wire = agentlink.Agent{Info: a.info, IP: cfg.IP, Version: cfg.Version, Unsupported: unsupported}
+	a.wire = agentlink.Agent{Info: a.info, IP: cfg.IP, Version: cfg.Version, Unsupported: support.Lacks}
 	dir := filepath.Join(cfg.WorkDir, "meta")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("the agent's work directory cannot be made: %w", err)

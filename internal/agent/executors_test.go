@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pando-os/pando/internal/agent/support"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
@@ -88,7 +90,7 @@ func (h *house) run(id string) {
 		},
 		Resources: []*mesosv1.Resource{{Name: new("cpus"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: new(0.5)}}},
 	}
-	wire := agentlink.Agent{Unsupported: unsupported}
+	wire := agentlink.Agent{Unsupported: support.Lacks}
 	task := must(wire.Task(must(proto.Marshal(info)), "F", "", "probe", "root"))
 	if err := h.agent.loop.Post(&workload.Run{Framework: testFramework("F", "root"), Task: task, StartsExecutor: true}); err != nil {
 		h.Fatal(err)

@@ -71,30 +71,6 @@ func (a *Agent) limitsOf(t *workload.Task, info *mesosv1.TaskInfo, cpus, mem int
 	return l
 }
 
-// unsupportedInGroup says why this agent cannot run a task of the default executor.
-func unsupportedInGroup(t *mesosv1.TaskInfo) string {
-	image := t.GetContainer().GetMesos().GetImage() != nil
-	if t.GetCommand().GetValue() == "" && !image {
-		return "The task has no command (command.value), and no image that brings one; give it one of them."
-	}
-	e := t.GetExecutor()
-	if why := unsupported(&mesosv1.TaskInfo{Container: e.GetContainer(), Resources: e.GetResources()}); why != "" {
-		return "Of the executor: " + why
-	}
-	c := t.GetContainer()
-	if !image {
-		for _, v := range c.GetVolumes() {
-			if why := unshared(v); why != "" {
-				return why
-			}
-		}
-		c = withoutShared(c)
-	}
-	return unsupported(&mesosv1.TaskInfo{
-		Command: t.GetCommand(), Container: c, Resources: t.GetResources(), HealthCheck: t.GetHealthCheck(), Check: t.GetCheck(),
-	})
-}
-
 // launchGroupEvent makes the protocol's message of a group for its executor.
 func launchGroupEvent(e workload.LaunchGroupEvent) *executor.Event {
 	var framework mesosv1.FrameworkInfo

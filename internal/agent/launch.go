@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pando-os/pando/internal/agent/support"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/pando-os/pando/gen/mesosv1"
@@ -357,7 +359,7 @@ func (a *Agent) describe(s *container.Spec, b *blueprint) {
 		s.Effective = capabilityNumbers(linux.GetCapabilityInfo())
 	}
 	for _, r := range b.container.GetRlimitInfo().GetRlimits() {
-		l := container.Rlimit{Type: rlimitNumbers[r.GetType()], Soft: math.MaxUint64, Hard: math.MaxUint64}
+		l := container.Rlimit{Type: support.Rlimits[r.GetType()], Soft: math.MaxUint64, Hard: math.MaxUint64}
 		if r.Soft != nil && r.Hard != nil {
 			l.Soft, l.Hard = r.GetSoft(), r.GetHard()
 		}
@@ -385,16 +387,6 @@ func capabilityNumbers(c *mesosv1.CapabilityInfo) *[]int {
 		}
 	}
 	return &out
-}
-
-// rlimitNumbers are Linux' on amd64 and arm64.
-var rlimitNumbers = map[mesosv1.RLimitInfo_RLimit_Type]uint32{
-	mesosv1.RLimitInfo_RLimit_RLMT_CPU: 0, mesosv1.RLimitInfo_RLimit_RLMT_FSIZE: 1, mesosv1.RLimitInfo_RLimit_RLMT_DATA: 2,
-	mesosv1.RLimitInfo_RLimit_RLMT_STACK: 3, mesosv1.RLimitInfo_RLimit_RLMT_CORE: 4, mesosv1.RLimitInfo_RLimit_RLMT_RSS: 5,
-	mesosv1.RLimitInfo_RLimit_RLMT_NPROC: 6, mesosv1.RLimitInfo_RLimit_RLMT_NOFILE: 7, mesosv1.RLimitInfo_RLimit_RLMT_MEMLOCK: 8,
-	mesosv1.RLimitInfo_RLimit_RLMT_AS: 9, mesosv1.RLimitInfo_RLimit_RLMT_LOCKS: 10, mesosv1.RLimitInfo_RLimit_RLMT_SIGPENDING: 11,
-	mesosv1.RLimitInfo_RLimit_RLMT_MSGQUEUE: 12, mesosv1.RLimitInfo_RLimit_RLMT_NICE: 13, mesosv1.RLimitInfo_RLimit_RLMT_RTPRIO: 14,
-	mesosv1.RLimitInfo_RLimit_RLMT_RTTIME: 15,
 }
 
 // sum adds up what an executor and its tasks have together. Where a task names limits of its own, or cpus are hard limits,

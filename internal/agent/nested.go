@@ -2,10 +2,14 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"os/user"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pando-os/pando/internal/agent/networked"
+	"github.com/pando-os/pando/internal/agent/support"
 
 	"google.golang.org/protobuf/proto"
 
@@ -73,8 +77,11 @@ func (a *Agent) tryNested(ctx context.Context, n *workload.Nested) *workload.Lau
 	if l := call.GetContainer().GetLinuxInfo(); l != nil && l.ShareCgroups != nil && n.Parent != "" {
 		share, l.ShareCgroups = l.GetShareCgroups(), nil
 	}
-	if why := unsupported(&mesosv1.TaskInfo{Command: call.GetCommand(), Container: call.GetContainer()}); why != "" {
+	if why := support.Lacks(&mesosv1.TaskInfo{Command: call.GetCommand(), Container: call.GetContainer()}); why != "" {
 		return refuse(why)
+	}
+	if n.Parent != "" && len(call.GetContainer().GetNetworkInfos()) > 0 {
+		return refuse("A container below another has the other's networks; leave container.network_infos out.")
 	}
 	if !a.trusts(n.User) && asksCapabilities(call.GetContainer()) {
 		return refuse(onlyOfRoot)
@@ -96,7 +103,17 @@ func (a *Agent) tryNested(ctx context.Context, n *workload.Nested) *workload.Lau
 	} else {
 		as = ""
 	}
-	s := container.Spec{ID: n.Container, Parent: n.Parent, Alone: n.Parent == "", Session: n.Session, User: as, Sandbox: n.Sandbox, Env: a.nestedEnvironment(n, b.command)}
+	nets, err := a.joinNested(ctx, n, b)
+	if err != nil {
+		return refuse(err.Error())
+	}
+	runs := false
+	defer func() {
+		if !runs && n.Parent == "" {
+			_ = a.deps.Networks.Leave(context.WithoutCancel(ctx), n.Container) // it is tried again
+		}
+	}()
+	s := container.Spec{ID: n.Container, Parent: n.Parent, Alone: n.Parent == "", Session: n.Session, User: as, Sandbox: n.Sandbox, Env: a.nestedEnvironment(n, b.command, nets)}
 	s.ShareCgroup = n.Parent != "" && share
 	if n.Session && b.command.GetUser() == "" {
 		s.User = "" // its parent's
@@ -115,9 +132,7 @@ func (a *Agent) tryNested(ctx context.Context, n *workload.Nested) *workload.Lau
 		}
 	}
 	a.describe(&s, b)
-	if n.Parent != "" && !n.Session { // a session is where its parent is
-		a.deps.Networks.Of(n.Parent).Show(&s)
-	}
+	nets.Show(&s)
 	select {
 	case a.launches <- struct{}{}:
 		defer func() { <-a.launches }()
@@ -128,7 +143,23 @@ func (a *Agent) tryNested(ctx context.Context, n *workload.Nested) *workload.Lau
 	if err != nil {
 		return refuse("The container cannot be started: " + err.Error())
 	}
+	runs = true
 	return &workload.Launched{Container: n.Container, PID: started.PID, Ticks: started.StartTicks}
+}
+
+// joinNested puts a container that is below no other into its networks, or finds those of the one that it is below; nil: the machine's.
+func (a *Agent) joinNested(ctx context.Context, n *workload.Nested, b *blueprint) (*networked.Place, error) {
+	switch {
+	case n.Session:
+		return nil, nil //nolint:nilnil // it is where its parent is
+	case n.Parent != "":
+		return a.deps.Networks.Of(n.Parent), nil
+	}
+	nets, err := a.deps.Networks.Join(ctx, n.Container, b.container, b.ports)
+	if err != nil {
+		return nil, fmt.Errorf("The container cannot be joined to its networks: %w", err) //nolint:staticcheck // as above
+	}
+	return nets, nil
 }
 
 // nestedBlueprint reads what a launch asks for.
@@ -138,6 +169,7 @@ func (a *Agent) nestedBlueprint(n *workload.Nested, call *genagent.Call_LaunchCo
 	if err != nil {
 		return nil, err
 	}
+	b.ports = list.Spans("ports")
 	if n.Parent == "" || len(list) > 0 || len(call.GetLimits()) > 0 {
 		b.limits = a.limitsOf(&workload.Task{Resources: list}, &mesosv1.TaskInfo{Limits: call.GetLimits()}, 0, 0)
 	}
@@ -145,11 +177,11 @@ func (a *Agent) nestedBlueprint(n *workload.Nested, call *genagent.Call_LaunchCo
 }
 
 // nestedEnvironment is what a container of the API finds. A session finds its parent's, and what it names itself.
-func (a *Agent) nestedEnvironment(n *workload.Nested, c *mesosv1.CommandInfo) []string {
+func (a *Agent) nestedEnvironment(n *workload.Nested, c *mesosv1.CommandInfo, nets *networked.Place) []string {
 	env := map[string]string{}
 	if !n.Session {
 		env["PATH"], env["MESOS_SANDBOX"], env["MESOS_CONTAINER_IP"] = defaultPath, n.Sandbox, a.cfg.IP
-		if nets := a.deps.Networks.Of(n.Container); nets != nil {
+		if nets != nil {
 			env["MESOS_CONTAINER_IP"] = nets.Address()
 		}
 	}
@@ -182,7 +214,7 @@ func (r *reader) started(call *genagent.Call_GetContainers) []*genagent.Response
 		use := &mesosv1.ResourceStatistics{}
 		_ = mesos.UnmarshalJSON(appendStats(nil, &s), use) // of our own making
 		c := &genagent.Response_GetContainers_Container{ContainerId: workload.ContainerID(v.Spec.Path), ResourceStatistics: use}
-		c.ContainerStatus = &mesosv1.ContainerStatus{ContainerId: c.ContainerId, ExecutorPid: &v.PID}
+		c.ContainerStatus = &mesosv1.ContainerStatus{ContainerId: c.ContainerId, ExecutorPid: &v.PID, NetworkInfos: r.agent.deps.Networks.Of(v.Spec.Container).Reported()}
 		if v.Spec.Framework != "" {
 			c.FrameworkId, c.ExecutorId = &mesosv1.FrameworkID{Value: &v.Spec.Framework}, &mesosv1.ExecutorID{Value: &v.Spec.Executor}
 		}

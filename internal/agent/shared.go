@@ -5,42 +5,11 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
-	"strconv"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
-	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/volume"
 )
-
-// unshared says why a volume of a group's task cannot be a place in its executor's sandbox, or "" when it can.
-func unshared(v *mesosv1.Volume) string {
-	s := v.GetSource()
-	switch {
-	case s.GetType() != mesosv1.Volume_Source_SANDBOX_PATH || s.GetSandboxPath().GetType() != mesosv1.Volume_Source_SandboxPath_PARENT || v.GetImage() != nil || v.HostPath != nil:
-		return "A volume (container.volumes) of a task of a group can only be a place in its executor's sandbox in this version of Pando; give it a source of type SANDBOX_PATH whose sandbox_path has type PARENT, or use paths of the machine that its user may."
-	case v.GetMode() != mesosv1.Volume_RW:
-		return "A volume (container.volumes) that a task may only read needs a mount namespace, which tasks of this version of Pando do not have yet; use it RW."
-	}
-	for _, p := range []string{v.GetContainerPath(), s.GetSandboxPath().GetPath()} {
-		if err := volume.CheckPlace(p); err != nil {
-			return "A volume of the task (container.volumes) cannot be placed: " + strings.Replace(err.Error(), "container_path", strconv.Quote(p), 1) + "."
-		}
-	}
-	return ""
-}
-
-// withoutShared is a container without the volumes that a task of a group may have.
-func withoutShared(c *mesosv1.ContainerInfo) *mesosv1.ContainerInfo {
-	if len(c.GetVolumes()) == 0 {
-		return c
-	}
-	c = proto.CloneOf(c)
-	c.Volumes = nil
-	return c
-}
 
 // placeShared lets places in the sandbox of its executor appear in that of a group's task. They are not shown as files of the
 // task: a place in a sandbox belongs to a user, who may put a link to anything there.

@@ -178,14 +178,15 @@ func networks(at *client.ContainerStatus) (lines []string) {
 		if n.Name == "" {
 			continue
 		}
-		line := n.Name
+		var line strings.Builder
+		line.WriteString(n.Name)
 		for _, ip := range n.IPAddresses {
-			line += " " + ip.IPAddress
+			line.WriteString(" " + ip.IPAddress)
 		}
 		for _, p := range n.PortMappings {
-			line += fmt.Sprintf(", %d -> %d/%s", p.HostPort, p.ContainerPort, cmp.Or(p.Protocol, "tcp"))
+			fmt.Fprintf(&line, ", %d -> %d/%s", p.HostPort, p.ContainerPort, cmp.Or(p.Protocol, "tcp"))
 		}
-		lines = append(lines, line)
+		lines = append(lines, line.String())
 	}
 	return lines
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/sim/keep"
 	"github.com/pando-os/pando/internal/sim/promise"
+	"github.com/pando-os/pando/internal/sim/reach"
 	"github.com/pando-os/pando/internal/sim/rule"
 	"github.com/pando-os/pando/internal/sim/stage"
 	"github.com/pando-os/pando/internal/sim/together"
@@ -221,7 +222,9 @@ func (c *checks) updateSent(a *agent, u *workload.Update) {
 	if !c.saved[u.Status.UUID] {
 		c.w.Fail(rule.Checkpointed, "%s sent %s of %s, which is not in its journal", a.p.Name, u.Status.State, u.Status.TaskID)
 	}
-	c.reached(a, u.Status)
+	if words := reach.Told(u.Status, a.ip); words != "" {
+		c.w.Fail(rule.Reached, "%s %s", a.p.Name, words)
+	}
 }
 
 // ordered looks at an order that an agent passes on to its book.

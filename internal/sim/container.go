@@ -7,6 +7,7 @@ import (
 
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/sim/fate"
+	"github.com/pando-os/pando/internal/sim/reach"
 	"github.com/pando-os/pando/mesos/resource"
 )
 
@@ -53,7 +54,7 @@ func (c *container) stubborn() bool {
 }
 
 func (c *container) found() workload.Found {
-	return workload.Found{Container: c.id, PID: c.pid, Ticks: uint64(c.pid) * 7, Exit: c.exit, Networks: networksOf(c.id)}
+	return workload.Found{Container: c.id, PID: c.pid, Ticks: uint64(c.pid) * 7, Exit: c.exit, Networks: reach.Networks(c.id)}
 }
 
 // launch is what an agent's hands do for a Launch: they fetch, start the process, and tell. A crash of the agent ends it
@@ -90,7 +91,7 @@ func (a *agent) launch(w *workload.LaunchWork) {
 			tell(workload.Launched{Failure: workload.LaunchCanceled})
 			return
 		}
-		if own := networksOf(w.Container); own != nil {
+		if own := reach.Networks(w.Container); own != nil {
 			a.p.Post(&workload.Joined{Container: w.Container, Networks: own})
 		}
 		if failure != workload.LaunchOK {

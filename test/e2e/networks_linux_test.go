@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/gen/mesosv1/agent"
 )
 
 // inside marks the process of a test that has a network of its own.
@@ -438,4 +439,51 @@ func TestANetworkThatCannotBeHadFailsTheTaskAndSaysWhatToDo(t *testing.T) {
 		f.killed(id)
 	}
 	nothingOfNetworks(t, n)
+}
+
+func TestContainersByCallAreInTheNetworksOfTheOneTheyAreBelowOrInTheirOwn(t *testing.T) {
+	if apart(t) {
+		return
+	}
+	s := newScope(t, true, onNetworks(saying("top", "below"), []string{"mesos-bridge"}))
+	launch := func(id *mesosv1.ContainerID, script string, infos ...*mesosv1.NetworkInfo) error {
+		_, err := s.api.Call(t.Context(), &agent.Call{Type: agent.Call_LAUNCH_CONTAINER.Enum(), LaunchContainer: &agent.Call_LaunchContainer{
+			ContainerId: id, Command: shell(id.GetValue(), script), Resources: resourcesOf(id),
+			Container: &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_MESOS.Enum(), NetworkInfos: infos},
+		}})
+		return err
+	}
+	at := addressOf(s.f.await("top", running))
+	must(t, launch(s.kid("kid"), `test "$MESOS_CONTAINER_IP" = `+at+` && test "$(busybox wget -qO- http://127.0.0.1:8080/)" = below`))
+	if status := s.waited("kid"); status != 0 {
+		t.Errorf("a container below it: %#x", status)
+	}
+	out := s.session("talk", `busybox wget -qO- http://127.0.0.1:8080/`)
+	var said, complained strings.Builder
+	if err := out.Copy(&said, &complained); err != nil || said.String() != "below\n" {
+		t.Errorf("a session: %q, %q, %v", said.String(), complained.String(), err)
+	}
+	if err := launch(s.kid("own"), "true", &mesosv1.NetworkInfo{Name: new("none")}); err == nil || !strings.Contains(err.Error(), "has the other's networks") {
+		t.Errorf("networks of a container below another: %v", err)
+	}
+	alone := &mesosv1.ContainerID{Value: new("alone")}
+	if err := launch(alone, "true", &mesosv1.NetworkInfo{Name: new("green")}); err == nil || !strings.Contains(err.Error(), `no network "green"`) {
+		t.Errorf("an unknown network: %v", err)
+	}
+	must(t, launch(alone, `test "$MESOS_CONTAINER_IP" != `+at+` && test "$(busybox wget -qO- http://`+at+`:8080/)" = below && while [ ! -e go ]; do sleep 0.05; done`, &mesosv1.NetworkInfo{Name: new("mesos-bridge")}))
+	must(t, os.WriteFile(filepath.Join(s.data(), "agent/containers/alone/go"), nil, 0o644))
+	if status, err := s.api.Wait(t.Context(), alone); status != 0 || err != nil {
+		t.Errorf("one that stands alone: %#x, %v", status, err)
+	}
+	must(t, s.api.Remove(t.Context(), alone))
+	s.f.killed("top")
+	nothingOfNetworks(t, s.node)
+}
+
+// resourcesOf are what a container by call has that is below no other.
+func resourcesOf(id *mesosv1.ContainerID) []*mesosv1.Resource {
+	if id.GetParent() != nil {
+		return nil
+	}
+	return task("x", "").GetResources()
 }

@@ -118,10 +118,10 @@ func (k *Keeper) open() (*bridge.Bridge, error) {
 
 // made is the bridge if this run or an earlier one made it, else nil.
 func (k *Keeper) made() (*bridge.Bridge, error) {
-	if has, err := os.ReadDir(k.cfg.Bridge.Dir); k.cfg.Bridge.Name == "" || err != nil || len(has) == 0 {
-		return nil, nil //nolint:nilnil // there is none
+	if has, _ := os.ReadDir(k.cfg.Bridge.Dir); k.cfg.Bridge.Name != "" && len(has) > 0 {
+		return k.open()
 	}
-	return k.open()
+	return nil, nil //nolint:nilnil // there is none
 }
 
 // errNone is the answer where there are no networks.
@@ -205,8 +205,9 @@ func (k *Keeper) join(ctx context.Context, id string, p *Place, asks []network.A
 
 // add links a container to one network.
 func (k *Keeper) add(ctx context.Context, id, ns string, a *network.Ask) (network.Result, error) {
-	plugins, err := []string(nil), error(nil)
+	var plugins []string
 	if k.cfg.CNI != nil {
+		var err error
 		if plugins, err = k.cfg.CNI.Networks(); err != nil {
 			return network.Result{}, err
 		}

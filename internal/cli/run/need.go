@@ -106,9 +106,9 @@ func (n Need) take(offered []*mesosv1.Resource) (part, rest []*mesosv1.Resource,
 	}
 	// Those by number come first: any other will do for the rest.
 	ports := make([]*mesosv1.Resource, len(n.Ports))
-	for _, any := range []bool{false, true} {
+	for _, open := range []bool{false, true} {
 		for i, p := range n.Ports {
-			if (p == 0) != any {
+			if (p == 0) != open {
 				continue
 			}
 			if ports[i], ok = takePort(rest, p); !ok {

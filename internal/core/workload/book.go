@@ -286,7 +286,6 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 		}
 	case *Resend:
 		b.resend(in.Framework, out)
-		b.resendOperations(in.Framework, out)
 	case *Joined:
 		b.joined(in.Container, in.Networks)
 	case *Launched:

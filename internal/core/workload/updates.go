@@ -121,7 +121,7 @@ func (b *Book) ack(in *Ack, out *Out) {
 	b.sendFirst(v, state, out)
 }
 
-// resend sends a framework's outstanding updates at once.
+// resend sends a framework's outstanding updates at once, and the ends of operations that it has not acknowledged.
 func (b *Book) resend(framework string, out *Out) {
 	b.tasks.Ascend(&TaskView{Task: &Task{Framework: framework}}, func(v *TaskView) bool {
 		if v.Task.Framework != framework {
@@ -130,6 +130,7 @@ func (b *Book) resend(framework string, out *Out) {
 		b.sendFirst(v, b.states[v.ref()], out)
 		return true
 	})
+	b.resendOperations(framework, out)
 }
 
 // retryDue sends again what was not acknowledged in time, and waits twice as long for the next try.

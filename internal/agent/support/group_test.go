@@ -1,4 +1,4 @@
-package agent
+package support
 
 import (
 	"strings"
@@ -40,7 +40,7 @@ func TestATaskOfAGroupMayShareAPlaceOfItsExecutorsSandboxAndNothingElse(t *testi
 		"all of their sandbox":                   {func(v *mesosv1.Volume) { v.Source.SandboxPath.Path = new(".") }, "itself"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			words := unsupported(inGroup(good(func(*mesosv1.Volume) {}), good(c.change)))
+			words := Lacks(inGroup(good(func(*mesosv1.Volume) {}), good(c.change)))
 			if !strings.Contains(words, c.says) || (words == "") != (c.says == "") {
 				t.Errorf("the words are %q, want some with %q", words, c.says)
 			}
@@ -48,15 +48,20 @@ func TestATaskOfAGroupMayShareAPlaceOfItsExecutorsSandboxAndNothingElse(t *testi
 	}
 	x := inGroup(good(func(*mesosv1.Volume) {}))
 	x.Container.Hostname = new("h")
-	if words := unsupported(x); !strings.Contains(words, "(container.hostname)") {
+	if words := Lacks(x); !strings.Contains(words, "(container.hostname)") {
 		t.Errorf("what is asked for beside a volume is passed over: %q", words)
 	}
 	if len(x.GetContainer().GetVolumes()) != 1 {
 		t.Error("the task was changed by being looked at")
 	}
 	x = inGroup()
+	x.Container.NetworkInfos = []*mesosv1.NetworkInfo{{Name: new("red")}}
+	if words := Lacks(x); !strings.Contains(words, "(container.network_infos)") {
+		t.Errorf("networks of a task of a group: %q", words)
+	}
+	x = inGroup()
 	x.Executor.Container = &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_MESOS.Enum(), Volumes: []*mesosv1.Volume{good(func(*mesosv1.Volume) {})}}
-	if words := unsupported(x); !strings.Contains(words, "(container.volumes)") {
+	if words := Lacks(x); !strings.Contains(words, "(container.volumes)") {
 		t.Errorf("a volume of an executor's container: %q", words)
 	}
 }

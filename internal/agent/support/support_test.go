@@ -1,4 +1,4 @@
-package agent
+package support
 
 import (
 	"maps"
@@ -192,7 +192,7 @@ func judged(t *mesosv1.TaskInfo) string {
 	if _, err := mesos.CheckTask(t, mesos.Launch{}); err != nil && t.Executor == nil {
 		return err.Error()
 	}
-	return unsupported(t)
+	return Lacks(t)
 }
 
 func TestEveryMemberOfATaskIsHonouredRefusedOrIgnoredForAReason(t *testing.T) {
@@ -244,7 +244,7 @@ func (v *verdict) prove(t *testing.T, path string) {
 		}
 	case v.by != "":
 		dir, name, _ := strings.Cut(v.by, " ")
-		files, err := filepath.Glob(filepath.Join("../..", dir, "*_test.go"))
+		files, err := filepath.Glob(filepath.Join("../../..", dir, "*_test.go"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,5 @@
-package agent
+// Package support says what of a task an agent can run: what it cannot is refused with words, and nothing is accepted and then ignored.
+package support
 
 import (
 	"fmt"
@@ -12,15 +13,15 @@ import (
 	"github.com/pando-os/pando/internal/volume"
 )
 
-// unsupported says why this agent cannot run a task as it was asked for, or "" when it can. What is not named here is
+// Lacks says why this agent cannot run a task as it was asked for, or "" when it can. What is not named here is
 // honoured or stands in the table of support_test.go with the reason why it may be ignored.
-func unsupported(t *mesosv1.TaskInfo) string {
+func Lacks(t *mesosv1.TaskInfo) string {
 	if t.GetExecutor().GetType() == mesosv1.ExecutorInfo_DEFAULT {
-		return unsupportedInGroup(t)
+		return lacksInGroup(t)
 	}
 	if e := t.GetExecutor(); e != nil { // what the task itself asks for is its executor's affair, but for its disks
 		as := &mesosv1.TaskInfo{Command: e.GetCommand(), Container: e.GetContainer(), Resources: slices.Concat(t.GetResources(), e.GetResources())}
-		if why := unsupported(as); why != "" {
+		if why := Lacks(as); why != "" {
 			return "Of the executor: " + why
 		}
 		return ""
@@ -145,7 +146,7 @@ func unplaceable(d *mesosv1.Resource_DiskInfo, rooted bool) string {
 // protocol's rules and not at what an agent makes of them.
 func senseless(t *mesosv1.TaskInfo) string {
 	for _, r := range t.GetContainer().GetRlimitInfo().GetRlimits() {
-		if _, known := rlimitNumbers[r.GetType()]; !known {
+		if _, known := Rlimits[r.GetType()]; !known {
 			return "The type of a resource limit (container.rlimit_info.rlimits.type) is unknown; give one of those that Linux has."
 		}
 		if (r.Soft == nil) != (r.Hard == nil) || r.GetSoft() > r.GetHard() {
@@ -174,4 +175,14 @@ func senseless(t *mesosv1.TaskInfo) string {
 		}
 	}
 	return ""
+}
+
+// Rlimits are the numbers of resource limits, Linux' on amd64 and arm64.
+var Rlimits = map[mesosv1.RLimitInfo_RLimit_Type]uint32{
+	mesosv1.RLimitInfo_RLimit_RLMT_CPU: 0, mesosv1.RLimitInfo_RLimit_RLMT_FSIZE: 1, mesosv1.RLimitInfo_RLimit_RLMT_DATA: 2,
+	mesosv1.RLimitInfo_RLimit_RLMT_STACK: 3, mesosv1.RLimitInfo_RLimit_RLMT_CORE: 4, mesosv1.RLimitInfo_RLimit_RLMT_RSS: 5,
+	mesosv1.RLimitInfo_RLimit_RLMT_NPROC: 6, mesosv1.RLimitInfo_RLimit_RLMT_NOFILE: 7, mesosv1.RLimitInfo_RLimit_RLMT_MEMLOCK: 8,
+	mesosv1.RLimitInfo_RLimit_RLMT_AS: 9, mesosv1.RLimitInfo_RLimit_RLMT_LOCKS: 10, mesosv1.RLimitInfo_RLimit_RLMT_SIGPENDING: 11,
+	mesosv1.RLimitInfo_RLimit_RLMT_MSGQUEUE: 12, mesosv1.RLimitInfo_RLimit_RLMT_NICE: 13, mesosv1.RLimitInfo_RLimit_RLMT_RTPRIO: 14,
+	mesosv1.RLimitInfo_RLimit_RLMT_RTTIME: 15,
 }
