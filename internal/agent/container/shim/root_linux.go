@@ -81,7 +81,13 @@ func mountLayers(r *wire.Root) *failure {
 	if r.Upper != "" {
 		data += ",upperdir=" + escape.Replace(r.Upper) + ",workdir=" + escape.Replace(r.Work)
 	}
-	if err := unix.Mount("overlay", r.Dir, "overlay", flags, data); err != nil {
+	// What the container changes is gone with it, so nothing of it has to reach the disk: its fsyncs, and the one when it is unmounted,
+	// would wait for all that is dirty there. Linux before 5.10 does not know how to leave that out.
+	err := unix.Mount("overlay", r.Dir, "overlay", flags, data+",volatile")
+	if errors.Is(err, unix.EINVAL) {
+		err = unix.Mount("overlay", r.Dir, "overlay", flags, data)
+	}
+	if err != nil {
 		return fail(wire.KindRoot, "mount the layers (overlay) at "+r.Dir, err)
 	}
 	return nil
