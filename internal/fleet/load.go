@@ -40,6 +40,8 @@ type Load struct {
 	// Command of each task ("true" when empty), and what it asks for (0.01 cpus and 8 MB when zero).
 	Command   string
 	CPUs, Mem float64
+	// Container of each task; nil: none.
+	Container *mesosv1.ContainerInfo
 
 	// Running counts tasks whose TASK_RUNNING was acknowledged, Ended those whose last update was: of these Failed, Killed
 	// and Lost (which covers dropped, gone, unreachable and unknown ones); the others finished.
@@ -436,7 +438,7 @@ func (l *Load) launch(o offer, n int) error {
 		l.launched++
 		tasks = append(tasks, &mesosv1.TaskInfo{
 			Name: new("load"), TaskId: &mesosv1.TaskID{Value: &id}, AgentId: &mesosv1.AgentID{Value: &o.agent},
-			Command: &mesosv1.CommandInfo{Value: &l.Command},
+			Command: &mesosv1.CommandInfo{Value: &l.Command}, Container: l.Container,
 			Resources: []*mesosv1.Resource{
 				{Name: new("cpus"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: &l.CPUs}, AllocationInfo: role},
 				{Name: new("mem"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: &l.Mem}, AllocationInfo: role},
