@@ -18,6 +18,7 @@ import (
 	"github.com/pando-os/pando/internal/agent/support"
 
 	"github.com/pando-os/pando/internal/agent/container"
+	"github.com/pando-os/pando/internal/agent/diskwatch"
 	"github.com/pando-os/pando/internal/agent/imaged"
 	"github.com/pando-os/pando/internal/agent/journal"
 	"github.com/pando-os/pando/internal/agent/nested"
@@ -47,6 +48,7 @@ type Agent struct {
 	recovery    atomic.Int64 // nanoseconds that finding the containers took
 	maxAge      atomic.Int64 // of ended sandboxes, in nanoseconds, as it was found last
 	imaged      *imaged.Keeper
+	disk        *diskwatch.Watch
 	collectable atomic.Int64 // sandboxes of what ended, as they were counted last
 
 	journal *journal.Journal
@@ -98,6 +100,7 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 		streams: map[uint64]*executorStream{}, sizes: map[string][]workload.Need{}, left: make(chan struct{}), goodbye: make(chan struct{}),
 	}
 	a.imaged = imaged.New(deps.Images, cfg.WorkDir, deps.Log)
+	a.disk = a.newDiskWatch()
 	a.wire = agentlink.Agent{Info: a.info, IP: cfg.IP, Version: cfg.Version, Unsupported: support.Lacks}
 	dir := filepath.Join(cfg.WorkDir, "meta")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -199,6 +202,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 	})
 	a.work.Go(func() { a.collect(ctx) })
+	if a.disk != nil {
+		a.work.Go(func() { a.disk.Run(ctx) })
+	}
 	err = a.loop.Run(ctx)
 	cancel()
 	a.nested.Stop()

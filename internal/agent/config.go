@@ -54,6 +54,9 @@ type Config struct {
 	// that is to stay free.
 	GCDelay    time.Duration
 	GCHeadroom float64
+	// DiskWatch is how often containers' files are looked at; 0: never. EnforceDisk ends those who take more disk than they have.
+	DiskWatch   time.Duration
+	EnforceDisk bool
 	// Isolation names what holds containers, for showing.
 	Isolation string
 	// Flags are shown by /flags and /state.

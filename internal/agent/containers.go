@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/pando-os/pando/internal/agent/container"
+	"github.com/pando-os/pando/internal/agent/diskwatch"
 	"github.com/pando-os/pando/internal/serve"
 	"github.com/pando-os/pando/mesos"
 	v0 "github.com/pando-os/pando/mesos/v0"
@@ -15,6 +16,7 @@ import (
 type box struct {
 	container, framework, executor, name, source string
 	pid                                          uint32
+	disk                                         diskwatch.Use // zero: it was not looked at
 }
 
 // running visits the containers that have a process and that the reader may see, with what each uses. One that ends
@@ -25,6 +27,7 @@ func (r *reader) running(keep func(*box) bool, visit func(*box, *container.Stats
 		if b.pid == 0 || !keep(b) {
 			return
 		}
+		b.disk, _ = r.agent.disk.Of(b.container)
 		if s, err := r.agent.deps.Runtime.Stats(b.container); err == nil {
 			visit(b, &s)
 		}
@@ -32,11 +35,11 @@ func (r *reader) running(keep func(*box) bool, visit func(*box, *container.Stats
 	for _, g := range live {
 		for _, t := range g.tasks {
 			if !t.Ended && t.Task.Executor == nil {
-				look(&box{t.Container, t.Task.Framework, t.Task.ID, executorName(t.Task), t.Task.ID, t.PID})
+				look(&box{t.Container, t.Task.Framework, t.Task.ID, executorName(t.Task), t.Task.ID, t.PID, diskwatch.Use{}})
 			}
 		}
 		for _, x := range g.executors {
-			look(&box{x.Container, x.Spec.Framework, x.Spec.ID, x.Spec.Name, x.Spec.Source, x.PID})
+			look(&box{x.Container, x.Spec.Framework, x.Spec.ID, x.Spec.Name, x.Spec.Source, x.PID, diskwatch.Use{}})
 		}
 	}
 }
@@ -110,12 +113,12 @@ func appendUse(dst []byte, b *box, s *container.Stats) []byte {
 	dst = v0.Text(append(dst, `,"executor_name":`...), b.name)
 	dst = v0.Text(append(dst, `,"framework_id":`...), b.framework)
 	dst = v0.Text(append(dst, `,"source":`...), b.source)
-	dst = appendStats(append(dst, `,"statistics":`...), s)
+	dst = appendStats(append(dst, `,"statistics":`...), s, b.disk)
 	return dst
 }
 
 // appendStats appends a ResourceStatistics. A limit that is not set is left out, and with it what is counted against it.
-func appendStats(dst []byte, s *container.Stats) []byte {
+func appendStats(dst []byte, s *container.Stats, disk diskwatch.Use) []byte {
 	dst = v0.Number(append(dst, `{"timestamp":`...), s.Timestamp)
 	dst = v0.Number(append(dst, `,"cpus_user_time_secs":`...), s.CPUsUserSecs)
 	dst = v0.Number(append(dst, `,"cpus_system_time_secs":`...), s.CPUsSystemSecs)
@@ -126,6 +129,10 @@ func appendStats(dst []byte, s *container.Stats) []byte {
 		dst = v0.Number(append(dst, `,"cpus_throttled_time_secs":`...), s.ThrottledSecs)
 	}
 	dst = v0.Number(append(dst, `,"cpus_soft_limit":`...), s.CPUsSoftLimit)
+	if disk.Limit > 0 {
+		dst = strconv.AppendInt(append(dst, `,"disk_limit_bytes":`...), disk.Limit, 10)
+		dst = strconv.AppendInt(append(dst, `,"disk_used_bytes":`...), disk.Used, 10)
+	}
 	for _, m := range []struct {
 		name  string
 		value uint64

@@ -10,6 +10,7 @@ import (
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/gen/mesosv1/executor"
 	"github.com/pando-os/pando/internal/agent/container"
+	"github.com/pando-os/pando/internal/agent/diskwatch"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/sandbox"
 )
@@ -101,7 +102,7 @@ func (r *reader) nested(keep func(*box) bool, visit func(*box, *container.Stats)
 			if t.Ended || t.PID == 0 || t.Top() == t.Container {
 				continue
 			}
-			b := &box{t.Container, t.Task.Framework, t.Task.Executor.ID, cmp.Or(t.Task.Executor.Name, t.Task.Executor.ID), t.Task.Executor.Source, t.PID}
+			b := &box{t.Container, t.Task.Framework, t.Task.Executor.ID, cmp.Or(t.Task.Executor.Name, t.Task.Executor.ID), t.Task.Executor.Source, t.PID, diskwatch.Use{}}
 			if !keep(b) {
 				continue
 			}

@@ -16,6 +16,7 @@ import (
 	"github.com/pando-os/pando/gen/mesosv1"
 	genagent "github.com/pando-os/pando/gen/mesosv1/agent"
 	"github.com/pando-os/pando/internal/agent/container"
+	"github.com/pando-os/pando/internal/agent/diskwatch"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/fetch"
 	"github.com/pando-os/pando/internal/host"
@@ -212,7 +213,7 @@ func (r *reader) started(call *genagent.Call_GetContainers) []*genagent.Response
 			continue
 		}
 		use := &mesosv1.ResourceStatistics{}
-		_ = mesos.UnmarshalJSON(appendStats(nil, &s), use) // of our own making
+		_ = mesos.UnmarshalJSON(appendStats(nil, &s, diskwatch.Use{}), use) // of our own making
 		c := &genagent.Response_GetContainers_Container{ContainerId: workload.ContainerID(v.Spec.Path), ResourceStatistics: use}
 		c.ContainerStatus = &mesosv1.ContainerStatus{ContainerId: c.ContainerId, ExecutorPid: &v.PID, NetworkInfos: r.agent.deps.Networks.Of(v.Spec.Container).Reported()}
 		if v.Spec.Framework != "" {

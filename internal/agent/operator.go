@@ -148,7 +148,7 @@ func (r *reader) facts(call *genagent.Call) *genagent.Response {
 		visit := func(b *box, s *container.Stats) {
 			id := workload.ContainerID(b.container)
 			use := &mesosv1.ResourceStatistics{}
-			_ = mesos.UnmarshalJSON(appendStats(nil, s), use) // of our own making
+			_ = mesos.UnmarshalJSON(appendStats(nil, s, b.disk), use) // of our own making
 			out.Containers = append(out.Containers, &genagent.Response_GetContainers_Container{
 				FrameworkId: &mesosv1.FrameworkID{Value: &b.framework}, ExecutorId: &mesosv1.ExecutorID{Value: &b.executor},
 				ExecutorName: &b.name, ContainerId: id, ResourceStatistics: use,

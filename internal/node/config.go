@@ -66,6 +66,9 @@ type Config struct {
 	// CNIConfig is the directory with the descriptions of networks of CNI plugins, empty: there are none; CNIPlugins are the directories
 	// of their programs, with colons between.
 	CNIConfig, CNIPlugins string
+	// DiskWatch is how often the disk that containers take is looked at, 0: never; EnforceDisk ends those who take more than they have.
+	DiskWatch   time.Duration
+	EnforceDisk bool
 	// PIDs bounds the processes and threads of each container; zero: no bound.
 	PIDs int
 	// SwitchUser runs tasks as their users (root only).
@@ -118,7 +121,8 @@ func Defaults() Config {
 	return Config{
 		IP: "127.0.0.1", MasterPort: 5050, AgentPort: 5051, Store: "embedded", Strict: true, FilterGPUs: true, SwitchUser: os.Geteuid() == 0,
 		DefaultRole: "*", Reconfiguration: string(agent.PolicyEqual), GCDelay: 7 * 24 * time.Hour, GCHeadroom: 0.1,
-		Bridge: "pando0", BridgeSubnet: "172.31.252.0/22",
+		DiskWatch: 15 * time.Second,
+		Bridge:    "pando0", BridgeSubnet: "172.31.252.0/22",
 		MinAllocatable:     "cpus:0.01|mem:32",
 		PIDs:               host.MostProcesses() / 4, // one task never takes them all
 		AllocationInterval: b.AllocationInterval, PingTimeout: b.PingInterval, PingMisses: b.PingMisses,

@@ -409,6 +409,7 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 		Resources: resources, Attributes: attributes, Domain: domain,
 		Reconfiguration: agent.Policy(n.cfg.Reconfiguration), AnyPort: n.anyPort, Strict: n.cfg.Strict, Boot: boot, Launches: 2 * runtime.NumCPU(),
 		Quota: n.cfg.CPUQuota, ShutdownGrace: n.cfg.ShutdownGrace, RecoveryTimeout: n.cfg.RecoveryTimeout,
+		DiskWatch: n.cfg.DiskWatch, EnforceDisk: n.cfg.EnforceDisk,
 		GCDelay: n.cfg.GCDelay, GCHeadroom: n.cfg.GCHeadroom, Isolation: isolation(lacks),
 		SwitchUser: n.cfg.SwitchUser, AnyUser: n.cfg.TrustLoopback || n.cfg.Insecure, Flags: n.cfg.AgentFlags, Version: master.MesosVersion, Book: book, Socket: socket,
 	}, agent.Deps{Runtime: n.native, Fetcher: &fetch.Fetcher{}, Images: images, Networks: networks, Clock: n.clock, Log: n.log.With("part", "agent"), Meter: m, Level: n.cfg.LogLevel})

@@ -8,6 +8,7 @@ import (
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/sim/fate"
 	"github.com/pando-os/pando/internal/sim/reach"
+	"github.com/pando-os/pando/internal/sim/rule"
 	"github.com/pando-os/pando/mesos/resource"
 )
 
@@ -91,9 +92,7 @@ func (a *agent) launch(w *workload.LaunchWork) {
 			tell(workload.Launched{Failure: workload.LaunchCanceled})
 			return
 		}
-		if own := reach.Networks(w.Container); own != nil {
-			a.p.Post(&workload.Joined{Container: w.Container, Networks: own})
-		}
+		a.p.Post(&workload.Joined{Container: w.Container, Networks: reach.Networks(w.Container)})
 		if failure != workload.LaunchOK {
 			tell(workload.Launched{Failure: failure, Words: "it was to fail"})
 			return
@@ -132,6 +131,7 @@ func (a *agent) spawn(id string, inst *instance, within *container) *container {
 		a.checkHealth(c)
 	}
 	s := inst.script
+	a.w.After(s.Life/2, func() { c.overdraw(a.w.Now()) })
 	a.w.After(s.Life, func() { c.end(workload.Exit{Status: s.Status, Known: true, OOM: s.OOM, Limit: 64 << 20}) })
 	return c
 }
@@ -152,6 +152,20 @@ func (a *agent) checkHealth(c *container) {
 			a.p.Post(h)
 		}
 	})
+}
+
+// overdraw has some containers take more disk than they have, which their agents see every few seconds, and end them.
+func (c *container) overdraw(since time.Duration) {
+	a := c.agent
+	if c.pid%37 != 0 || !c.running() {
+		return
+	}
+	if a.p.Dead {
+		since = a.w.Now()
+	} else if a.p.Post(&workload.Overdrawn{Container: c.id, Used: 2, Limit: 1}); a.w.Now()-since > patience {
+		a.w.Fail(rule.KillDone, "%s takes more disk than it has for %s, and its agent lets it go on", c.name(), a.w.Now()-since)
+	}
+	a.w.After(5*time.Second, func() { c.overdraw(since) })
 }
 
 // end is the end of the container's process. The agent that runs then hears of it, sometimes twice.

@@ -297,6 +297,11 @@ func (l List) PopReservation() List {
 	})
 }
 
+// Scratch is how much disk there is in l for what nobody keeps, in megabytes: without persistent volumes and disks of their own.
+func (l List) Scratch() Quantity {
+	return l.Filter(func(r *Resource) bool { return r.Traits == nil || r.Traits.Disk == nil }).Scalar("disk")
+}
+
 // WithoutVolumes is l with its persistent volumes turned into the disks they are made from: what
 // DESTROY leaves, and what CREATE takes.
 func (l List) WithoutVolumes() List {

@@ -113,6 +113,16 @@ func (k *Keeper) Provision(ctx context.Context, id string, c *mesosv1.ContainerI
 	return p, nil
 }
 
+// Changes are where containers with images keep what they change: that of a name, and those below it.
+func (k *Keeper) Changes(id string) []string {
+	if k == nil {
+		return nil
+	}
+	own, _ := filepath.Glob(filepath.Join(k.dir, id)) // ids hold no pattern
+	below, _ := filepath.Glob(filepath.Join(k.dir, id+".*"))
+	return append(own, below...)
+}
+
 // Drop lets go of the image of a container that has ended, if it had one, and removes what that changed.
 func (k *Keeper) Drop(id string) {
 	if k == nil {

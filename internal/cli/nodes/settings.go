@@ -86,6 +86,8 @@ func settings(c *node.Config) []setting {
 		{"bridge-mtu", "", forAgent, "largest packet on the built-in bridge in bytes (default 1500)", &c.BridgeMTU},
 		{"cni-config-dir", "network_cni_config_dir", forAgent, "directory with descriptions of networks of CNI plugins (default: none)", &c.CNIConfig},
 		{"cni-plugins-dir", "network_cni_plugins_dir", forAgent, "directories of the CNI plugins' programs, with colons between", &c.CNIPlugins},
+		{"container-disk-watch-interval", "container_disk_watch_interval", forAgent, "how often to look at the disk that containers take (0: never)", &c.DiskWatch},
+		{"enforce-container-disk-quota", "enforce_container_disk_quota", forAgent, "end tasks and executors that take more disk than they have", &c.EnforceDisk},
 		{"pids-limit", "", forAgent, "processes and threads that a container may have (default: a quarter of what the machine may; 0: any number)", &c.PIDs},
 		{"switch-user", "switch_user", forAgent, "run tasks as their users", &c.SwitchUser},
 		{"gc-delay", "gc_delay", forAgent, "how long the sandbox of a task that ended is kept, if the disk has room", &c.GCDelay},

@@ -295,6 +295,8 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 		b.forgetBelow(in.Container, out)
 	case *Health:
 		b.health(in, out)
+	case *Overdrawn:
+		b.overdrawn(in, out)
 	case *Recovered:
 		b.recover(in, out)
 	case *Leave:

@@ -60,9 +60,11 @@ const (
 	// EndIdle: all tasks that it was started for were killed before they came to it; or it is the default executor, and they
 	// have ended.
 	EndIdle
+	// EndDisk: it and its tasks took more disk than they have.
+	EndDisk
 )
 
-var endCauses = [...]string{"", "asked for", "it did not subscribe", "it did not come back", "its framework is gone", "it has no task"}
+var endCauses = [...]string{"", "asked for", "it did not subscribe", "it did not come back", "its framework is gone", "it has no task", "it took too much disk"}
 
 // String is the cause in words.
 func (c EndCause) String() string {

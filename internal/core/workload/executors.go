@@ -149,6 +149,14 @@ func (b *Book) needs(x *executor) []Need {
 	return all
 }
 
+// diskOf is what an executor and its tasks have of disk, beside their volumes, in megabytes.
+func (b *Book) diskOf(x *executor) (megabytes float64) {
+	for _, n := range b.needs(x) {
+		megabytes += n.Resources.Scratch().Float()
+	}
+	return megabytes
+}
+
 // executorStarted books an executor's process; from now on it has so long to subscribe.
 func (b *Book) executorStarted(x *executor, pid uint32, ticks uint64, out *Out) {
 	b.change(x, func(v *ExecutorView) { v.PID, v.Ticks, v.Started = pid, ticks, b.now.Wall })
@@ -229,6 +237,9 @@ func (b *Book) executorExited(x *executor, e Exit, out *Out) {
 	case x.cause == EndNotBack:
 		how.reason = mesosv1.TaskStatus_REASON_EXECUTOR_REREGISTRATION_TIMEOUT
 		how.words = fmt.Sprintf("The executor did not subscribe again within %s of its agent's restart and was ended.", b.cfg.ReregisterTimeout)
+	case x.cause == EndDisk:
+		how.reason, how.words = mesosv1.TaskStatus_REASON_CONTAINER_LIMITATION_DISK, diskWords("executor and its tasks")
+		how.rest = limitation("disk", b.diskOf(x))
 	case e.OOM && x.cause == NotEnding:
 		how.reason = mesosv1.TaskStatus_REASON_CONTAINER_LIMITATION_MEMORY
 		how.words, how.rest = memoryWords("executor and its tasks", e.Limit)
@@ -312,7 +323,7 @@ func (b *Book) terminate(x *executor, out *Out) {
 	switch c := x.view.Container; {
 	case x.view.PID == 0:
 		out.Do = append(out.Do, Work{Cancel: c})
-	case x.cause == EndUnregistered || x.cause == EndNotBack:
+	case x.cause == EndUnregistered || x.cause == EndNotBack || x.cause == EndDisk:
 		out.Do = append(out.Do, Work{Kill: &KillWork{c, 0}})
 	case x.stream == 0: // nobody hears the word
 		out.Do = append(out.Do, Work{Kill: &KillWork{c, grace}})

@@ -484,8 +484,8 @@ func TestARegistrationNamesTheExecutors(t *testing.T) {
 }
 
 func TestTheNumbersOfCausesStandInJournals(t *testing.T) {
-	causes := []EndCause{NotEnding, EndAsked, EndUnregistered, EndNotBack, EndFrameworkGone, EndIdle}
-	if d := cmp.Diff([]EndCause{0, 1, 2, 3, 4, 5}, causes); d != "" || slices.Contains(endCauses[1:], "") {
+	causes := []EndCause{NotEnding, EndAsked, EndUnregistered, EndNotBack, EndFrameworkGone, EndIdle, EndDisk}
+	if d := cmp.Diff([]EndCause{0, 1, 2, 3, 4, 5, 6}, causes); d != "" || slices.Contains(endCauses[1:], "") {
 		t.Error(d)
 	}
 }

@@ -232,6 +232,13 @@ func (b *Book) terminatePool(x *executor, out *Out) {
 	switch {
 	case x.view.PID == 0:
 		out.Do = append(out.Do, Work{Cancel: c})
+	case x.cause == EndDisk:
+		for _, o := range b.tasksIn(x) {
+			if v, s := b.find(o.ref()); v != nil && !v.Ended && s.cause == NotKilled {
+				b.kill(v.ref(), 0, KillDisk, out)
+			}
+		}
+		out.Do = append(out.Do, Work{Kill: &KillWork{c, 0}})
 	case b.idle(x):
 		out.Do = append(out.Do, Work{Kill: &KillWork{c, 0}})
 	default:

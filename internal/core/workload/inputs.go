@@ -122,6 +122,11 @@ type (
 		Container string
 		Exit      Exit
 	}
+	// Overdrawn says that a task or an executor has taken more disk than it has: of its files, not of its volumes. Amounts are in bytes.
+	Overdrawn struct {
+		Container   string
+		Used, Limit int64
+	}
 	// Health is a result of a task's health check, or of its check, that is to be told.
 	Health struct {
 		Container string
@@ -277,6 +282,8 @@ const (
 	KillFrameworkGone
 	// KillGroup: another task of its group did not end well.
 	KillGroup
+	// KillDisk: it took more disk than it has.
+	KillDisk
 )
 
 // Msg is a message to the master, or an event for an executor: exactly one of the members but Link is set.

@@ -141,14 +141,18 @@ func (b *Book) lastStatus(v *TaskView, state *taskState, e Exit) *mesos.Status {
 	case e.Orphaned && v.Task.pooled():
 		return b.statusBare(mesosv1.TaskState_TASK_FAILED, mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED,
 			"The process that watched over the task's group died and the task was ended with it.")
+	case state.cause == KillDisk:
+		s := b.statusBare(mesosv1.TaskState_TASK_FAILED, mesosv1.TaskStatus_REASON_CONTAINER_LIMITATION_DISK, diskWords("task"))
+		s.Rest = limitation("disk", v.Task.Resources.Scratch().Float())
+		return s
 	case e.OOM && (state.cause == NotKilled || state.cause == KillGroup):
 		who := "task"
 		if v.Task.pooled() && !v.Task.Separate {
 			who = "task and what shares its memory"
 		}
-		words, limitation := memoryWords(who, e.Limit)
+		words, rest := memoryWords(who, e.Limit)
 		s := b.statusBare(mesosv1.TaskState_TASK_FAILED, mesosv1.TaskStatus_REASON_CONTAINER_LIMITATION_MEMORY, words)
-		s.Rest = limitation
+		s.Rest = rest
 		return s
 	case !e.Known:
 		return b.statusBare(mesosv1.TaskState_TASK_FAILED, mesosv1.TaskStatus_REASON_EXECUTOR_TERMINATED,
@@ -172,11 +176,32 @@ func (b *Book) lastStatus(v *TaskView, state *taskState, e Exit) *mesos.Status {
 
 // memoryWords says who took more memory than its limit of so many bytes, in words and as an encoded limitation.
 func memoryWords(who string, limit int64) (string, []byte) {
-	rest := encodeRest(&mesosv1.TaskStatus{Limitation: &mesosv1.TaskResourceLimitation{Resources: []*mesosv1.Resource{{
-		Name: new("mem"), Type: mesosv1.Value_SCALAR.Enum(),
-		Scalar: &mesosv1.Value_Scalar{Value: new(float64(limit >> 20))},
+	words := fmt.Sprintf("The %s took more memory than the limit of %d MB and was killed; give it more mem or let it use less.", who, limit>>20)
+	return words, limitation("mem", float64(limit>>20))
+}
+
+// diskWords say who took more disk than it has.
+func diskWords(who string) string {
+	return fmt.Sprintf("The %s took more disk than it has (resources.disk) and was killed; give it more disk, or let it write less into its sandbox.", who)
+}
+
+// limitation encodes what of a resource was passed.
+func limitation(name string, megabytes float64) []byte {
+	return encodeRest(&mesosv1.TaskStatus{Limitation: &mesosv1.TaskResourceLimitation{Resources: []*mesosv1.Resource{{
+		Name: &name, Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: &megabytes},
 	}}}})
-	return fmt.Sprintf("The %s took more memory than the limit of %d MB and was killed; give it more mem or let it use less.", who, limit>>20), rest
+}
+
+// overdrawn ends what took more disk than it has, at once.
+func (b *Book) overdrawn(in *Overdrawn, out *Out) {
+	if ref, ok := b.boxes[in.Container]; ok {
+		b.shutdown(b.executors[ref], EndDisk, out)
+		return
+	}
+	ref, ok := b.containers[in.Container]
+	if v, state := b.find(ref); ok && !v.Ended && v.PID != 0 && state.cause == NotKilled {
+		b.kill(ref, 0, KillDisk, out)
+	}
 }
 
 // exitWords says how a process ended; programs read these endings.
@@ -223,7 +248,7 @@ func (b *Book) kill(ref Ref, grace time.Duration, cause KillCause, out *Out) {
 }
 
 func (b *Book) killNow(v *TaskView, state *taskState, out *Out) {
-	if f := b.frameworks[v.Task.Framework]; f != nil && f.TaskKilling && !state.told && v.State != mesosv1.TaskState_TASK_KILLING {
+	if f := b.frameworks[v.Task.Framework]; f != nil && f.TaskKilling && !state.told && state.cause != KillDisk && v.State != mesosv1.TaskState_TASK_KILLING {
 		state.told = true
 		v = b.updated(v, b.statusHere(v, v.PID, mesosv1.TaskState_TASK_KILLING, ""), out)
 	}

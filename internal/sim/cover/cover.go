@@ -147,7 +147,7 @@ var (
 		&cluster.AgentOperationEnd{}, &cluster.AcknowledgeOperation{}, &cluster.ChangeResources{},
 		&workload.Linked{}, &workload.Unlinked{}, &workload.Registered{}, &workload.Run{}, &workload.RunGroup{}, &workload.Kill{}, &workload.Ack{},
 		&workload.ShutdownFramework{}, &workload.FrameworkChanged{}, &workload.Resend{}, &workload.Compact{}, &workload.Joined{}, &workload.Launched{},
-		&workload.Exited{}, &workload.Health{}, &workload.Recovered{}, &workload.Leave{},
+		&workload.Exited{}, &workload.Health{}, &workload.Overdrawn{}, &workload.Recovered{}, &workload.Leave{},
 		&workload.ExecutorSubscribe{}, &workload.ExecutorClosed{}, &workload.ExecutorUpdate{}, &workload.ExecutorMessage{},
 		&workload.ShutdownExecutor{}, &workload.SchedulerMessage{},
 		&workload.Apply{}, &workload.OperationAck{}, &workload.VolumeRemoved{}, &workload.VolumesPlaced{},
