@@ -21,6 +21,7 @@ import (
 	"github.com/pando-os/pando/internal/agent/imaged"
 	"github.com/pando-os/pando/internal/agent/journal"
 	"github.com/pando-os/pando/internal/agent/nested"
+	"github.com/pando-os/pando/internal/agent/reconfigure"
 	"github.com/pando-os/pando/internal/agent/records"
 	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/clock"
@@ -89,7 +90,7 @@ type workLoop = loop.Loop[workload.In, workload.Record, workload.Msg, workload.W
 // Open reads the journal in the work directory and makes an agent of it that does nothing yet.
 func Open(cfg Config, deps Deps) (*Agent, error) {
 	if cfg.Reconfiguration == "" {
-		cfg.Reconfiguration = PolicyEqual
+		cfg.Reconfiguration = reconfigure.Equal
 	}
 	a := &Agent{
 		cfg: cfg, deps: deps, started: deps.Clock.Now(), compactAt: compactAt,

@@ -8,6 +8,7 @@ import (
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/imaged"
 	"github.com/pando-os/pando/internal/agent/networked"
+	"github.com/pando-os/pando/internal/agent/reconfigure"
 	"github.com/pando-os/pando/internal/clock"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/fetch"
@@ -29,7 +30,7 @@ type Config struct {
 	// Domain is where the machine is; nil: nobody says.
 	Domain *mesosv1.DomainInfo
 	// Reconfiguration says what may differ from what the agent was when it registered last; empty: nothing.
-	Reconfiguration Policy
+	Reconfiguration reconfigure.Policy
 	// AnyPort says that the port was left to the system, so that another one is no difference.
 	AnyPort bool
 	// Strict refuses to start from a damaged journal; otherwise what cannot be read is lost.
