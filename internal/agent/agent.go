@@ -23,6 +23,7 @@ import (
 	"github.com/pando-os/pando/internal/agent/nested"
 	"github.com/pando-os/pando/internal/agent/reconfigure"
 	"github.com/pando-os/pando/internal/agent/records"
+	"github.com/pando-os/pando/internal/agent/secrets"
 	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/clock"
 	"github.com/pando-os/pando/internal/core/workload"
@@ -48,6 +49,7 @@ type Agent struct {
 	recovery    atomic.Int64 // nanoseconds that finding the containers took
 	maxAge      atomic.Int64 // of ended sandboxes, in nanoseconds, as it was found last
 	imaged      *imaged.Keeper
+	vault       *secrets.Vault
 	collectable atomic.Int64 // sandboxes of what ended, as they were counted last
 
 	journal *journal.Journal
@@ -99,7 +101,8 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 		streams: map[uint64]*executorStream{}, sizes: map[string][]workload.Need{}, left: make(chan struct{}), goodbye: make(chan struct{}),
 	}
 	a.imaged = imaged.New(deps.Images, cfg.WorkDir, deps.Log)
-	a.wire = agentlink.Agent{Info: a.info, IP: cfg.IP, Version: cfg.Version, Unsupported: support.Lacks}
+	a.vault = secrets.NewVault(cfg.SecretsDir)
+	a.wire = agentlink.Agent{Info: a.info, IP: cfg.IP, Version: cfg.Version, Unsupported: support.Lacks, Keep: a.keep}
 	dir := filepath.Join(cfg.WorkDir, "meta")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("the agent's work directory cannot be made: %w", err)
@@ -190,6 +193,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	a.imaged.Found(ids)
 	a.deps.Networks.Found(ctx, running) // before the ends of the others are told, which frees their ports
+	a.retainSecrets(ids)
 	if err := a.loop.Post(in); err != nil {
 		return err
 	}
@@ -401,6 +405,7 @@ func (a *Agent) Do(work []workload.Work) {
 			a.work.Go(func() {
 				a.forget(id)
 				a.imaged.Drop(id)
+				a.dropSecretFiles(id)
 			})
 		case w.Destroy != "":
 			id := w.Destroy
@@ -441,6 +446,7 @@ func (a *Agent) Tell(_ machine.Now, facts []workload.Fact) {
 	for i := range facts {
 		f := &facts[i]
 		a.counts.count(f)
+		a.dropSecrets(f)
 		switch f.Kind {
 		case workload.FactRegistered, workload.FactReregistered, workload.FactUnlinked, workload.FactLeaving:
 			a.deps.Log.Info(f.Kind.String(), "agent", f.Text)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent/check"
 	"github.com/pando-os/pando/internal/core/workload"
@@ -13,15 +11,35 @@ import (
 
 // watch starts the checks of a task that runs. Each has a goroutine, which only sleeps between two looks.
 func (a *Agent) watch(w *workload.WatchWork) {
-	var info mesosv1.TaskInfo
-	if proto.Unmarshal(w.Task.Info, &info) != nil || info.GetHealthCheck() == nil && info.GetCheck() == nil {
-		return // what cannot be read was never launched
+	info, err := a.keptOf(w.Task).whole(w.Task)
+	if err != nil {
+		a.deps.Log.Error("a task is not checked any more", "framework", w.Task.Framework, "task", w.Task.ID, "error", err)
+		return
+	}
+	if info.GetHealthCheck() == nil && info.GetCheck() == nil {
+		return
 	}
 	a.unwatch(w.Container)
 	a.mu.Lock()
 	ctx, cancel := context.WithCancel(a.base)
 	a.watchers[w.Container] = cancel
 	a.mu.Unlock()
+	list := checkSecrets(info)
+	if len(list) == 0 {
+		a.check(ctx, w, info)
+		return
+	}
+	a.work.Go(func() {
+		if err := a.resolve(ctx, list); err != nil {
+			a.deps.Log.Error("a task is not checked any more: its secrets cannot be resolved", "framework", w.Task.Framework, "task", w.Task.ID, "error", err)
+			return
+		}
+		a.check(ctx, w, info)
+	})
+}
+
+// check starts a task's checks, which have all that they need.
+func (a *Agent) check(ctx context.Context, w *workload.WatchWork, info *mesosv1.TaskInfo) {
 	now := a.deps.Clock.Now()
 	started := now.Mono - time.Duration(now.Wall-w.Started)
 	if h := info.GetHealthCheck(); h != nil {

@@ -28,6 +28,7 @@ import (
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/container/launcher"
 	"github.com/pando-os/pando/internal/agent/reconfigure"
+	"github.com/pando-os/pando/internal/agent/secrets"
 	"github.com/pando-os/pando/internal/clock"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/fetch"
@@ -412,7 +413,8 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 		Quota: n.cfg.CPUQuota, ShutdownGrace: n.cfg.ShutdownGrace, RecoveryTimeout: n.cfg.RecoveryTimeout,
 		GCDelay: n.cfg.GCDelay, GCHeadroom: n.cfg.GCHeadroom, Isolation: isolation(lacks),
 		SwitchUser: n.cfg.SwitchUser, AnyUser: n.cfg.TrustLoopback || n.cfg.Insecure, Flags: n.cfg.AgentFlags, Version: master.MesosVersion, Book: book, Socket: socket,
-	}, agent.Deps{Runtime: n.native, Fetcher: &fetch.Fetcher{}, Images: images, Networks: networks, Clock: n.clock, Log: n.log.With("part", "agent"), Meter: m, Level: n.cfg.LogLevel})
+		SecretsDir: filepath.Join(n.cfg.RuntimeDir, "secrets"),
+	}, agent.Deps{Runtime: n.native, Fetcher: &fetch.Fetcher{}, Images: images, Networks: networks, Secrets: secrets.Values{}, Clock: n.clock, Log: n.log.With("part", "agent"), Meter: m, Level: n.cfg.LogLevel})
 	if err != nil {
 		return err
 	}

@@ -187,7 +187,7 @@ func TestAVolumeThatCannotBeMountedIsNamed(t *testing.T) {
 		"has no parent": source(parent, "a"), "absolute": source(self, "/etc"), "leads out": source(self, "a/../.."), "all of it": source(self, "."),
 		"link": source(self, "link/x"), "make it on the machine": host("/no/such"), "name a place below": host("../x"),
 	} {
-		if m, err := mounted(v, Place{Sandbox: box, UID: -1, GID: -1}); err == nil || !strings.Contains(err.Error(), words) {
+		if m, err := mounted(0, v, Place{Sandbox: box, UID: -1, GID: -1}); err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("%v lacks %q: %+v", err, words, m)
 		}
 	}
