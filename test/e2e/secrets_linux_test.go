@@ -257,6 +257,7 @@ func TestASecretReachesItsTaskAndNothingElse(t *testing.T) {
 	if v := vaultOf(t, n); len(v) == 0 {
 		t.Error("the vault is empty while its tasks run")
 	}
+	times := f.subscriptions()
 	n.signal(syscall.SIGKILL)
 	for _, lost := range []string{"launches/ended", "volumes/ended/0"} { // as if it had been killed just before it removed them
 		lost = filepath.Join(n.run(), "secrets", lost)
@@ -264,6 +265,7 @@ func TestASecretReachesItsTaskAndNothingElse(t *testing.T) {
 		must(t, os.WriteFile(lost, h.value, 0o600))
 	}
 	n.start()
+	f.resubscribed(times)
 	checked()
 	more := inExecutor(t, "hushed-later", "json")
 	more.Executor = own.Executor // another value would be another executor's
@@ -358,8 +360,10 @@ func TestAnImageIsPulledWithTheCredentialsOfItsTask(t *testing.T) {
 	}}
 	f.launch(x)
 	h.nowhere(t, n)
+	times := f.subscriptions()
 	n.signal(syscall.SIGKILL)
 	n.start()
+	f.resubscribed(times)
 	h.nowhere(t, n)
 	f.goodbye("with")
 	eventually(t, "the vault to be empty", func() error {

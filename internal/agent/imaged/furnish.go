@@ -117,7 +117,7 @@ func (p *Picture) mountAll(s *container.Spec, at Place) error {
 	}
 	r.Mounts = append(r.Mounts, at.Volumes...)
 	for i, v := range p.Container.GetVolumes() {
-		m, err := mounted(i, v, at)
+		m, err := p.mounted(i, v, at)
 		if err != nil {
 			return fmt.Errorf("container.volumes[%d]: %w", i, err)
 		}
@@ -169,12 +169,17 @@ func Inside(p string) string {
 	return path.Join(Sandbox, p)
 }
 
-// mounted is a volume of a ContainerInfo: a path of the machine's, or of the container's or its parent's sandbox.
-func mounted(n int, v *mesosv1.Volume, at Place) (container.Mount, error) {
+// mounted is the nth volume of a ContainerInfo: an image, a secret, a path of the machine's, or of the container's or its parent's
+// sandbox.
+func (p *Picture) mounted(n int, v *mesosv1.Volume, at Place) (container.Mount, error) {
 	dir := at.Sandbox
 	m := container.Mount{Kind: container.MountBind, Flags: standard.NoDev, Target: Inside(v.GetContainerPath())}
 	if v.GetMode() == mesosv1.Volume_RO {
 		m.Flags |= standard.ReadOnly
+	}
+	if im := p.volumes[n]; im != nil {
+		err := p.mountImage(n, im, &m)
+		return m, err
 	}
 	source := v.GetHostPath()
 	switch s := v.GetSource(); s.GetType() {

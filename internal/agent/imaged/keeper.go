@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent/dockertask"
@@ -71,6 +72,7 @@ type Picture struct {
 
 	scratch string
 	image   *Image
+	volumes map[int]*Image   // that are among its volumes, by their places there
 	docker  *dockertask.Task // nil: it is not of type DOCKER
 	keeper  *Keeper
 }
@@ -96,15 +98,14 @@ func (k *Keeper) Provision(ctx context.Context, id string, c *mesosv1.ContainerI
 		}
 		p.Container = p.docker.Container
 	}
-	want := p.Container.GetMesos().GetImage()
-	config := want.GetDocker().GetConfig().GetValue().GetData()
-	var err error
-	if p.image, err = k.images.Get(ctx, id, want.GetDocker().GetName(), !want.GetCached(), config); err != nil {
+	digests, err := p.gather(ctx, id)
+	if err != nil {
+		k.Drop(id)
 		return nil, err
 	}
 	err = errors.Join(os.RemoveAll(p.scratch), os.MkdirAll(p.scratch, 0o700))
 	if err == nil {
-		err = os.WriteFile(filepath.Join(p.scratch, "image"), []byte(p.image.Digest), 0o600) // for the next run of this process
+		err = os.WriteFile(filepath.Join(p.scratch, "image"), []byte(strings.Join(digests, "\n")), 0o600) // for the next run of this process
 	}
 	if err != nil {
 		k.Drop(id)
@@ -113,7 +114,32 @@ func (k *Keeper) Provision(ctx context.Context, id string, c *mesosv1.ContainerI
 	return p, nil
 }
 
-// Drop lets go of the image of a container that has ended, if it had one, and removes what that changed.
+// gather gets the container's image and those among its volumes, and gives their digests.
+func (p *Picture) gather(ctx context.Context, id string) (digests []string, err error) {
+	get := func(want *mesosv1.Image) (*Image, error) {
+		config := want.GetDocker().GetConfig().GetValue().GetData()
+		i, err := p.keeper.images.Get(ctx, id, want.GetDocker().GetName(), !want.GetCached(), config)
+		if err == nil {
+			digests = append(digests, i.Digest)
+		}
+		return i, err
+	}
+	if p.image, err = get(p.Container.GetMesos().GetImage()); err != nil {
+		return nil, err
+	}
+	p.volumes = map[int]*Image{}
+	for n, v := range p.Container.GetVolumes() {
+		if v.GetImage() == nil {
+			continue
+		}
+		if p.volumes[n], err = get(v.GetImage()); err != nil {
+			return nil, fmt.Errorf("container.volumes[%d]: %w", n, err)
+		}
+	}
+	return digests, nil
+}
+
+// Drop lets go of the images of a container that has ended, if it had any, and removes what it changed in them.
 func (k *Keeper) Drop(id string) {
 	if k == nil {
 		return
@@ -139,9 +165,11 @@ func (k *Keeper) Found(ids []string) {
 			k.Drop(id)
 			continue
 		}
-		digest, err := os.ReadFile(filepath.Join(k.dir, id, "image"))
-		if err == nil {
-			err = k.images.Hold(id, string(digest))
+		digests, err := os.ReadFile(filepath.Join(k.dir, id, "image"))
+		for digest := range strings.SplitSeq(string(digests), "\n") {
+			if err == nil {
+				err = k.images.Hold(id, digest)
+			}
 		}
 		if err != nil {
 			k.log.Error("the image of a running container cannot be held; do not remove images while it runs", "container", id, "error", err)

@@ -94,18 +94,16 @@ func unsupportedBare(c *mesosv1.ContainerInfo) string {
 
 // unsupportedRooted says what a container with an image asks for in vain.
 func unsupportedRooted(c *mesosv1.ContainerInfo) string {
-	im := c.GetMesos().GetImage()
-	switch {
-	case im.GetType() != mesosv1.Image_DOCKER:
-		return later("an image of another type than DOCKER (container.mesos.image.type)", "give it as a Docker or OCI image")
-	case im.GetDocker().GetName() == "":
-		return "The image has no name (container.mesos.image.docker.name); give it one, such as debian:12."
+	if why := unsupportedImage("container.mesos.image", c.GetMesos().GetImage()); why != "" {
+		return why
 	}
 	for _, v := range c.GetVolumes() {
 		s := v.GetSource()
 		switch {
 		case v.GetImage() != nil:
-			return later("an image as a volume (container.volumes.image)", "put what it has into the task's image")
+			if why := unsupportedImage("container.volumes.image", v.GetImage()); why != "" {
+				return why
+			}
 		case s == nil, s.GetType() == mesosv1.Volume_Source_HOST_PATH, s.GetType() == mesosv1.Volume_Source_SANDBOX_PATH, s.GetType() == mesosv1.Volume_Source_SECRET:
 		default:
 			return later(fmt.Sprintf("a volume of type %s (container.volumes.source.type)", s.GetType()), "use HOST_PATH, SANDBOX_PATH or SECRET")
@@ -113,6 +111,17 @@ func unsupportedRooted(c *mesosv1.ContainerInfo) string {
 		if v.GetContainerPath() == "" {
 			return "A volume of the task has no place in its container (container.volumes.container_path); give it an absolute path, or one below the sandbox."
 		}
+	}
+	return ""
+}
+
+// unsupportedImage says why there can be no image like this one.
+func unsupportedImage(field string, im *mesosv1.Image) string {
+	switch {
+	case im.GetType() != mesosv1.Image_DOCKER:
+		return later("an image of another type than DOCKER ("+field+".type)", "give it as a Docker or OCI image")
+	case im.GetDocker().GetName() == "":
+		return "The image has no name (" + field + ".docker.name); give it one, such as debian:12."
 	}
 	return ""
 }
