@@ -162,7 +162,7 @@ func (a *Agent) arrange(ctx context.Context, w *workload.LaunchWork, b *blueprin
 	var p *imaged.Picture
 	if imaged.Wants(b.container) {
 		var err error
-		if p, err = a.imaged.Provision(ctx, w.Container, b.container); err != nil {
+		if p, err = a.imaged.Provision(ctx, w.Container, b.container, a.trusts(w.Framework.User)); err != nil {
 			return container.Spec{}, fmt.Errorf("The image cannot be provided: %w", err) //nolint:staticcheck // it is a sentence of a status
 		}
 		b.container = p.Container

@@ -88,11 +88,11 @@ func wants(reference string) *mesosv1.ContainerInfo {
 func TestAnImageIsHeldAsLongAsItsContainerIsThere(t *testing.T) {
 	k, a, dir := keeper(t)
 	for _, id := range []string{"c1", "c2", "c3"} {
-		if _, err := k.Provision(t.Context(), id, wants("app:1")); err != nil {
+		if _, err := k.Provision(t.Context(), id, wants("app:1"), true); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := k.Provision(t.Context(), "c4", wants("other:1")); err == nil || a.held["c4"] != "" {
+	if _, err := k.Provision(t.Context(), "c4", wants("other:1"), true); err == nil || a.held["c4"] != "" {
 		t.Errorf("an image that is not there: %v, %v", err, a.held)
 	}
 	k.Drop("c1")
@@ -114,7 +114,7 @@ func TestAnImageIsHeldAsLongAsItsContainerIsThere(t *testing.T) {
 	none.Drop("c")
 	none.Found(nil)
 	none.Collect(0.1)
-	if _, err := none.Provision(t.Context(), "c", wants("app:1")); err == nil {
+	if _, err := none.Provision(t.Context(), "c", wants("app:1"), true); err == nil {
 		t.Error("an agent without images provides one")
 	}
 	if New(nil, dir, nil) != nil {
@@ -131,11 +131,11 @@ func with(c *mesosv1.ContainerInfo, reference string, mode mesosv1.Volume_Mode) 
 func TestAllImagesOfAContainerAreHeldAsLongAsItIsThere(t *testing.T) {
 	k, a, dir := keeper(t)
 	for _, id := range []string{"c1", "c2"} {
-		if _, err := k.Provision(t.Context(), id, with(wants("app:1"), "data:1", mesosv1.Volume_RO)); err != nil {
+		if _, err := k.Provision(t.Context(), id, with(wants("app:1"), "data:1", mesosv1.Volume_RO), true); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := k.Provision(t.Context(), "c3", with(wants("app:1"), "other:1", mesosv1.Volume_RO)); err == nil || !strings.Contains(err.Error(), "container.volumes[0]: there is no other:1") {
+	if _, err := k.Provision(t.Context(), "c3", with(wants("app:1"), "other:1", mesosv1.Volume_RO), true); err == nil || !strings.Contains(err.Error(), "container.volumes[0]: there is no other:1") {
 		t.Errorf("one of two images is not there: %v", err)
 	}
 	if d := cmp.Diff(map[string]string{"c1": "sha256:1 sha256:2", "c2": "sha256:1 sha256:2"}, a.held); d != "" {
@@ -153,6 +153,24 @@ func TestAllImagesOfAContainerAreHeldAsLongAsItIsThere(t *testing.T) {
 	}
 }
 
+func TestOnlyRootsFrameworksNameImagesByPathsOfTheMachine(t *testing.T) {
+	k, a, _ := keeper(t)
+	docker := &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_DOCKER.Enum(), Docker: &mesosv1.ContainerInfo_DockerInfo{Image: new("docker-archive:/x")}}
+	for name, c := range map[string]*mesosv1.ContainerInfo{
+		"its image": wants("oci:/x:1"), "an archive": wants("docker-archive:/x"), "of Docker's type": docker, "a volume": with(wants("app:1"), "oci:/x", mesosv1.Volume_RO),
+	} {
+		if _, err := k.Provision(t.Context(), "c", c, false); err == nil || !strings.Contains(err.Error(), "only frameworks of root") || len(a.held) > 0 {
+			t.Errorf("%s, for a user: %v, held %v", name, err, a.held)
+		}
+		if _, err := k.Provision(t.Context(), "c", c, true); err == nil || !strings.Contains(err.Error(), "there is no ") {
+			t.Errorf("%s, for root, was not asked for: %v", name, err)
+		}
+	}
+	if _, err := k.Provision(t.Context(), "c", wants("oci:1"), false); err == nil || !strings.Contains(err.Error(), "there is no oci:1") {
+		t.Errorf("an image that is called oci: %v", err)
+	}
+}
+
 func TestAnImageIsAVolumeOfWhichChangesAreThrownAway(t *testing.T) {
 	k, _, dir := keeper(t)
 	box := filepath.Join(dir, "scratch/c/volumes/0")
@@ -164,7 +182,7 @@ func TestAnImageIsAVolumeOfWhichChangesAreThrownAway(t *testing.T) {
 		"read":   {"data:1", mesosv1.Volume_RO, container.Mount{Kind: container.MountNew, FS: "overlay", Target: "/data", Flags: standard.NoDev | standard.ReadOnly, Data: "lowerdir=d:c"}},
 		"change": {"data:1", mesosv1.Volume_RW, container.Mount{Kind: container.MountNew, FS: "overlay", Target: "/data", Flags: standard.NoDev, Data: "lowerdir=d:c,upperdir=" + box + "/upper,workdir=" + box + "/work"}},
 	} {
-		p, err := k.Provision(t.Context(), "c", with(wants("app:1"), c.image, c.mode))
+		p, err := k.Provision(t.Context(), "c", with(wants("app:1"), c.image, c.mode), true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +220,7 @@ func TestAContainerIsFurnishedAsItsImageAndItsTaskSay(t *testing.T) {
 		{ContainerPath: new("inner"), Source: path(mesosv1.Volume_Source_SandboxPath_SELF, "mine/x")},
 		{ContainerPath: new("/theirs"), Source: path(mesosv1.Volume_Source_SandboxPath_PARENT, "theirs")},
 	}
-	p, err := k.Provision(t.Context(), "c", c)
+	p, err := k.Provision(t.Context(), "c", c, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,6 +75,7 @@ type Picture struct {
 	volumes map[int]*Image   // that are among its volumes, by their places there
 	docker  *dockertask.Task // nil: it is not of type DOCKER
 	keeper  *Keeper
+	trusted bool // root asked for it
 }
 
 // Wants says whether a container has an image.
@@ -85,12 +86,13 @@ func Wants(c *mesosv1.ContainerInfo) bool {
 	return c.GetType() == mesosv1.ContainerInfo_DOCKER || c.GetMesos().GetImage() != nil
 }
 
-// Provision gets the image that a container wants, and makes a place for what it changes. Drop takes both back.
-func (k *Keeper) Provision(ctx context.Context, id string, c *mesosv1.ContainerInfo) (*Picture, error) {
+// Provision gets the images that a container wants, and makes a place for what it changes. Drop takes both back. trusted says that root
+// asked for it, who may have files of the machine's read.
+func (k *Keeper) Provision(ctx context.Context, id string, c *mesosv1.ContainerInfo, trusted bool) (*Picture, error) {
 	if k == nil {
 		return nil, errors.New("this agent has no images: they need Linux, and an agent of root")
 	}
-	p := &Picture{Container: c, scratch: filepath.Join(k.dir, id), keeper: k}
+	p := &Picture{Container: c, scratch: filepath.Join(k.dir, id), keeper: k, trusted: trusted}
 	if c.GetType() == mesosv1.ContainerInfo_DOCKER {
 		var err error
 		if p.docker, err = dockertask.Read(c); err != nil {
@@ -117,8 +119,11 @@ func (k *Keeper) Provision(ctx context.Context, id string, c *mesosv1.ContainerI
 // gather gets the container's image and those among its volumes, and gives their digests.
 func (p *Picture) gather(ctx context.Context, id string) (digests []string, err error) {
 	get := func(want *mesosv1.Image) (*Image, error) {
-		config := want.GetDocker().GetConfig().GetValue().GetData()
-		i, err := p.keeper.images.Get(ctx, id, want.GetDocker().GetName(), !want.GetCached(), config)
+		config, name := want.GetDocker().GetConfig().GetValue().GetData(), want.GetDocker().GetName()
+		if _, local := image.ParseLocal(name); local && !p.trusted {
+			return nil, fmt.Errorf("%s is a file of the machine's, which only frameworks of root may name; have it loaded there (pando image load), or name one at a registry", name)
+		}
+		i, err := p.keeper.images.Get(ctx, id, name, !want.GetCached(), config)
 		if err == nil {
 			digests = append(digests, i.Digest)
 		}
