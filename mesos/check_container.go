@@ -177,6 +177,9 @@ func CheckContainer(c *mesosv1.ContainerInfo) error {
 	if c == nil {
 		return nil
 	}
+	if err := checkImage("container.mesos.image", c.GetMesos().GetImage()); err != nil {
+		return err
+	}
 	for i, v := range c.GetVolumes() {
 		if err := checkVolume(fmt.Sprintf("container.volumes[%d]", i), v); err != nil {
 			return err
@@ -195,6 +198,17 @@ func CheckContainer(c *mesosv1.ContainerInfo) error {
 	return nil
 }
 
+// checkImage refuses credentials that are none, and those in the old member: nothing ever read them, and they would be shown.
+func checkImage(field string, i *mesosv1.Image) error {
+	if i.GetDocker().GetCredential() != nil {
+		return fmt.Errorf("%s.docker.credential: is not read any more; give config, a secret that is a config.json of Docker", field)
+	}
+	if s := i.GetDocker().GetConfig(); s != nil {
+		return checkSecret(field+".docker.config", s)
+	}
+	return nil
+}
+
 func checkVolume(field string, v *mesosv1.Volume) error {
 	n := 0
 	for _, there := range []bool{v.HostPath != nil, v.Image != nil, v.Source != nil} {
@@ -206,7 +220,7 @@ func checkVolume(field string, v *mesosv1.Volume) error {
 		return fmt.Errorf("%s: has %d of host_path, image and source; give one", field, n)
 	}
 	if v.Source == nil {
-		return nil
+		return checkImage(field+".image", v.GetImage())
 	}
 	s, field := v.Source, field+".source"
 	need := func(member string, there bool) error {

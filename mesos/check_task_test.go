@@ -118,6 +118,9 @@ func TestOtherTasks(t *testing.T) {
 	source := func(s string) string {
 		return `"container":{"type":"MESOS","volumes":[{"mode":"RW","container_path":"x","source":` + s + `}]}`
 	}
+	image := func(s string) string {
+		return `"container":{"type":"MESOS","mesos":{"image":{"type":"DOCKER","docker":{"name":"i",` + s + `}}}}`
+	}
 	for name, c := range map[string]struct{ change, field string }{
 		"half a gpu":                         {`"resources":[{"name":"gpus","type":"SCALAR","scalar":{"value":0.5}}]`, `resources ("gpus")`},
 		"two gpus":                           {`"resources":[{"name":"gpus","type":"SCALAR","scalar":{"value":2}}]`, ""},
@@ -160,6 +163,10 @@ func TestOtherTasks(t *testing.T) {
 		"a csi volume without it":            {source(`{"type":"CSI_VOLUME"}`), "container.volumes[0].source.csi_volume"},
 		"a secret volume":                    {source(`{"type":"SECRET","secret":{"type":"REFERENCE","reference":{"name":"x"}}}`), ""},
 		"a secret volume without it":         {source(`{"type":"SECRET"}`), "container.volumes[0].source.secret"},
+		"an image with credentials":          {image(`"config":{"type":"VALUE","value":{"data":"eA=="}}`), ""},
+		"an image's credentials, no value":   {image(`"config":{"type":"VALUE"}`), "container.mesos.image.docker.config"},
+		"an image's credentials as of old":   {image(`"credential":{"principal":"p","secret":"s"}`), "container.mesos.image.docker.credential"},
+		"an image volume":                    {`"container":{"type":"MESOS","volumes":[{"mode":"RW","container_path":"x","image":{"type":"DOCKER","docker":{"name":"i","config":{"type":"VALUE"}}}}]}`, "container.volumes[0].image.docker.config"},
 		"a path in the sandbox":              {source(`{"type":"SANDBOX_PATH","sandbox_path":{"type":"SELF","path":"x"}}`), ""},
 		"a path in a sandbox, unknown whose": {source(`{"type":"SANDBOX_PATH","sandbox_path":{"path":"x"}}`), "container.volumes[0].source.sandbox_path.type"},
 		"a path in a sandbox without it":     {source(`{"type":"SANDBOX_PATH"}`), "container.volumes[0].source.sandbox_path"},

@@ -22,7 +22,9 @@ import (
 	"github.com/pando-os/pando/internal/agent/imaged"
 	"github.com/pando-os/pando/internal/agent/journal"
 	"github.com/pando-os/pando/internal/agent/nested"
+	"github.com/pando-os/pando/internal/agent/reconfigure"
 	"github.com/pando-os/pando/internal/agent/records"
+	"github.com/pando-os/pando/internal/agent/secrets"
 	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/clock"
 	"github.com/pando-os/pando/internal/core/workload"
@@ -49,6 +51,7 @@ type Agent struct {
 	maxAge      atomic.Int64 // of ended sandboxes, in nanoseconds, as it was found last
 	imaged      *imaged.Keeper
 	disk        *diskwatch.Watch
+	vault       *secrets.Vault
 	collectable atomic.Int64 // sandboxes of what ended, as they were counted last
 
 	journal *journal.Journal
@@ -91,7 +94,7 @@ type workLoop = loop.Loop[workload.In, workload.Record, workload.Msg, workload.W
 // Open reads the journal in the work directory and makes an agent of it that does nothing yet.
 func Open(cfg Config, deps Deps) (*Agent, error) {
 	if cfg.Reconfiguration == "" {
-		cfg.Reconfiguration = PolicyEqual
+		cfg.Reconfiguration = reconfigure.Equal
 	}
 	a := &Agent{
 		cfg: cfg, deps: deps, started: deps.Clock.Now(), compactAt: compactAt,
@@ -101,7 +104,8 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 	}
 	a.imaged = imaged.New(deps.Images, cfg.WorkDir, deps.Log)
 	a.disk = a.newDiskWatch()
-	a.wire = agentlink.Agent{Info: a.info, IP: cfg.IP, Version: cfg.Version, Unsupported: support.Lacks}
+	a.vault = secrets.NewVault(cfg.SecretsDir)
+	a.wire = agentlink.Agent{Info: a.info, IP: cfg.IP, Version: cfg.Version, Unsupported: support.Lacks, Keep: a.keep}
 	dir := filepath.Join(cfg.WorkDir, "meta")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("the agent's work directory cannot be made: %w", err)
@@ -192,6 +196,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	a.imaged.Found(ids)
 	a.deps.Networks.Found(ctx, running) // before the ends of the others are told, which frees their ports
+	a.retainSecrets(ids)
 	if err := a.loop.Post(in); err != nil {
 		return err
 	}
@@ -406,6 +411,7 @@ func (a *Agent) Do(work []workload.Work) {
 			a.work.Go(func() {
 				a.forget(id)
 				a.imaged.Drop(id)
+				a.dropSecretFiles(id)
 			})
 		case w.Destroy != "":
 			id := w.Destroy
@@ -446,6 +452,7 @@ func (a *Agent) Tell(_ machine.Now, facts []workload.Fact) {
 	for i := range facts {
 		f := &facts[i]
 		a.counts.count(f)
+		a.dropSecrets(f)
 		switch f.Kind {
 		case workload.FactRegistered, workload.FactReregistered, workload.FactUnlinked, workload.FactLeaving:
 			a.deps.Log.Info(f.Kind.String(), "agent", f.Text)

@@ -8,6 +8,8 @@ import (
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/imaged"
 	"github.com/pando-os/pando/internal/agent/networked"
+	"github.com/pando-os/pando/internal/agent/reconfigure"
+	"github.com/pando-os/pando/internal/agent/secrets"
 	"github.com/pando-os/pando/internal/clock"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/fetch"
@@ -29,7 +31,7 @@ type Config struct {
 	// Domain is where the machine is; nil: nobody says.
 	Domain *mesosv1.DomainInfo
 	// Reconfiguration says what may differ from what the agent was when it registered last; empty: nothing.
-	Reconfiguration Policy
+	Reconfiguration reconfigure.Policy
 	// AnyPort says that the port was left to the system, so that another one is no difference.
 	AnyPort bool
 	// Strict refuses to start from a damaged journal; otherwise what cannot be read is lost.
@@ -44,6 +46,8 @@ type Config struct {
 	ShutdownGrace, RecoveryTimeout time.Duration
 	// Socket is the path of the UNIX socket that the agent's API listens on too; empty: none.
 	Socket string
+	// SecretsDir is where the values of tasks' secrets are kept; it must be on a tmpfs.
+	SecretsDir string
 	// SwitchUser runs tasks as their users; without it, and without root, as the agent's own.
 	SwitchUser bool
 	// AnyUser lets an agent that does not switch users run everybody's tasks as its own user.
@@ -73,9 +77,11 @@ type Deps struct {
 	Images imaged.Images
 	// Networks puts containers into networks of their own; nil: there are none here.
 	Networks *networked.Keeper
-	Clock    clock.Clock
-	Log      *slog.Logger
-	Meter    *meter.Meter
+	// Secrets finds out the values of secrets.
+	Secrets secrets.Resolver
+	Clock   clock.Clock
+	Log     *slog.Logger
+	Meter   *meter.Meter
 	// Level is what Log's handler looks at, for /logging/toggle; nil: it cannot be changed.
 	Level *slog.LevelVar
 }

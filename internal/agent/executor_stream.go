@@ -149,9 +149,9 @@ func (a *Agent) executorEvent(it any) *executor.Event {
 	case workload.LaunchEvent:
 		var framework mesosv1.FrameworkInfo
 		read(e.Framework.Info, &framework)
-		return &executor.Event{Type: executor.Event_LAUNCH.Enum(), Launch: &executor.Event_Launch{Task: taskFor(e.Task, &framework)}}
+		return &executor.Event{Type: executor.Event_LAUNCH.Enum(), Launch: &executor.Event_Launch{Task: a.taskFor(e.Task, &framework)}}
 	case workload.LaunchGroupEvent:
-		return launchGroupEvent(e)
+		return a.launchGroupEvent(e)
 	case workload.KillEvent:
 		k := &executor.Event_Kill{TaskId: &mesosv1.TaskID{Value: &e.Task}}
 		if e.Grace >= 0 {

@@ -402,8 +402,8 @@ func TestAnExecutorFindsTheOriginalsEnvironment(t *testing.T) {
 	h := newHouse(t)
 	x := h.agent.view.Load().Executors[0]
 	f := testFramework("F", "root")
-	w := &workload.LaunchWork{Task: &workload.Task{Framework: "F", ID: "t", Role: "probe"}, Executor: x.Spec, Container: x.Container, Framework: f}
-	b := must(h.agent.blueprint(w))
+	w := &workload.LaunchWork{Task: h.agent.view.Load().Tasks[0].Task, Executor: x.Spec, Container: x.Container, Framework: f}
+	b := must(h.agent.blueprint(w, kept{}))
 	s := h.agent.spec(w, b, "/box", "", nil, nil)
 	want := []string{
 		"MESOS_AGENT_ENDPOINT=127.0.0.1:5051", "MESOS_CHECKPOINT=0", "MESOS_DIRECTORY=/box", "MESOS_EXECUTOR_ID=ex",

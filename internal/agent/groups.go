@@ -5,8 +5,6 @@ import (
 	"os"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/gen/mesosv1/executor"
 	"github.com/pando-os/pando/internal/agent/container"
@@ -41,20 +39,16 @@ func (a *Agent) makePlace(w *workload.LaunchWork, b *blueprint, uid, gid int) (*
 }
 
 // pooledBlueprint reads what a task of the default executor asks for. Its sandbox is in its executor's.
-func (a *Agent) pooledBlueprint(w *workload.LaunchWork) (*blueprint, error) {
-	var info mesosv1.TaskInfo
-	if err := proto.Unmarshal(w.Task.Info, &info); err != nil {
-		return nil, err
-	}
+func (a *Agent) pooledBlueprint(w *workload.LaunchWork, info *mesosv1.TaskInfo) *blueprint {
 	b := &blueprint{
 		user:    w.Task.User,
 		run:     sandbox.Run{Agent: a.view.Load().Agent, Framework: w.Task.Framework, Executor: w.Executor.ID, Container: w.Parent},
-		command: info.GetCommand(), container: info.GetContainer(), resources: w.Task.Resources,
+		command: info.GetCommand(), container: info.GetContainer(), resources: w.Task.Resources, secrets: checkSecrets(info),
 	}
 	if w.Task.Separate {
-		b.limits = a.limitsOf(w.Task, &info, 0, 0)
+		b.limits = a.limitsOf(w.Task, info, 0, 0)
 	}
-	return b, nil
+	return b
 }
 
 // limitsOf are a task's, with what is added to them.
@@ -73,20 +67,23 @@ func (a *Agent) limitsOf(t *workload.Task, info *mesosv1.TaskInfo, cpus, mem int
 }
 
 // launchGroupEvent makes the protocol's message of a group for its executor.
-func launchGroupEvent(e workload.LaunchGroupEvent) *executor.Event {
+func (a *Agent) launchGroupEvent(e workload.LaunchGroupEvent) *executor.Event {
 	var framework mesosv1.FrameworkInfo
 	read(e.Framework.Info, &framework)
 	group := &mesosv1.TaskGroupInfo{}
 	for _, t := range e.Tasks {
-		group.Tasks = append(group.Tasks, taskFor(t, &framework))
+		group.Tasks = append(group.Tasks, a.taskFor(t, &framework))
 	}
 	return &executor.Event{Type: executor.Event_LAUNCH_GROUP.Enum(), LaunchGroup: &executor.Event_LaunchGroup{TaskGroup: group}}
 }
 
-// taskFor is a task as an executor of its framework is given it.
-func taskFor(t *workload.Task, f *mesosv1.FrameworkInfo) *mesosv1.TaskInfo {
-	task := &mesosv1.TaskInfo{}
-	read(t.Info, task)
+// taskFor is a task as an executor of its framework is given it, with the values of its secrets.
+func (a *Agent) taskFor(t *workload.Task, f *mesosv1.FrameworkInfo) *mesosv1.TaskInfo {
+	task, err := a.keptOf(t).whole(t)
+	if err != nil {
+		a.deps.Log.Error("an executor is given a task without its secrets", "framework", t.Framework, "task", t.ID, "error", err)
+		read(t.Info, task)
+	}
 	task.Resources = allocated(task.GetResources(), t.Role, f)
 	if x := task.GetExecutor(); x != nil {
 		x.Resources = allocated(x.GetResources(), t.Role, f)

@@ -47,6 +47,7 @@ func (a *Agent) launch(w *workload.LaunchWork) {
 	ctx, cancel := context.WithCancel(a.base)
 	a.cancels[w.Container] = cancel
 	a.mu.Unlock()
+	k := a.keptOf(w.Task)
 	a.work.Go(func() {
 		defer func() {
 			cancel()
@@ -54,7 +55,7 @@ func (a *Agent) launch(w *workload.LaunchWork) {
 			delete(a.cancels, w.Container)
 			a.mu.Unlock()
 		}()
-		in := a.tryLaunch(ctx, w)
+		in := a.tryLaunch(ctx, w, k)
 		if a.base.Err() != nil && in.Failure != workload.LaunchOK {
 			return // the agent stops; the next one finds out what became of it
 		}
@@ -62,7 +63,7 @@ func (a *Agent) launch(w *workload.LaunchWork) {
 	})
 }
 
-func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload.Launched {
+func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork, k kept) *workload.Launched {
 	fail := func(kind workload.LaunchFailure, words string) *workload.Launched {
 		if ctx.Err() != nil {
 			kind = workload.LaunchCanceled
@@ -71,9 +72,12 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 		}
 		return &workload.Launched{Container: w.Container, Failure: kind, Words: words}
 	}
-	b, err := a.blueprint(w)
+	b, err := a.blueprint(w, k)
 	if err != nil {
 		return fail(workload.LaunchRefused, "The task cannot be read: "+err.Error())
+	}
+	if err := a.resolve(ctx, slices.Concat(mesos.CommandSecrets(b.command), mesos.ContainerSecrets(b.container), b.secrets)); err != nil {
+		return fail(workload.LaunchRefused, "The task's secrets cannot be resolved: "+err.Error()+".")
 	}
 	user := b.user
 	uid, gid := -1, -1
@@ -143,6 +147,7 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork) *workload
 // abandon lets go of what was arranged for a container that does not run.
 func (a *Agent) abandon(w *workload.LaunchWork) {
 	a.imaged.Drop(w.Container)
+	a.dropSecretFiles(w.Container)
 	if w.Parent != "" {
 		return // its networks are the other's
 	}
@@ -157,7 +162,7 @@ func (a *Agent) arrange(ctx context.Context, w *workload.LaunchWork, b *blueprin
 	var p *imaged.Picture
 	if imaged.Wants(b.container) {
 		var err error
-		if p, err = a.imaged.Provision(ctx, w.Container, b.container); err != nil {
+		if p, err = a.imaged.Provision(ctx, w.Container, b.container, a.trusts(w.Framework.User)); err != nil {
 			return container.Spec{}, fmt.Errorf("The image cannot be provided: %w", err) //nolint:staticcheck // it is a sentence of a status
 		}
 		b.container = p.Container
@@ -200,6 +205,7 @@ func (a *Agent) arrangeImage(w *workload.LaunchWork, b *blueprint, at *place, us
 	s := a.spec(w, b, imaged.Sandbox, user, p, nets)
 	s.Sandbox = at.dir
 	to := imaged.Place{Sandbox: at.dir, UID: uid, GID: gid, Trusted: a.trusts(w.Framework.User), Socket: a.cfg.Socket, Network: nets}
+	to.Secret = func(n int, data []byte) (string, error) { return a.vault.File(w.Container, n, data, uid, gid) }
 	if w.Parent != "" {
 		to.Parent = b.run.Path(a.cfg.WorkDir)
 	}
@@ -267,21 +273,23 @@ type blueprint struct {
 	command   *mesosv1.CommandInfo
 	container *mesosv1.ContainerInfo
 	limits    container.Limits
-	resources resource.List   // in which its volumes are
-	ports     []resource.Span // that it, and what is below it, was given
+	resources resource.List     // in which its volumes are
+	ports     []resource.Span   // that it, and what is below it, was given
+	secrets   []*mesosv1.Secret // of its checks
 }
 
 // blueprint reads what a launch asks for. Command tasks are their own executors.
-func (a *Agent) blueprint(w *workload.LaunchWork) (*blueprint, error) {
+func (a *Agent) blueprint(w *workload.LaunchWork, k kept) (*blueprint, error) {
+	task, err := k.whole(w.Task)
+	if err != nil {
+		return nil, err
+	}
 	if w.Parent != "" {
-		return a.pooledBlueprint(w)
+		return a.pooledBlueprint(w, task), nil
 	}
 	run := sandbox.Run{Agent: a.view.Load().Agent, Framework: w.Task.Framework, Executor: w.Task.ID, Container: w.Container}
 	if x := w.Executor; x != nil {
-		var info mesosv1.ExecutorInfo
-		if err := proto.Unmarshal(x.Info, &info); err != nil {
-			return nil, err
-		}
+		info := task.GetExecutor() // it is this task that it is started for
 		run.Executor = x.ID
 		needs := w.Needs
 		if needs == nil {
@@ -296,13 +304,10 @@ func (a *Agent) blueprint(w *workload.LaunchWork) (*blueprint, error) {
 			resources: x.Resources, ports: ports,
 		}, nil
 	}
-	var info mesosv1.TaskInfo
-	if err := proto.Unmarshal(w.Task.Info, &info); err != nil {
-		return nil, err
-	}
 	return &blueprint{
-		user: w.Task.User, run: run, command: info.GetCommand(), container: info.GetContainer(),
-		limits: a.limitsOf(w.Task, &info, extraCPUs, extraMem), resources: w.Task.Resources, ports: w.Task.Resources.Spans("ports"),
+		user: w.Task.User, run: run, command: task.GetCommand(), container: task.GetContainer(),
+		limits: a.limitsOf(w.Task, task, extraCPUs, extraMem), resources: w.Task.Resources, ports: w.Task.Resources.Spans("ports"),
+		secrets: checkSecrets(task),
 	}, nil
 }
 
@@ -468,7 +473,7 @@ func (a *Agent) environment(w *workload.LaunchWork, b *blueprint, dir string, p 
 	p.Environment(env)
 	maps.Copy(env, a.cfg.Environment)
 	for _, v := range b.command.GetEnvironment().GetVariables() {
-		env[v.GetName()] = v.GetValue()
+		env[v.GetName()] = mesos.ValueOf(v)
 	}
 	out := make([]string, 0, len(env))
 	for k, v := range env {

@@ -17,6 +17,7 @@ import (
 	genagent "github.com/pando-os/pando/gen/mesosv1/agent"
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/diskwatch"
+	"github.com/pando-os/pando/internal/agent/imaged"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/fetch"
 	"github.com/pando-os/pando/internal/host"
@@ -78,6 +79,9 @@ func (a *Agent) tryNested(ctx context.Context, n *workload.Nested) *workload.Lau
 	if l := call.GetContainer().GetLinuxInfo(); l != nil && l.ShareCgroups != nil && n.Parent != "" {
 		share, l.ShareCgroups = l.GetShareCgroups(), nil
 	}
+	if imaged.Wants(call.GetContainer()) {
+		return refuse("An image of a container by call (container.mesos.image) is not supported by this version of Pando yet; launch it as a task of a group.")
+	}
 	if why := support.Lacks(&mesosv1.TaskInfo{Command: call.GetCommand(), Container: call.GetContainer()}); why != "" {
 		return refuse(why)
 	}
@@ -86,6 +90,9 @@ func (a *Agent) tryNested(ctx context.Context, n *workload.Nested) *workload.Lau
 	}
 	if !a.trusts(n.User) && asksCapabilities(call.GetContainer()) {
 		return refuse(onlyOfRoot)
+	}
+	if err := a.resolve(ctx, mesos.CommandSecrets(call.GetCommand())); err != nil {
+		return refuse("The container's secrets cannot be resolved: " + err.Error() + ".")
 	}
 	b, err := a.nestedBlueprint(n, &call)
 	if err != nil {
@@ -187,7 +194,7 @@ func (a *Agent) nestedEnvironment(n *workload.Nested, c *mesosv1.CommandInfo, ne
 		}
 	}
 	for _, v := range c.GetEnvironment().GetVariables() {
-		env[v.GetName()] = v.GetValue()
+		env[v.GetName()] = mesos.ValueOf(v)
 	}
 	out := make([]string, 0, len(env))
 	for k, v := range env {

@@ -2,6 +2,7 @@ package agentlink
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -22,6 +23,8 @@ type Agent struct {
 	Version string
 	// Unsupported says why it cannot run a task; empty when it can.
 	Unsupported func(*mesosv1.TaskInfo) string
+	// Keep is given the values of a task's secrets, which are cut out of it before the book hears of it. nil: they are forgotten.
+	Keep func(t *workload.Task, values [][]byte) error
 }
 
 // Pong answers the ping of its number.
@@ -171,11 +174,10 @@ func (a *Agent) Orders(d *link.Down) ([]workload.In, error) {
 		if err != nil {
 			return nil, err
 		}
-		t, err := a.Task(r.GetTaskInfo(), f.ID, "", r.GetRole(), r.GetUser())
+		t, err := a.sent(r.GetTaskInfo(), f.ID, r.GetRole(), r.GetUser(), r.GetLaunch())
 		if err != nil {
 			return nil, err
 		}
-		t.Launch = r.GetLaunch()
 		ins = append(ins, &workload.Run{Framework: f, Task: t, StartsExecutor: r.GetStartsExecutor()})
 	}
 	for _, g := range d.GetRunGroups() {
@@ -234,16 +236,45 @@ func Framework(info []byte) (*workload.Framework, error) {
 // defaultGrace is between SIGTERM and SIGKILL, for tasks that say nothing.
 const defaultGrace = 3 * time.Second
 
+// sent makes the book's value of a task as a master sends it: without the values of its secrets, which are kept elsewhere.
+func (a *Agent) sent(info []byte, frameworkID, role, user string, launch uint64) (*workload.Task, error) {
+	var p mesosv1.TaskInfo
+	err := proto.Unmarshal(info, &p)
+	var values [][]byte
+	if list := mesos.TaskSecrets(&p); err == nil && mesos.HoldsSecrets(list) {
+		values = mesos.CutSecrets(list)
+		info, err = proto.Marshal(&p)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("task_info: %w", err)
+	}
+	t, err := a.task(&p, info, frameworkID, role, user)
+	if err != nil {
+		return nil, err
+	}
+	t.Launch = launch
+	if values != nil && t.Refused == "" && a.Keep != nil {
+		if err := a.Keep(t, values); err != nil {
+			t.Refused = "The task's secrets cannot be kept: " + err.Error() + "."
+		}
+	}
+	return t, nil
+}
+
 // Task makes the book's value of an encoded TaskInfo; an empty one is of a task that never arrived, and then id names it.
 func (a *Agent) Task(info []byte, frameworkID, id, role, user string) (*workload.Task, error) {
-	t := &workload.Task{Framework: frameworkID, ID: id, Name: id, Role: role, User: user, Info: info, Grace: defaultGrace}
 	if len(info) == 0 {
-		return t, nil
+		return &workload.Task{Framework: frameworkID, ID: id, Name: id, Role: role, User: user, Grace: defaultGrace}, nil
 	}
 	var p mesosv1.TaskInfo
 	if err := proto.Unmarshal(info, &p); err != nil {
 		return nil, fmt.Errorf("task_info: %w", err)
 	}
+	return a.task(&p, info, frameworkID, role, user)
+}
+
+func (a *Agent) task(p *mesosv1.TaskInfo, info []byte, frameworkID, role, user string) (*workload.Task, error) {
+	t := &workload.Task{Framework: frameworkID, Role: role, User: user, Info: info, Grace: defaultGrace}
 	var err error
 	if t.Resources, _, err = resource.FromProto(p.GetResources()); err != nil {
 		return nil, fmt.Errorf("task %s: resources: %w", p.GetTaskId().GetValue(), err)
@@ -255,8 +286,9 @@ func (a *Agent) Task(info []byte, frameworkID, id, role, user string) (*workload
 	t.Separate = !p.GetContainer().GetLinuxInfo().GetShareCgroups()
 	t.Completion = time.Duration(p.GetMaxCompletionTime().GetNanoseconds())
 	if a.Unsupported != nil {
-		t.Refused = a.Unsupported(&p)
+		t.Refused = a.Unsupported(p)
 	}
+	t.Secrets = slices.ContainsFunc(mesos.TaskSecrets(p), func(s *mesosv1.Secret) bool { return s.GetType() == mesosv1.Secret_VALUE })
 	if p.Executor != nil {
 		if t.Executor, err = executor(p.GetExecutor(), frameworkID, role, user); err != nil {
 			return nil, fmt.Errorf("task %s: %w", t.ID, err)

@@ -20,14 +20,13 @@ func (a *Agent) group(g *link.RunGroup) (*workload.RunGroup, error) {
 	}
 	in := &workload.RunGroup{Framework: f, StartsExecutor: g.GetStartsExecutor()}
 	for _, x := range g.GetTasks() {
-		t, err := a.Task(x.GetTaskInfo(), f.ID, "", g.GetRole(), x.GetUser())
+		t, err := a.sent(x.GetTaskInfo(), f.ID, g.GetRole(), x.GetUser(), x.GetLaunch())
 		if err != nil {
 			return nil, err
 		}
 		if t.Executor == nil || t.Executor.ID != cmp.Or(first(in), t).Executor.ID {
 			return nil, fmt.Errorf("task %s: it is in a group and has not the group's executor", t.ID)
 		}
-		t.Launch = x.GetLaunch()
 		in.Tasks = append(in.Tasks, t)
 	}
 	if len(in.Tasks) == 0 {

@@ -19,6 +19,7 @@ import (
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/cli/run"
 	"github.com/pando-os/pando/internal/fault"
+	"github.com/pando-os/pando/internal/image"
 )
 
 // runFlags are what people give to pando run.
@@ -78,6 +79,7 @@ code is that of the first. Such a file:
   pando run --instances 3 -- sh -c 'echo I am $PANDO_INSTANCE'
   pando run --detach --name web -- python3 -m http.server 8000
   pando run --image debian:12 -- cat /etc/os-release
+  pando run --image docker-archive:app.tar
   pando run --image nginx --volume /srv/site:/usr/share/nginx/html:ro --detach
   pando run --image nginx --network bridge -p 80
   pando run --pod web.yaml`,
@@ -141,7 +143,7 @@ code is that of the first. Such a file:
 	flags.IntVar(&f.instances, "instances", 1, "how many to run at the same time")
 	flags.DurationVar(&f.timeout, "timeout", 0, "kill the command after this time, waiting included; 0: never")
 	flags.BoolVar(&f.detach, "detach", false, "leave once the command is launched")
-	flags.StringVar(&f.image, "image", "", "run in a container of this image, as `NAME[:TAG]`, REGISTRY/NAME or with @DIGEST")
+	flags.StringVar(&f.image, "image", "", "run in a container of this image, as `NAME[:TAG]`, REGISTRY/NAME or with @DIGEST; or root, of a file of the node: oci:DIR[:TAG], docker-archive:FILE[:NAME:TAG]")
 	flags.BoolVar(&f.pull, "pull", false, "ask the registry for the image even if the node has it")
 	flags.StringArrayVar(&f.volumes, "volume", nil, "with --image: show a path of the node, `HOST:CONTAINER[:ro]`; a relative HOST is in the sandbox")
 	flags.StringVar(&f.hostname, "hostname", "", "with --image: the container's own name")
@@ -223,6 +225,22 @@ func (f *runFlags) options(argv []string, getenv func(string) string) (run.Optio
 	return o, nil
 }
 
+// imageName makes the path of an image in a file absolute: a node knows nothing of where this process is.
+func imageName(name string) (string, error) {
+	l, ok := image.SplitLocal(name)
+	if !ok {
+		return name, nil
+	}
+	if l.Path == "" {
+		return "", fault.New(fault.Invalid, "--image is %q: give it oci:DIR[:TAG] or docker-archive:FILE[:NAME:TAG]", name)
+	}
+	var err error
+	if l.Path, err = filepath.Abs(l.Path); err == nil && strings.Contains(l.Path, ":") {
+		err = fault.New(fault.Invalid, "--image is %q: the path %s has a colon, which divides it from the image's name; use another path", name, l.Path)
+	}
+	return l.String(), err
+}
+
 // container makes what the flags say of one; nil: nothing.
 func (f *runFlags) container() (*mesosv1.ContainerInfo, error) {
 	if f.image == "" {
@@ -233,9 +251,13 @@ func (f *runFlags) container() (*mesosv1.ContainerInfo, error) {
 		}
 		return nil, nil //nolint:nilnil // there is none, and nothing is wrong
 	}
+	name, err := imageName(f.image)
+	if err != nil {
+		return nil, err
+	}
 	c := &mesosv1.ContainerInfo{
 		Type: mesosv1.ContainerInfo_MESOS.Enum(), Mesos: &mesosv1.ContainerInfo_MesosInfo{Image: &mesosv1.Image{
-			Type: mesosv1.Image_DOCKER.Enum(), Docker: &mesosv1.Image_Docker{Name: &f.image}, Cached: new(!f.pull),
+			Type: mesosv1.Image_DOCKER.Enum(), Docker: &mesosv1.Image_Docker{Name: &name}, Cached: new(!f.pull),
 		}},
 	}
 	for _, text := range f.volumes {

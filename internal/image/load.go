@@ -205,9 +205,13 @@ func (s *Store) fromLayout(b bundle, raw []byte) ([]packaged, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.fromManifests(b, d.index.Manifests)
+}
+
+func (s *Store) fromManifests(b bundle, manifests []v1.Descriptor) ([]packaged, error) {
 	var order []string
 	groups := map[string][]v1.Descriptor{}
-	for _, m := range d.index.Manifests {
+	for _, m := range manifests {
 		key := nameOf(m)
 		if key == "" && m.Platform == nil {
 			key = "\x00" + m.Digest.String()

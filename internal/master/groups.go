@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/pando-os/pando/gen/link"
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/core/cluster"
@@ -72,13 +70,13 @@ func groupSpecs(g *mesosv1.Offer_Operation_LaunchGroup, framework, user string, 
 		}
 		t.Executor = e // it says whose the task is wherever its description goes
 		s.Resources, s.Executor = needs[i], executor
-		if s.Info, err = proto.Marshal(t); err != nil {
+		if err = encodeTask(t, s); err != nil {
 			return invalid(fmt.Errorf("%s: it cannot be encoded: %w", field, err))
 		}
-		if n := len(s.Info) - len(t.GetData()); n > maxTask {
+		if n := len(wholeOf(s)) - len(t.GetData()); n > maxTask {
 			return invalid(fmt.Errorf("%s: its description has %d bytes beside its data, and no more than %d may be", field, n, maxTask))
 		}
-		if size += len(s.Info); size > maxGroup {
+		if size += len(wholeOf(s)); size > maxGroup {
 			return invalid(fmt.Errorf("task_group.tasks: they and their executor have more than %d bytes together; use files, or several groups", maxGroup))
 		}
 	}
@@ -89,7 +87,7 @@ func groupSpecs(g *mesosv1.Offer_Operation_LaunchGroup, framework, user string, 
 func groupOrder(b *cluster.RunGroup) *link.RunGroup {
 	g := &link.RunGroup{FrameworkInfo: b.Framework.Info, Role: b.Role, StartsExecutor: b.StartsExecutor}
 	for i, t := range b.Tasks {
-		g.Tasks = append(g.Tasks, &link.GroupTask{TaskInfo: t.Info, User: t.User, Launch: b.Launches[i]})
+		g.Tasks = append(g.Tasks, &link.GroupTask{TaskInfo: wholeOf(t), User: t.User, Launch: b.Launches[i]})
 	}
 	return g
 }
@@ -97,7 +95,7 @@ func groupOrder(b *cluster.RunGroup) *link.RunGroup {
 func sizeOfGroup(b *cluster.RunGroup) int {
 	n := 100 + len(b.Framework.Info)
 	for _, t := range b.Tasks {
-		n += len(t.Info) + 32
+		n += len(wholeOf(t)) + 32
 	}
 	return n
 }

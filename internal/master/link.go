@@ -283,7 +283,7 @@ func (l *agentLink) registration(r *link.Register) (*cluster.AgentRegister, erro
 func (l *agentLink) send(body any) {
 	switch b := body.(type) {
 	case cluster.Run:
-		l.out.Send(b, 100+len(b.Framework.Info)+len(b.Task.Info))
+		l.out.Send(b, 100+len(b.Framework.Info)+len(wholeOf(b.Task)))
 	case cluster.RunGroup:
 		l.out.Send(b, sizeOfGroup(&b))
 	case cluster.SchedulerMessage:
@@ -374,8 +374,8 @@ func (l *agentLink) add(d *link.Down, it any) int {
 			d.Registered.UnknownOperations = append(d.Registered.UnknownOperations, linkOperation(o))
 		}
 	case cluster.Run:
-		d.Runs = append(d.Runs, &link.Run{FrameworkInfo: b.Framework.Info, TaskInfo: b.Task.Info, Role: b.Role, User: b.Task.User, Launch: b.Launch, StartsExecutor: b.StartsExecutor})
-		return len(b.Framework.Info) + len(b.Task.Info) + 64
+		d.Runs = append(d.Runs, &link.Run{FrameworkInfo: b.Framework.Info, TaskInfo: wholeOf(b.Task), Role: b.Role, User: b.Task.User, Launch: b.Launch, StartsExecutor: b.StartsExecutor})
+		return len(b.Framework.Info) + len(wholeOf(b.Task)) + 64
 	case cluster.RunGroup:
 		d.RunGroups = append(d.RunGroups, groupOrder(&b))
 		return sizeOfGroup(&b)

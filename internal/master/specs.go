@@ -127,12 +127,33 @@ func taskSpec(t *mesosv1.TaskInfo, framework, user string, who serve.Subject) *c
 			return s
 		}
 	}
-	if s.Info, err = proto.Marshal(t); err != nil {
+	if err = encodeTask(t, s); err != nil {
 		s.Invalid = "the task cannot be encoded: " + err.Error()
-	} else if n := len(s.Info) - len(t.GetData()); n > maxTask {
+	} else if n := len(wholeOf(s)) - len(t.GetData()); n > maxTask {
 		s.Invalid = fmt.Sprintf("The task's description has %d bytes beside its data, and no more than %d may be.", n, maxTask)
 	}
 	return s
+}
+
+// encodeTask writes a task down: as it is for its agent, and without the values of its secrets for everybody else.
+func encodeTask(t *mesosv1.TaskInfo, s *cluster.TaskSpec) (err error) {
+	if mesos.HoldsSecrets(mesos.TaskSecrets(t)) {
+		if s.Whole, err = proto.Marshal(t); err != nil {
+			return err
+		}
+		t = proto.CloneOf(t)
+		mesos.CutSecrets(mesos.TaskSecrets(t))
+	}
+	s.Info, err = proto.Marshal(t)
+	return err
+}
+
+// wholeOf is a task as its agent is sent it.
+func wholeOf(t *cluster.TaskSpec) []byte {
+	if t.Whole != nil {
+		return t.Whole
+	}
+	return t.Info
 }
 
 // executorSpec makes the book's values of an ExecutorInfo that was checked.
@@ -140,6 +161,10 @@ func executorSpec(e *mesosv1.ExecutorInfo, needs resource.List) (*cluster.Execut
 	_, role, err := resource.FromProto(e.GetResources())
 	if err != nil {
 		return nil, fmt.Errorf("executor.resources: %w", err)
+	}
+	if mesos.HoldsSecrets(mesos.ExecutorSecrets(e)) {
+		e = proto.CloneOf(e)
+		mesos.CutSecrets(mesos.ExecutorSecrets(e))
 	}
 	info, err := proto.MarshalOptions{Deterministic: true}.Marshal(e)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/pando-os/pando/internal/agent"
+	"github.com/pando-os/pando/internal/agent/reconfigure"
 	"github.com/pando-os/pando/internal/core/allocator"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/core/removal"
@@ -120,7 +120,7 @@ func Defaults() Config {
 	b, w := cluster.Defaults(), workload.Defaults()
 	return Config{
 		IP: "127.0.0.1", MasterPort: 5050, AgentPort: 5051, Store: "embedded", Strict: true, FilterGPUs: true, SwitchUser: os.Geteuid() == 0,
-		DefaultRole: "*", Reconfiguration: string(agent.PolicyEqual), GCDelay: 7 * 24 * time.Hour, GCHeadroom: 0.1,
+		DefaultRole: "*", Reconfiguration: string(reconfigure.Equal), GCDelay: 7 * 24 * time.Hour, GCHeadroom: 0.1,
 		DiskWatch: 15 * time.Second,
 		Bridge:    "pando0", BridgeSubnet: "172.31.252.0/22",
 		MinAllocatable:     "cpus:0.01|mem:32",
@@ -171,7 +171,7 @@ func (c *Config) check() error {
 			return fmt.Errorf("%s: %d is not a port", p.flag, p.port)
 		}
 	}
-	if err := agent.Policy(c.Reconfiguration).Check(); err != nil {
+	if err := reconfigure.Policy(c.Reconfiguration).Check(); err != nil {
 		return fmt.Errorf("--reconfiguration-policy: %w", err)
 	}
 	if c.RegistrationTimeout <= 0 || c.ReregistrationTimeout <= 0 || c.ReregistrationTimeout > maxReregistration {

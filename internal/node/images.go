@@ -61,7 +61,13 @@ func (n *Node) images() (imaged.Images, error) {
 type images struct{ store *image.Store }
 
 func (i *images) Get(ctx context.Context, container, reference string, force bool, dockerConfig []byte) (*imaged.Image, error) {
-	got, err := i.store.Pull(ctx, reference, image.PullOptions{Force: force, DockerConfig: dockerConfig, Hold: container})
+	var got image.Image
+	var err error
+	if l, ok := image.ParseLocal(reference); ok {
+		got, err = i.store.LoadLocal(ctx, l, container)
+	} else {
+		got, err = i.store.Pull(ctx, reference, image.PullOptions{Force: force, DockerConfig: dockerConfig, Hold: container})
+	}
 	if err != nil {
 		return nil, err
 	}

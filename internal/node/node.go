@@ -27,6 +27,8 @@ import (
 	"github.com/pando-os/pando/internal/agent"
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/container/launcher"
+	"github.com/pando-os/pando/internal/agent/reconfigure"
+	"github.com/pando-os/pando/internal/agent/secrets"
 	"github.com/pando-os/pando/internal/clock"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/fetch"
@@ -407,12 +409,13 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 	n.agent, err = agent.Open(agent.Config{
 		Masters: n.cfg.Masters, Hostname: n.cfg.Hostname, IP: n.cfg.IP, Port: n.cfg.AgentPort, WorkDir: work,
 		Resources: resources, Attributes: attributes, Domain: domain,
-		Reconfiguration: agent.Policy(n.cfg.Reconfiguration), AnyPort: n.anyPort, Strict: n.cfg.Strict, Boot: boot, Launches: 2 * runtime.NumCPU(),
+		Reconfiguration: reconfigure.Policy(n.cfg.Reconfiguration), AnyPort: n.anyPort, Strict: n.cfg.Strict, Boot: boot, Launches: 2 * runtime.NumCPU(),
 		Quota: n.cfg.CPUQuota, ShutdownGrace: n.cfg.ShutdownGrace, RecoveryTimeout: n.cfg.RecoveryTimeout,
 		DiskWatch: n.cfg.DiskWatch, EnforceDisk: n.cfg.EnforceDisk,
 		GCDelay: n.cfg.GCDelay, GCHeadroom: n.cfg.GCHeadroom, Isolation: isolation(lacks),
 		SwitchUser: n.cfg.SwitchUser, AnyUser: n.cfg.TrustLoopback || n.cfg.Insecure, Flags: n.cfg.AgentFlags, Version: master.MesosVersion, Book: book, Socket: socket,
-	}, agent.Deps{Runtime: n.native, Fetcher: &fetch.Fetcher{}, Images: images, Networks: networks, Clock: n.clock, Log: n.log.With("part", "agent"), Meter: m, Level: n.cfg.LogLevel})
+		SecretsDir: filepath.Join(n.cfg.RuntimeDir, "secrets"),
+	}, agent.Deps{Runtime: n.native, Fetcher: &fetch.Fetcher{}, Images: images, Networks: networks, Secrets: secrets.Values{}, Clock: n.clock, Log: n.log.With("part", "agent"), Meter: m, Level: n.cfg.LogLevel})
 	if err != nil {
 		return err
 	}

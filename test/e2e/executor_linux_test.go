@@ -147,6 +147,10 @@ func (x *myExecutor) obey(e *executor.Event) (code int, ended bool) {
 			return 3, true
 		case strings.HasPrefix(id, "bad"):
 			go x.misbehave()
+		case strings.HasPrefix(id, "hushed"): // it and its executor have the same secret
+			if s := task.GetContainer().GetVolumes()[0].GetSource().GetSecret(); string(s.GetValue().GetData()) != os.Getenv(secretEnv) || len(os.Getenv(secretEnv)) == 0 {
+				x.update(id, mesosv1.TaskState_TASK_FAILED)
+			}
 		case strings.HasPrefix(id, "quick"):
 			x.update(id, mesosv1.TaskState_TASK_FINISHED)
 		case len(task.GetData()) > 0:

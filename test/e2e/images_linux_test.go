@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
@@ -414,6 +415,64 @@ func TestImagesOfANodeAreListedPulledLoadedUsedAndRemoved(t *testing.T) {
 		_, said := outcome(t, n.pando("image", "prune"))
 		_, said2 := outcome(t, n.pando("image", "ls", "-o", "json"))
 		if strings.TrimSpace(said2) != "[]" {
+			return fmt.Errorf("%s; there is %s", said, said2)
+		}
+		return nil
+	})
+}
+
+func TestAnImageIsRunFromAFileOfTheNode(t *testing.T) {
+	need(t, true)
+	s := newShelf(t)
+	names := map[string]string{}
+	var images []v1.Image
+	for _, tag := range []string{"one", "two"} {
+		ref, err := name.ParseReference(s.push("app:"+tag, v1.Config{Env: []string{"PATH=/bin"}, Cmd: []string{"/bin/echo", tag}}), name.Insecure)
+		must(t, err)
+		im, err := remote.Image(ref)
+		must(t, err)
+		images = append(images, im)
+		names[tag] = "example.org/app:" + tag
+	}
+	dir := fresh()
+	must(t, os.Mkdir(dir, 0o755))
+	both := map[name.Tag]v1.Image{}
+	for i, tag := range []string{"one", "two"} {
+		ref, err := name.NewTag(names[tag])
+		must(t, err)
+		both[ref] = images[i]
+	}
+	must(t, tarball.MultiWriteToFile(filepath.Join(dir, "both.tar"), both))
+	laid, err := layout.Write(filepath.Join(dir, "laid"), empty.Index)
+	must(t, err)
+	must(t, laid.AppendImage(images[0], layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": "v1"})))
+	n := imageNode(t, s)
+	s.server.Close() // there is no registry
+	for image, want := range map[string]string{
+		"docker-archive:both.tar:" + names["two"]: "two\n", "docker-archive:" + dir + "/both.tar:" + names["one"]: "one\n", "oci:laid:v1": "one\n", "oci:laid": "one\n",
+	} {
+		cmd := n.pando("run", "--image", image)
+		cmd.Dir = dir
+		if code, said := outcome(t, cmd); code != 0 || said != want {
+			t.Errorf("%s: %d %q", image, code, said)
+		}
+	}
+	for image, words := range map[string]string{
+		"docker-archive:" + dir + "/both.tar": "it has 2 images", "oci:" + dir + "/none": "on the machine of the node", "oci:" + dir + "/laid:v2": "v1", "oci:": "give it oci:DIR[:TAG]",
+	} {
+		if code, said := outcome(t, n.pando("run", "--image", image)); code == 0 || !strings.Contains(said, words) {
+			t.Errorf("%s: %d %q", image, code, said)
+		}
+	}
+	f := subscribe(t, n.master, ofUser("nobody"))
+	must(t, f.accept(inImage(task("user", "true"), "docker-archive:"+dir+"/both.tar:"+names["one"])))
+	if e := f.end("user"); e.GetState() != failed || !strings.Contains(e.GetMessage(), "only frameworks of root") {
+		t.Errorf("a user's ended as %v", e)
+	}
+	eventually(t, "no image to have got a name, and none to be held", func() error {
+		_, said := outcome(t, n.pando("image", "prune"))
+		_, said2 := outcome(t, n.pando("image", "ls", "-o", "json"))
+		if strings.Contains(said2, "example.org") || strings.TrimSpace(said2) != "[]" {
 			return fmt.Errorf("%s; there is %s", said, said2)
 		}
 		return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent/container"
+	"github.com/pando-os/pando/mesos"
 )
 
 // Probe is what is looked at; one of its members is set.
@@ -136,7 +137,7 @@ func command(field string, c *mesosv1.CommandInfo) (*container.Command, error) {
 		cmd.Args = []string{c.GetValue()}
 	}
 	for _, v := range c.GetEnvironment().GetVariables() {
-		cmd.Env = append(cmd.Env, v.GetName()+"="+v.GetValue())
+		cmd.Env = append(cmd.Env, v.GetName()+"="+mesos.ValueOf(v))
 	}
 	return cmd, nil
 }

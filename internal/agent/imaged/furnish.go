@@ -38,6 +38,8 @@ type Place struct {
 	Socket string
 	// Volumes are mounted in its sandbox.
 	Volumes []container.Mount
+	// Secret makes a file of the nth volume, in memory, and gives its path.
+	Secret func(n int, data []byte) (string, error)
 }
 
 // Furnish makes the root of the container, and what it runs. What s has of its own otherwise has been set.
@@ -115,7 +117,7 @@ func (p *Picture) mountAll(s *container.Spec, at Place) error {
 	}
 	r.Mounts = append(r.Mounts, at.Volumes...)
 	for i, v := range p.Container.GetVolumes() {
-		m, err := mounted(v, at)
+		m, err := p.mounted(i, v, at)
 		if err != nil {
 			return fmt.Errorf("container.volumes[%d]: %w", i, err)
 		}
@@ -167,15 +169,25 @@ func Inside(p string) string {
 	return path.Join(Sandbox, p)
 }
 
-// mounted is a volume of a ContainerInfo: a path of the machine's, or of the container's or its parent's sandbox.
-func mounted(v *mesosv1.Volume, at Place) (container.Mount, error) {
+// mounted is the nth volume of a ContainerInfo: an image, a secret, a path of the machine's, or of the container's or its parent's
+// sandbox.
+func (p *Picture) mounted(n int, v *mesosv1.Volume, at Place) (container.Mount, error) {
 	dir := at.Sandbox
 	m := container.Mount{Kind: container.MountBind, Flags: standard.NoDev, Target: Inside(v.GetContainerPath())}
 	if v.GetMode() == mesosv1.Volume_RO {
 		m.Flags |= standard.ReadOnly
 	}
+	if im := p.volumes[n]; im != nil {
+		err := p.mountImage(n, im, &m)
+		return m, err
+	}
 	source := v.GetHostPath()
 	switch s := v.GetSource(); s.GetType() {
+	case mesosv1.Volume_Source_SECRET: // it is read-only whatever its mode
+		var err error
+		m.Flags = standard.ReadOnly | standard.NoDev | standard.NoSuid | standard.NoExec
+		m.Source, err = at.Secret(n, s.GetSecret().GetValue().GetData())
+		return m, err
 	case mesosv1.Volume_Source_HOST_PATH:
 		source = s.GetHostPath().GetPath()
 	case mesosv1.Volume_Source_SANDBOX_PATH:

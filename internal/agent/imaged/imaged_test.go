@@ -27,10 +27,16 @@ type album struct {
 }
 
 func (a *album) Get(_ context.Context, id, reference string, force bool, config []byte) (*Image, error) {
-	if reference != "app:1" {
+	digest, ok := map[string]string{"app:1": "sha256:1", "data:1": "sha256:2"}[reference]
+	if !ok {
 		return nil, errors.New("there is no " + reference)
 	}
-	a.held[id] = "sha256:1"
+	if err := a.Hold(id, digest); err != nil {
+		return nil, err
+	}
+	if reference == "data:1" {
+		return &Image{Digest: digest, Store: "/store", Layers: []string{"d", "c"}}, nil
+	}
 	if force || len(config) > 0 {
 		a.did = append(a.did, "forced "+string(config))
 	}
@@ -40,10 +46,10 @@ func (a *album) Get(_ context.Context, id, reference string, force bool, config 
 }
 
 func (a *album) Hold(id, digest string) error {
-	if digest != "sha256:1" {
+	if digest != "sha256:1" && digest != "sha256:2" {
 		return errors.New("it is gone")
 	}
-	a.held[id] = digest
+	a.held[id] = strings.TrimPrefix(a.held[id]+" "+digest, " ")
 	return nil
 }
 
@@ -82,11 +88,11 @@ func wants(reference string) *mesosv1.ContainerInfo {
 func TestAnImageIsHeldAsLongAsItsContainerIsThere(t *testing.T) {
 	k, a, dir := keeper(t)
 	for _, id := range []string{"c1", "c2", "c3"} {
-		if _, err := k.Provision(t.Context(), id, wants("app:1")); err != nil {
+		if _, err := k.Provision(t.Context(), id, wants("app:1"), true); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := k.Provision(t.Context(), "c4", wants("other:1")); err == nil || a.held["c4"] != "" {
+	if _, err := k.Provision(t.Context(), "c4", wants("other:1"), true); err == nil || a.held["c4"] != "" {
 		t.Errorf("an image that is not there: %v, %v", err, a.held)
 	}
 	k.Drop("c1")
@@ -108,11 +114,95 @@ func TestAnImageIsHeldAsLongAsItsContainerIsThere(t *testing.T) {
 	none.Drop("c")
 	none.Found(nil)
 	none.Collect(0.1)
-	if _, err := none.Provision(t.Context(), "c", wants("app:1")); err == nil {
+	if _, err := none.Provision(t.Context(), "c", wants("app:1"), true); err == nil {
 		t.Error("an agent without images provides one")
 	}
 	if New(nil, dir, nil) != nil {
 		t.Error("a keeper of no images")
+	}
+}
+
+// with adds an image as a volume.
+func with(c *mesosv1.ContainerInfo, reference string, mode mesosv1.Volume_Mode) *mesosv1.ContainerInfo {
+	c.Volumes = append(c.Volumes, &mesosv1.Volume{Mode: &mode, ContainerPath: new("/data"), Image: wants(reference).GetMesos().GetImage()})
+	return c
+}
+
+func TestAllImagesOfAContainerAreHeldAsLongAsItIsThere(t *testing.T) {
+	k, a, dir := keeper(t)
+	for _, id := range []string{"c1", "c2"} {
+		if _, err := k.Provision(t.Context(), id, with(wants("app:1"), "data:1", mesosv1.Volume_RO), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := k.Provision(t.Context(), "c3", with(wants("app:1"), "other:1", mesosv1.Volume_RO), true); err == nil || !strings.Contains(err.Error(), "container.volumes[0]: there is no other:1") {
+		t.Errorf("one of two images is not there: %v", err)
+	}
+	if d := cmp.Diff(map[string]string{"c1": "sha256:1 sha256:2", "c2": "sha256:1 sha256:2"}, a.held); d != "" {
+		t.Errorf("what is held (-want +got):\n%s", d)
+	}
+	a = &album{held: map[string]string{}}
+	k = New(a, dir, slog.New(slog.DiscardHandler)) // the agent was restarted meanwhile, and c1 was found
+	k.Found([]string{"c1"})
+	if d := cmp.Diff(map[string]string{"c1": "sha256:1 sha256:2"}, a.held); d != "" {
+		t.Errorf("what is held after a restart (-want +got):\n%s", d)
+	}
+	k.Drop("c1")
+	if left, err := os.ReadDir(filepath.Join(dir, "scratch")); err != nil || len(left) > 0 || len(a.held) > 0 {
+		t.Errorf("there is left %v, %v, and held %v", left, err, a.held)
+	}
+}
+
+func TestOnlyRootsFrameworksNameImagesByPathsOfTheMachine(t *testing.T) {
+	k, a, _ := keeper(t)
+	docker := &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_DOCKER.Enum(), Docker: &mesosv1.ContainerInfo_DockerInfo{Image: new("docker-archive:/x")}}
+	for name, c := range map[string]*mesosv1.ContainerInfo{
+		"its image": wants("oci:/x:1"), "an archive": wants("docker-archive:/x"), "of Docker's type": docker, "a volume": with(wants("app:1"), "oci:/x", mesosv1.Volume_RO),
+	} {
+		if _, err := k.Provision(t.Context(), "c", c, false); err == nil || !strings.Contains(err.Error(), "only frameworks of root") || len(a.held) > 0 {
+			t.Errorf("%s, for a user: %v, held %v", name, err, a.held)
+		}
+		if _, err := k.Provision(t.Context(), "c", c, true); err == nil || !strings.Contains(err.Error(), "there is no ") {
+			t.Errorf("%s, for root, was not asked for: %v", name, err)
+		}
+	}
+	if _, err := k.Provision(t.Context(), "c", wants("oci:1"), false); err == nil || !strings.Contains(err.Error(), "there is no oci:1") {
+		t.Errorf("an image that is called oci: %v", err)
+	}
+}
+
+func TestAnImageIsAVolumeOfWhichChangesAreThrownAway(t *testing.T) {
+	k, _, dir := keeper(t)
+	box := filepath.Join(dir, "scratch/c/volumes/0")
+	for name, c := range map[string]struct {
+		image string
+		mode  mesosv1.Volume_Mode
+		want  container.Mount
+	}{
+		"read":   {"data:1", mesosv1.Volume_RO, container.Mount{Kind: container.MountNew, FS: "overlay", Target: "/data", Flags: standard.NoDev | standard.ReadOnly, Data: "lowerdir=d:c"}},
+		"change": {"data:1", mesosv1.Volume_RW, container.Mount{Kind: container.MountNew, FS: "overlay", Target: "/data", Flags: standard.NoDev, Data: "lowerdir=d:c,upperdir=" + box + "/upper,workdir=" + box + "/work"}},
+	} {
+		p, err := k.Provision(t.Context(), "c", with(wants("app:1"), c.image, c.mode), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := p.mounted(0, p.Container.GetVolumes()[0], Place{})
+		if d := cmp.Diff(c.want, got); err != nil || d != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", name, err, d)
+		}
+		if st, err := os.Stat(box + "/upper"); (err == nil && st.IsDir()) != (c.mode == mesosv1.Volume_RW) {
+			t.Errorf("%s: the place for changes is %v, %v", name, st, err)
+		}
+	}
+	one := &Image{Store: "/elsewhere", Layers: []string{"e"}}
+	p := &Picture{image: &Image{Store: "/store"}, scratch: t.TempDir() + "/a,b", volumes: map[int]*Image{0: one}}
+	ro, rw := &mesosv1.Volume{ContainerPath: new("/x"), Mode: mesosv1.Volume_RO.Enum()}, &mesosv1.Volume{ContainerPath: new("/x"), Mode: mesosv1.Volume_RW.Enum()}
+	want := container.Mount{Kind: container.MountBind, Source: "/elsewhere/e", Target: "/x", Flags: standard.NoDev | standard.ReadOnly}
+	if got, err := p.mounted(0, ro, Place{}); err != nil || cmp.Diff(want, got) != "" {
+		t.Errorf("an image of one layer, to be read: %+v, %v", got, err)
+	}
+	if got, err := p.mounted(0, rw, Place{}); err != nil || !strings.HasPrefix(got.Data, "lowerdir=/elsewhere/e,upperdir=") || !strings.Contains(got.Data, `/a\,b/`) {
+		t.Errorf("an image from another place: %+v, %v", got, err)
 	}
 }
 
@@ -130,7 +220,7 @@ func TestAContainerIsFurnishedAsItsImageAndItsTaskSay(t *testing.T) {
 		{ContainerPath: new("inner"), Source: path(mesosv1.Volume_Source_SandboxPath_SELF, "mine/x")},
 		{ContainerPath: new("/theirs"), Source: path(mesosv1.Volume_Source_SandboxPath_PARENT, "theirs")},
 	}
-	p, err := k.Provision(t.Context(), "c", c)
+	p, err := k.Provision(t.Context(), "c", c, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +277,7 @@ func TestAVolumeThatCannotBeMountedIsNamed(t *testing.T) {
 		"has no parent": source(parent, "a"), "absolute": source(self, "/etc"), "leads out": source(self, "a/../.."), "all of it": source(self, "."),
 		"link": source(self, "link/x"), "make it on the machine": host("/no/such"), "name a place below": host("../x"),
 	} {
-		if m, err := mounted(v, Place{Sandbox: box, UID: -1, GID: -1}); err == nil || !strings.Contains(err.Error(), words) {
+		if m, err := (&Picture{}).mounted(0, v, Place{Sandbox: box, UID: -1, GID: -1}); err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("%v lacks %q: %+v", err, words, m)
 		}
 	}

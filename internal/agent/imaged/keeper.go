@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent/dockertask"
@@ -71,8 +72,10 @@ type Picture struct {
 
 	scratch string
 	image   *Image
+	volumes map[int]*Image   // that are among its volumes, by their places there
 	docker  *dockertask.Task // nil: it is not of type DOCKER
 	keeper  *Keeper
+	trusted bool // root asked for it
 }
 
 // Wants says whether a container has an image.
@@ -83,12 +86,13 @@ func Wants(c *mesosv1.ContainerInfo) bool {
 	return c.GetType() == mesosv1.ContainerInfo_DOCKER || c.GetMesos().GetImage() != nil
 }
 
-// Provision gets the image that a container wants, and makes a place for what it changes. Drop takes both back.
-func (k *Keeper) Provision(ctx context.Context, id string, c *mesosv1.ContainerInfo) (*Picture, error) {
+// Provision gets the images that a container wants, and makes a place for what it changes. Drop takes both back. trusted says that root
+// asked for it, who may have files of the machine's read.
+func (k *Keeper) Provision(ctx context.Context, id string, c *mesosv1.ContainerInfo, trusted bool) (*Picture, error) {
 	if k == nil {
 		return nil, errors.New("this agent has no images: they need Linux, and an agent of root")
 	}
-	p := &Picture{Container: c, scratch: filepath.Join(k.dir, id), keeper: k}
+	p := &Picture{Container: c, scratch: filepath.Join(k.dir, id), keeper: k, trusted: trusted}
 	if c.GetType() == mesosv1.ContainerInfo_DOCKER {
 		var err error
 		if p.docker, err = dockertask.Read(c); err != nil {
@@ -96,15 +100,14 @@ func (k *Keeper) Provision(ctx context.Context, id string, c *mesosv1.ContainerI
 		}
 		p.Container = p.docker.Container
 	}
-	want := p.Container.GetMesos().GetImage()
-	config := want.GetDocker().GetConfig().GetValue().GetData()
-	var err error
-	if p.image, err = k.images.Get(ctx, id, want.GetDocker().GetName(), !want.GetCached(), config); err != nil {
+	digests, err := p.gather(ctx, id)
+	if err != nil {
+		k.Drop(id)
 		return nil, err
 	}
 	err = errors.Join(os.RemoveAll(p.scratch), os.MkdirAll(p.scratch, 0o700))
 	if err == nil {
-		err = os.WriteFile(filepath.Join(p.scratch, "image"), []byte(p.image.Digest), 0o600) // for the next run of this process
+		err = os.WriteFile(filepath.Join(p.scratch, "image"), []byte(strings.Join(digests, "\n")), 0o600) // for the next run of this process
 	}
 	if err != nil {
 		k.Drop(id)
@@ -123,7 +126,35 @@ func (k *Keeper) Changes(id string) []string {
 	return append(own, below...)
 }
 
-// Drop lets go of the image of a container that has ended, if it had one, and removes what that changed.
+// gather gets the container's image and those among its volumes, and gives their digests.
+func (p *Picture) gather(ctx context.Context, id string) (digests []string, err error) {
+	get := func(want *mesosv1.Image) (*Image, error) {
+		config, name := want.GetDocker().GetConfig().GetValue().GetData(), want.GetDocker().GetName()
+		if _, local := image.ParseLocal(name); local && !p.trusted {
+			return nil, fmt.Errorf("%s is a file of the machine's, which only frameworks of root may name; have it loaded there (pando image load), or name one at a registry", name)
+		}
+		i, err := p.keeper.images.Get(ctx, id, name, !want.GetCached(), config)
+		if err == nil {
+			digests = append(digests, i.Digest)
+		}
+		return i, err
+	}
+	if p.image, err = get(p.Container.GetMesos().GetImage()); err != nil {
+		return nil, err
+	}
+	p.volumes = map[int]*Image{}
+	for n, v := range p.Container.GetVolumes() {
+		if v.GetImage() == nil {
+			continue
+		}
+		if p.volumes[n], err = get(v.GetImage()); err != nil {
+			return nil, fmt.Errorf("container.volumes[%d]: %w", n, err)
+		}
+	}
+	return digests, nil
+}
+
+// Drop lets go of the images of a container that has ended, if it had any, and removes what it changed in them.
 func (k *Keeper) Drop(id string) {
 	if k == nil {
 		return
@@ -149,9 +180,11 @@ func (k *Keeper) Found(ids []string) {
 			k.Drop(id)
 			continue
 		}
-		digest, err := os.ReadFile(filepath.Join(k.dir, id, "image"))
-		if err == nil {
-			err = k.images.Hold(id, string(digest))
+		digests, err := os.ReadFile(filepath.Join(k.dir, id, "image"))
+		for digest := range strings.SplitSeq(string(digests), "\n") {
+			if err == nil {
+				err = k.images.Hold(id, digest)
+			}
 		}
 		if err != nil {
 			k.log.Error("the image of a running container cannot be held; do not remove images while it runs", "container", id, "error", err)

@@ -60,13 +60,8 @@ func Lacks(t *mesosv1.TaskInfo) string {
 	for _, c := range []struct {
 		field string
 		info  *mesosv1.CommandInfo
-	}{{"command", t.GetCommand()}, {"health_check.command", t.GetHealthCheck().GetCommand()}, {"check.command.command", t.GetCheck().GetCommand().GetCommand()}} {
-		for _, v := range c.info.GetEnvironment().GetVariables() {
-			if v.GetType() == mesosv1.Environment_Variable_SECRET {
-				return later("a secret in the environment ("+c.field+".environment)", "pass it as a value or by a file")
-			}
-		}
-		if c.field != "command" && len(c.info.GetUris()) > 0 {
+	}{{"health_check.command", t.GetHealthCheck().GetCommand()}, {"check.command.command", t.GetCheck().GetCommand().GetCommand()}} {
+		if len(c.info.GetUris()) > 0 {
 			return later("files of a check ("+c.field+".uris)", "fetch them with the task's command")
 		}
 	}
@@ -99,27 +94,34 @@ func unsupportedBare(c *mesosv1.ContainerInfo) string {
 
 // unsupportedRooted says what a container with an image asks for in vain.
 func unsupportedRooted(c *mesosv1.ContainerInfo) string {
-	im := c.GetMesos().GetImage()
-	switch {
-	case im.GetType() != mesosv1.Image_DOCKER:
-		return later("an image of another type than DOCKER (container.mesos.image.type)", "give it as a Docker or OCI image")
-	case im.GetDocker().GetName() == "":
-		return "The image has no name (container.mesos.image.docker.name); give it one, such as debian:12."
-	case im.GetDocker().GetConfig() != nil: // it would stand in the journal and in /state as it is
-		return later("credentials of an image's own (container.mesos.image.docker.config)", "give the agents a --docker-config")
+	if why := unsupportedImage("container.mesos.image", c.GetMesos().GetImage()); why != "" {
+		return why
 	}
 	for _, v := range c.GetVolumes() {
 		s := v.GetSource()
 		switch {
 		case v.GetImage() != nil:
-			return later("an image as a volume (container.volumes.image)", "put what it has into the task's image")
-		case s == nil, s.GetType() == mesosv1.Volume_Source_HOST_PATH, s.GetType() == mesosv1.Volume_Source_SANDBOX_PATH:
+			if why := unsupportedImage("container.volumes.image", v.GetImage()); why != "" {
+				return why
+			}
+		case s == nil, s.GetType() == mesosv1.Volume_Source_HOST_PATH, s.GetType() == mesosv1.Volume_Source_SANDBOX_PATH, s.GetType() == mesosv1.Volume_Source_SECRET:
 		default:
-			return later(fmt.Sprintf("a volume of type %s (container.volumes.source.type)", s.GetType()), "use HOST_PATH or SANDBOX_PATH")
+			return later(fmt.Sprintf("a volume of type %s (container.volumes.source.type)", s.GetType()), "use HOST_PATH, SANDBOX_PATH or SECRET")
 		}
 		if v.GetContainerPath() == "" {
 			return "A volume of the task has no place in its container (container.volumes.container_path); give it an absolute path, or one below the sandbox."
 		}
+	}
+	return ""
+}
+
+// unsupportedImage says why there can be no image like this one.
+func unsupportedImage(field string, im *mesosv1.Image) string {
+	switch {
+	case im.GetType() != mesosv1.Image_DOCKER:
+		return later("an image of another type than DOCKER ("+field+".type)", "give it as a Docker or OCI image")
+	case im.GetDocker().GetName() == "":
+		return "The image has no name (" + field + ".docker.name); give it one, such as debian:12."
 	}
 	return ""
 }

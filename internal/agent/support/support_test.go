@@ -38,6 +38,7 @@ const (
 	state  = "internal/agent TestWhatAnAgentShowsIsAsTheOriginalRecordedIt"
 	plans  = "internal/agent/check TestPlansHaveTheProtocolsDefaults"
 	looks  = "internal/agent/check TestLookingAtATask"
+	hushed = "test/e2e TestASecretReachesItsTaskAndNothingElse"
 	checks = "internal/agent/check TestWhatFollowsFromLooks"
 
 	plugins = "internal/network/cni TestWhatFrameworksWriteStandsBesideOtherArgs"
@@ -80,9 +81,7 @@ var verdicts = map[string]verdict{
 	"command.uris.cache":                  honoured("internal/fetch TestTheCacheSharesADownloadAndEvictsTheOldest"),
 	"command.environment.variables.name":  honoured(e2e),
 	"command.environment.variables.value": honoured(e2e),
-	"command.environment.variables.type":  refusedWith("(command.environment)", secretIn(func(t *mesosv1.TaskInfo) *mesosv1.CommandInfo { return t.Command })),
-	"command.environment.variables.secret": refusedWith("(command.environment)",
-		secretIn(func(t *mesosv1.TaskInfo) *mesosv1.CommandInfo { return t.Command })),
+	"command.environment.variables.type":  honoured(hushed), "command.environment.variables.secret": honoured(hushed),
 	"command.shell": honoured(e2e), "command.value": honoured(e2e), "command.arguments": honoured(e2e), "command.user": honoured(e2e),
 
 	"container.type":        honoured("test/e2e TestATaskOfDockersTypeRunsWithoutDocker"),
@@ -128,15 +127,6 @@ var verdicts = map[string]verdict{
 	"check.command.command.environment.variables": honoured(looks), "check.command.command.shell": honoured(e2e), "check.command.command.value": honoured(e2e), "check.command.command.arguments": honoured(looks),
 	"check.command.command.user": ignored("as of a health check"),
 	"check.http":                 honoured(e2e), "check.tcp": honoured(e2e),
-}
-
-func secretIn(of func(*mesosv1.TaskInfo) *mesosv1.CommandInfo) func(*mesosv1.TaskInfo) {
-	return func(t *mesosv1.TaskInfo) {
-		of(t).Environment = &mesosv1.Environment{Variables: []*mesosv1.Environment_Variable{{
-			Name: new("V"), Type: mesosv1.Environment_Variable_SECRET.Enum(),
-			Secret: &mesosv1.Secret{Type: mesosv1.Secret_REFERENCE.Enum(), Reference: &mesosv1.Secret_Reference{Name: new("s")}},
-		}}}
-	}
 }
 
 // plain is a task that nobody has anything against.
@@ -298,10 +288,6 @@ func TestWhatMakesNoSenseIsRefusedAndNotGuessedAt(t *testing.T) {
 		"a check of a port that is none": {func(t *mesosv1.TaskInfo) {
 			t.Check = &mesosv1.CheckInfo{Type: mesosv1.CheckInfo_HTTP.Enum(), Http: &mesosv1.CheckInfo_Http{Port: proto.Uint32(70000)}}
 		}, "check.http.port"},
-		"a secret of a health check": {func(t *mesosv1.TaskInfo) {
-			t.HealthCheck = &mesosv1.HealthCheck{Type: mesosv1.HealthCheck_COMMAND.Enum(), Command: &mesosv1.CommandInfo{Value: new("true")}}
-			secretIn(func(t *mesosv1.TaskInfo) *mesosv1.CommandInfo { return t.HealthCheck.Command })(t)
-		}, "health_check.command.environment"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			x := plain()

@@ -172,12 +172,13 @@ const (
 	taskData      protowire.Number = 6
 )
 
-// remembered is what is kept of a task once it was sent: not its data, which is for its executor and may be large.
+// remembered is what is kept of a task once it was sent: not its secrets, nor its data, which is for its executor and may be large.
 func remembered(t *TaskSpec) *TaskSpec {
-	if len(t.Info) <= keptInfo && t.Executor == nil {
+	if len(t.Info) <= keptInfo && t.Executor == nil && t.Whole == nil {
 		return t
 	}
 	s := *t
+	s.Whole = nil
 	s.Executor = nil // the book has it once for all its tasks
 	if len(t.Info) <= keptInfo {
 		return &s

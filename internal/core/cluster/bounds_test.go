@@ -360,3 +360,9 @@ func TestATasksHistoryIsBounded(t *testing.T) {
 		t.Errorf("%d changes of a reported task are kept", n)
 	}
 }
+
+func TestOfATaskThatWasSentItsSecretsAreNotKept(t *testing.T) {
+	if s := remembered(&TaskSpec{ID: "t", Info: []byte("i"), Whole: []byte("w")}); s.Whole != nil || string(s.Info) != "i" {
+		t.Errorf("it is remembered as %+v", s)
+	}
+}

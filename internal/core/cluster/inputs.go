@@ -55,8 +55,9 @@ type TaskSpec struct {
 	// Role is named by its resources' allocation; empty when they name none.
 	Role      string
 	Resources resource.List
-	// Info is the encoded TaskInfo, forwarded as it is.
-	Info []byte
+	// Info is the encoded TaskInfo, without the values of its secrets: it is kept and shown. Whole has them, and is for its agent
+	// alone; nil: Info lacks nothing.
+	Info, Whole []byte
 	// Invalid says why checks that need no state refuse it; Reason is then set too.
 	Invalid string
 	Reason  mesosv1.TaskStatus_Reason

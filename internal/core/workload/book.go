@@ -495,9 +495,10 @@ func pushPast[T any](list []T, v T, all, like int, is func(T) bool) []T {
 
 // forget writes a task's end into the journal, and its framework's with the last of its tasks.
 func (b *Book) forget(ref Ref, out *Out) {
+	v, _ := b.find(ref)
 	b.drop(ref)
 	out.Save = append(out.Save, Record{Gone: &ref})
-	out.Tell = append(out.Tell, Fact{Kind: FactTaskForgotten, Framework: ref.Framework, Task: ref.Task})
+	out.Tell = append(out.Tell, Fact{Kind: FactTaskForgotten, Framework: ref.Framework, Task: ref.Task, Launch: v.Task.Launch})
 	b.retireIdle(ref.Framework, out)
 }
 

@@ -545,7 +545,7 @@ func TestTheJournalWholeOrCompactedMakesTheSameBook(t *testing.T) {
 					}
 				}
 				for ref, state := range s.book.states {
-					if v, _ := s.book.find(ref); v == nil || v.Ended != (v.State != mesosv1.TaskState_TASK_STAGING && terminal(v.State)) && !state.silent {
+					if v, _ := s.book.find(ref); v == nil || v.Ended != (v.State != mesosv1.TaskState_TASK_STAGING && Terminal(v.State)) && !state.silent {
 						t.Fatalf("%v is booked and not there, or its end is not its state's", ref)
 					}
 				}

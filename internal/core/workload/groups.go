@@ -53,18 +53,13 @@ func ContainerID(container string) *mesosv1.ContainerID {
 // runGroup takes a group on, or ends all of it.
 func (b *Book) runGroup(in *RunGroup, out *Out) {
 	first := in.Tasks[0]
-	drop := func(why string) {
-		for _, t := range in.Tasks {
-			out.Tell = append(out.Tell, Fact{Kind: FactMessageDropped, Framework: t.Framework, Task: t.ID, Text: why})
-		}
-	}
 	missing := slices.DeleteFunc(slices.Clone(in.Tasks), func(t *Task) bool { return b.states[Ref{t.Framework, t.ID}] != nil })
 	switch {
 	case b.leaving:
-		drop("the agent is leaving")
+		passOver(in.Tasks, "the agent is leaving", out)
 		return
 	case len(missing) == 0:
-		drop("the group is here already")
+		passOver(in.Tasks, "the group is here already", out)
 		return
 	}
 	if b.frameworks[first.Framework] == nil {
@@ -78,6 +73,8 @@ func (b *Book) runGroup(in *RunGroup, out *Out) {
 		for _, t := range missing {
 			b.refuse(t, state, reason, words, out)
 		}
+		here := slices.DeleteFunc(slices.Clone(in.Tasks), func(t *Task) bool { return slices.Contains(missing, t) })
+		passOver(here, "the task is here already", out)
 		if x == nil && in.StartsExecutor { // the master counts it as there
 			b.tellExecutorEnd(ref, unknownStatus, out)
 		}
@@ -114,6 +111,13 @@ func (b *Book) runGroup(in *RunGroup, out *Out) {
 		}
 	case x.stream != 0:
 		b.deliver(views, x, out)
+	}
+}
+
+// passOver tells that launches come to nothing.
+func passOver(tasks []*Task, why string, out *Out) {
+	for _, t := range tasks {
+		out.Tell = append(out.Tell, Fact{Kind: FactMessageDropped, Framework: t.Framework, Task: t.ID, Launch: t.Launch, Text: why})
 	}
 }
 

@@ -44,6 +44,8 @@ type Task struct {
 	GroupSize int
 	// Separate tasks of a group have cgroups and limits of their own.
 	Separate bool
+	// Secrets says that Info lacks values of secrets, which the shell keeps for as long as the task runs.
+	Secrets bool
 }
 
 // Inputs from the link to the master.
@@ -456,9 +458,11 @@ type Fact struct {
 	Framework, Task string
 	Executor        string
 	Container       string
-	State           mesosv1.TaskState
-	Status          *mesos.Status
-	Text            string
-	PID             uint32
-	Operation       *OperationView
+	// Launch is the number of the task's launch, in FactTaskState and FactTaskForgotten, and in FactMessageDropped of a Run.
+	Launch    uint64
+	State     mesosv1.TaskState
+	Status    *mesos.Status
+	Text      string
+	PID       uint32
+	Operation *OperationView
 }

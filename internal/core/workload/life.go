@@ -16,11 +16,11 @@ import (
 func (b *Book) run(in *Run, out *Out) {
 	ref := Ref{in.Task.Framework, in.Task.ID}
 	if b.leaving {
-		out.Tell = append(out.Tell, Fact{Kind: FactMessageDropped, Framework: ref.Framework, Task: ref.Task, Text: "the agent is leaving"})
+		out.Tell = append(out.Tell, Fact{Kind: FactMessageDropped, Framework: ref.Framework, Task: ref.Task, Launch: in.Task.Launch, Text: "the agent is leaving"})
 		return
 	}
 	if v, _ := b.find(ref); v != nil {
-		out.Tell = append(out.Tell, Fact{Kind: FactMessageDropped, Framework: ref.Framework, Task: ref.Task, Text: "the task is here already"})
+		out.Tell = append(out.Tell, Fact{Kind: FactMessageDropped, Framework: ref.Framework, Task: ref.Task, Launch: in.Task.Launch, Text: "the task is here already"})
 		return
 	}
 	if b.frameworks[ref.Framework] == nil {

@@ -141,11 +141,11 @@ func (b *Book) executorUpdate(x *executor, s *mesos.Status, again bool, out *Out
 		return
 	case state.silent:
 		acknowledge()
-		if terminal(s.State) {
+		if Terminal(s.State) {
 			b.finish(v, s, out)
 		}
 		return
-	case len(state.owed) >= maxOwed && !terminal(s.State):
+	case len(state.owed) >= maxOwed && !Terminal(s.State):
 		b.dropUpdate(ref, s, "too many of the task wait for its scheduler", out)
 		return
 	}

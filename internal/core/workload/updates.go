@@ -13,7 +13,7 @@ func (b *Book) update(v *TaskView, s *mesos.Status, out *Out) {
 	ref := v.ref()
 	state := b.states[ref]
 	if state.silent {
-		if terminal(s.State) { // what is shown of it when it is forgotten, which is next
+		if Terminal(s.State) { // what is shown of it when it is forgotten, which is next
 			n := *v
 			n.State = s.State
 			b.tasks.Set(&n)
@@ -35,7 +35,7 @@ func (b *Book) update(v *TaskView, s *mesos.Status, out *Out) {
 	if x := v.Task.Executor; x != nil {
 		executor = x.ID
 	}
-	out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Framework: ref.Framework, Task: ref.Task, Executor: executor, State: s.State, Status: s, Container: v.Container})
+	out.Tell = append(out.Tell, Fact{Kind: FactTaskState, Framework: ref.Framework, Task: ref.Task, Executor: executor, State: s.State, Status: s, Container: v.Container, Launch: v.Task.Launch})
 	first := len(state.owed) == 0
 	v = b.note(v, state, s)
 	if first {
@@ -65,7 +65,7 @@ func (b *Book) note(v *TaskView, state *taskState, s *mesos.Status) *TaskView {
 	state.owed = append(state.owed, s)
 	n := *v
 	n.State = s.State
-	n.Ended = n.Ended || terminal(s.State)
+	n.Ended = n.Ended || Terminal(s.State)
 	bare := s.WithoutData()
 	if k := len(n.Statuses); k > 0 && n.Statuses[k-1].State == s.State {
 		n.Statuses = slices.Clone(n.Statuses)
@@ -108,7 +108,7 @@ func (b *Book) ack(in *Ack, out *Out) {
 		out.Tell = append(out.Tell, Fact{Kind: FactMessageDropped, Framework: in.Framework, Task: in.Task, Text: "an acknowledgement of no outstanding update"})
 		return
 	}
-	ended := terminal(state.owed[0].State)
+	ended := Terminal(state.owed[0].State)
 	out.Tell = append(out.Tell, Fact{Kind: FactTaskAcked, Framework: in.Framework, Task: in.Task, State: state.owed[0].State})
 	b.clearRetry(in.Ref, state)
 	if ended {
@@ -184,7 +184,8 @@ func (b *Book) uuid() string {
 	return string(u[:])
 }
 
-func terminal(s mesosv1.TaskState) bool {
+// Terminal says whether a task in this state has ended.
+func Terminal(s mesosv1.TaskState) bool {
 	switch s {
 	case mesosv1.TaskState_TASK_FINISHED, mesosv1.TaskState_TASK_FAILED, mesosv1.TaskState_TASK_KILLED,
 		mesosv1.TaskState_TASK_ERROR, mesosv1.TaskState_TASK_LOST, mesosv1.TaskState_TASK_DROPPED, mesosv1.TaskState_TASK_GONE:

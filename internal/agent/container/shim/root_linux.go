@@ -81,16 +81,20 @@ func mountLayers(r *wire.Root) *failure {
 	if r.Upper != "" {
 		data += ",upperdir=" + escape.Replace(r.Upper) + ",workdir=" + escape.Replace(r.Work)
 	}
-	// What the container changes is gone with it, so nothing of it has to reach the disk: its fsyncs, and the one when it is unmounted,
-	// would wait for all that is dirty there. Linux before 5.10 does not know how to leave that out.
-	err := unix.Mount("overlay", r.Dir, "overlay", flags, data+",volatile")
-	if errors.Is(err, unix.EINVAL) {
-		err = unix.Mount("overlay", r.Dir, "overlay", flags, data)
-	}
-	if err != nil {
+	if err := overlay(r.Dir, flags, data); err != nil {
 		return fail(wire.KindRoot, "mount the layers (overlay) at "+r.Dir, err)
 	}
 	return nil
+}
+
+// overlay mounts layers. What the container changes is gone with it, so nothing of it has to reach the disk: its fsyncs, and the one
+// when it is unmounted, would wait for all that is dirty there. Linux before 5.10 does not know how to leave that out.
+func overlay(at string, flags uintptr, data string) error {
+	err := unix.Mount("overlay", at, "overlay", flags, data+",volatile")
+	if errors.Is(err, unix.EINVAL) {
+		err = unix.Mount("overlay", at, "overlay", flags, data)
+	}
+	return err
 }
 
 // escape lets a path stand among a mount's options.
@@ -112,6 +116,12 @@ func place(root int, m *wire.Mount) error {
 		return err
 	}
 	defer unix.Close(fd)
+	if err := forbidden(fd); err != nil {
+		return err
+	}
+	if m.FS == "overlay" { // an image; its names are below the store, which is the working directory
+		return overlay(fdPath(fd), uintptr(m.Flags), m.Data)
+	}
 	return unix.Mount(m.FS, fdPath(fd), m.FS, uintptr(m.Flags), m.Data)
 }
 

@@ -1,44 +1,43 @@
-package agent
+// Package reconfigure says how an agent that its cluster knows may differ from what it was.
+package reconfigure
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/pando-os/pando/gen/mesosv1"
-	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
 )
 
-// Policy says how an agent that is known to its cluster may differ from what it was.
+// Policy is what an agent is set to.
 type Policy string
 
 // Policies, as the original has them.
 const (
-	// PolicyEqual allows no difference.
-	PolicyEqual Policy = "equal"
-	// PolicyAdditive allows more resources and attributes, on the same host and port.
-	PolicyAdditive Policy = "additive"
-	// PolicyAny allows everything.
-	PolicyAny Policy = "any"
+	// Equal allows no difference.
+	Equal Policy = "equal"
+	// Additive allows more resources and attributes, on the same host and port.
+	Additive Policy = "additive"
+	// Any allows everything.
+	Any Policy = "any"
 )
 
 // Check refuses what is none of them.
 func (p Policy) Check() error {
 	switch p {
-	case "", PolicyEqual, PolicyAdditive, PolicyAny:
+	case "", Equal, Additive, Any:
 		return nil
 	}
-	return fmt.Errorf("%q is not %s, %s or %s", string(p), PolicyEqual, PolicyAdditive, PolicyAny)
+	return fmt.Errorf("%q is not %s, %s or %s", string(p), Equal, Additive, Any)
 }
 
-// refuse says how an agent differs from what it was, when its policy does not allow that; empty when it may.
-func (p Policy) refuse(was, is *mesosv1.AgentInfo) (string, error) {
-	if p == PolicyAny {
+// Refuse says how an agent differs from what it was, when its policy does not allow that; empty when it may.
+func (p Policy) Refuse(was, is *mesosv1.AgentInfo) (string, error) {
+	if p == Any {
 		return "", nil
 	}
 	had, _, err := resource.FromProto(was.GetResources())
@@ -51,7 +50,7 @@ func (p Policy) refuse(was, is *mesosv1.AgentInfo) (string, error) {
 	}
 	resources, attributes := had.Equal(has), sameAttributes(was.GetAttributes(), is.GetAttributes())
 	domain := proto.Equal(was.GetDomain(), is.GetDomain())
-	if p == PolicyAdditive {
+	if p == Additive {
 		domain = domain || was.GetDomain() == nil
 		resources, attributes = has.Contains(had), moreAttributes(was.GetAttributes(), is.GetAttributes())
 	}
@@ -119,41 +118,4 @@ func spans(a *mesosv1.Attribute) resource.List {
 		r.Spans = append(r.Spans, resource.Span{Begin: x.GetBegin(), End: x.GetEnd()})
 	}
 	return resource.New(r)
-}
-
-// identify looks whether the agent may go on as whom its journal says that it is. After a reboot nothing of its tasks is
-// left, so one that may not joins as a new agent; otherwise it must not start, since its tasks run. It gives the records to
-// begin with.
-func (a *Agent) identify(records []workload.Record) ([]workload.Record, error) {
-	var was *workload.Identity
-	for i := range records {
-		if records[i].Identity != nil {
-			was = records[i].Identity
-		}
-	}
-	if was == nil || was.Agent == "" || len(was.Info) == 0 {
-		return records, nil
-	}
-	var info mesosv1.AgentInfo
-	if err := mesos.DecodeProto(was.Info, &info); err != nil {
-		return nil, fmt.Errorf("the agent's own description in the journal cannot be read: %w", err)
-	}
-	is := a.agentInfo(was.Agent)
-	if a.cfg.AnyPort {
-		is.Port = new(info.GetPort())
-	}
-	differ, err := a.cfg.Reconfiguration.refuse(&info, is)
-	if err != nil || differ == "" {
-		return records, err
-	}
-	meta := filepath.Join(a.cfg.WorkDir, "meta")
-	if was.Boot == a.cfg.Boot {
-		return nil, fmt.Errorf("agent %s is not what it was when it registered last (%s), and --reconfiguration-policy=%s does not allow that; start it as it was, or with --reconfiguration-policy=additive (more) or any, or move %s away to join as a new agent, which loses the tasks that run here",
-			was.Agent, differ, a.cfg.Reconfiguration, meta)
-	}
-	a.deps.Log.Warn("the machine was rebooted and is not what it was; it joins as a new agent", "was", was.Agent, "difference", differ)
-	if k := workload.KeptOf(records); len(k.Resources)+len(k.Doomed) > 0 {
-		return []workload.Record{{Kept: &k}}, nil // what is reserved here is so whatever the agent is called
-	}
-	return nil, nil
 }
