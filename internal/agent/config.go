@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/agent/confine"
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/imaged"
 	"github.com/pando-os/pando/internal/agent/networked"
@@ -54,6 +55,8 @@ type Config struct {
 	// that is to stay free.
 	GCDelay    time.Duration
 	GCHeadroom float64
+	// Confine is the operator's word on how containers are confined; nil: none.
+	Confine *confine.Rules
 	// Isolation names what holds containers, for showing.
 	Isolation string
 	// Flags are shown by /flags and /state.

@@ -220,10 +220,13 @@ func (t *Task) security(v string) error {
 	case key == "seccomp" && value == "unconfined":
 		t.Container.LinuxInfo.Seccomp = &mesosv1.SeccompInfo{Unconfined: new(true)}
 		return nil
+	case key == "seccomp" && value != "":
+		t.Container.LinuxInfo.Seccomp = &mesosv1.SeccompInfo{ProfileName: &value}
+		return nil
 	case key == "label" || key == "apparmor":
 		return nil // there is none
 	}
-	return fmt.Errorf("%q is not supported; seccomp=unconfined and no-new-privileges are", v)
+	return fmt.Errorf("%q is not supported; seccomp=unconfined, seccomp=PROFILE (of the agent's) and no-new-privileges are", v)
 }
 
 func (t *Task) shm(v string) error {

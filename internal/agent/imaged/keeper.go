@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/agent/confine"
 	"github.com/pando-os/pando/internal/agent/dockertask"
 	"github.com/pando-os/pando/internal/image"
 )
@@ -50,18 +51,18 @@ type Image struct {
 
 // Keeper knows which container has which image. A nil Keeper has no images.
 type Keeper struct {
-	images  Images
-	dir     string
-	log     *slog.Logger
-	filters filters
+	images Images
+	dir    string
+	rules  *confine.Rules
+	log    *slog.Logger
 }
 
 // New makes the keeper of an agent with a work directory; nil when there are no images.
-func New(images Images, workDir string, log *slog.Logger) *Keeper {
+func New(images Images, workDir string, rules *confine.Rules, log *slog.Logger) *Keeper {
 	if images == nil {
 		return nil
 	}
-	return &Keeper{images: images, dir: filepath.Join(workDir, scratchDir), log: log}
+	return &Keeper{images: images, dir: filepath.Join(workDir, scratchDir), rules: rules, log: log}
 }
 
 // Picture is what a container of an image is made of.
