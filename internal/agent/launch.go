@@ -201,9 +201,18 @@ func (a *Agent) join(ctx context.Context, w *workload.LaunchWork, b *blueprint) 
 
 // arrangeImage does so for a container with an image.
 func (a *Agent) arrangeImage(w *workload.LaunchWork, b *blueprint, at *place, user string, uid, gid int, p *imaged.Picture, nets *networked.Place) (container.Spec, error) {
-	s, err := a.spec(w, b, imaged.Sandbox, user, p, nets)
-	s.Sandbox = at.dir
-	to := imaged.Place{Sandbox: at.dir, UID: uid, GID: gid, Trusted: a.trusts(w.Framework.User), Socket: a.cfg.Socket, Network: nets}
+	trusted := a.trusts(w.Framework.User)
+	as, err := p.Runs(uid, b.command.GetUser() != "", trusted)
+	if as != nil && err == nil {
+		uid, gid = int(as.UID), int(as.GID)
+		err = sandbox.Give(at.dir, uid, gid)
+	}
+	s := container.Spec{}
+	if err == nil {
+		s, err = a.spec(w, b, imaged.Sandbox, user, p, nets)
+	}
+	s.Sandbox, s.As = at.dir, as
+	to := imaged.Place{Sandbox: at.dir, UID: uid, GID: gid, Trusted: trusted, Socket: a.cfg.Socket, Network: nets}
 	if w.Parent != "" {
 		to.Parent = b.run.Path(a.cfg.WorkDir)
 	}

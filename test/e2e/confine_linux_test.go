@@ -188,3 +188,49 @@ func TestSettingsThatConfineAreCheckedAtTheStart(t *testing.T) {
 		}
 	}
 }
+
+func TestATaskOfDockersTypeRunsAsItsImagesUser(t *testing.T) {
+	need(t, true)
+	s := newShelf(t)
+	accounts := layerOf(t, file{name: "etc/passwd", content: "web:x:4101:4102::/srv/web:/bin/sh\n", mode: 0o644}, file{name: "etc/group", content: "www:x:4102:\nextra:x:4103:web\n", mode: 0o644})
+	// What its names lead to is the image's own, whatever links it makes.
+	linked := layerOf(t, file{name: "etc/passwd", to: "../../../../../../../../etc/passwd", mode: 0o777}, file{name: "etc/group", to: "/etc/passwd", mode: 0o777})
+	env := []string{"PATH=/bin"}
+	image := s.push("app:1", v1.Config{Env: env, User: "web"}, accounts)
+	odd := s.push("odd:1", v1.Config{Env: env, User: "daemon"}, linked)
+	n := imageNode(t, s)
+	f, theirs := subscribe(t, n.master), subscribe(t, n.master, ofUser("nobody"))
+	const who = "id -u; id -g; grep Groups: /proc/self/status; echo $HOME; touch /mnt/mesos/sandbox/made || echo no sandbox; (echo x > /top) 2>/dev/null || echo kept out; grep CapEff /proc/self/status"
+	says := func(uid, gid int, groups, home string) string {
+		return fmt.Sprintf("%d\n%d\nGroups:\t%s \n%s\nkept out\nCapEff:\t0000000000000000\n", uid, gid, groups, home)
+	}
+	bind := func(x *mesosv1.TaskInfo) *mesosv1.TaskInfo {
+		x.Container.Volumes = []*mesosv1.Volume{{Mode: mesosv1.Volume_RW.Enum(), ContainerPath: new("/own"), HostPath: new("mine")}}
+		x.Command.Value = new("touch /own/x && " + x.Command.GetValue())
+		return x
+	}
+	for id, c := range map[string]struct {
+		f    *framework
+		task *mesosv1.TaskInfo
+		want string
+	}{
+		"image":  {f, bind(dockered(task("image", who), image)), says(4101, 4102, "4102 4103", "/srv/web")},
+		"user":   {f, dockered(task("user", who), image, "user 4200:4102"), says(4200, 4102, "4102", "")},
+		"task":   {f, dockered(withUser(task("task", "id -u"), "nobody"), image), "65534\n"},
+		"root":   {f, dockered(withUser(task("root", "id -u"), "root"), image), "0\n"},
+		"mesos":  {f, inImage(task("mesos", "id -u"), image), "0\n"},
+		"theirs": {theirs, dockered(task("theirs", "id -u"), image), "65534\n"},
+	} {
+		if got := n.saying(c.f, c.task); got != c.want {
+			t.Errorf("%s said %q, want %q", id, got, c.want)
+		}
+	}
+	f.refuses(dockered(task("odd", "true"), odd), `"daemon"`)
+	theirs.refuses(dockered(task("others", "true"), image, "user web"), "parameters user", "only frameworks of root")
+	f.launch(dockered(task("long", "exec sleep 1000"), image))
+	if code, said := outcome(t, n.pando("task", "exec", "long", "--", "id", "-u")); code != 0 || said != "4101\n" {
+		t.Errorf("a command beside it: %d %q", code, said)
+	}
+	f.goodbye("long")
+	noTaskProcesses(t)
+}

@@ -307,6 +307,9 @@ func (p *Picture) Environment(env map[string]string) {
 			}
 		}
 	}
+	if p.home != "" {
+		env["HOME"] = p.home
+	}
 	add(p.image.Config.Env)
 	if p.docker != nil {
 		add(p.docker.Env)

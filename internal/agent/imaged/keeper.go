@@ -73,6 +73,7 @@ type Picture struct {
 	scratch string
 	image   *Image
 	docker  *dockertask.Task // nil: it is not of type DOCKER
+	home    string           // of the image's user that it runs as; empty: of none
 	keeper  *Keeper
 }
 
