@@ -74,6 +74,9 @@ type Config struct {
 	// SeccompDir has seccomp profiles in files; SeccompProfile names the one of containers with an image that ask for none, empty:
 	// the built-in one.
 	SeccompDir, SeccompProfile string
+	// AllowedDevices are those of the machine that containers with an image have beside the usual ones: paths with commas between
+	// them, or the original's JSON.
+	AllowedDevices string
 	// SwitchUser runs tasks as their users (root only).
 	SwitchUser bool
 	GCDelay    time.Duration

@@ -18,6 +18,9 @@ func (c *Config) confinement() (*confine.Rules, error) {
 	if r.Bounds.Bounding, err = confine.ParseSet(c.BoundingCapabilities); err != nil {
 		return nil, fmt.Errorf("--bounding-capabilities: %w", err)
 	}
+	if r.Devices, err = confine.ParseDevices(c.AllowedDevices); err != nil {
+		return nil, fmt.Errorf("--allowed-devices: %w", err)
+	}
 	if r.Bounds != (confine.Bounds{}) && os.Geteuid() != 0 {
 		return nil, errors.New("--effective-capabilities, --bounding-capabilities: only an agent of root can keep them; run it as root, or leave them out")
 	}

@@ -178,6 +178,7 @@ func TestSettingsThatConfineAreCheckedAtTheStart(t *testing.T) {
 	for words, args := range map[string][]string{
 		"--effective-capabilities: KILL":                {"--effective-capabilities", "KILL", "--bounding-capabilities", "CHOWN"},
 		"--bounding-capabilities: the capability FLY":   {"--bounding-capabilities", "FLY"},
+		"--allowed-devices: /dev/no-such":               {"--allowed-devices", "/dev/no-such"},
 		"--seccomp-config-dir: /no/such":                {"--seccomp-config-dir", "/no/such"},
 		"--seccomp-profile-name: \"a\"":                 {"--seccomp-profile-name", "a"},
 		"--seccomp-profile-name: \"none\" cannot be":    {"--seccomp-profile-name", "none", "--seccomp-config-dir", "/"},
@@ -233,4 +234,26 @@ func TestATaskOfDockersTypeRunsAsItsImagesUser(t *testing.T) {
 	}
 	f.goodbye("long")
 	noTaskProcesses(t)
+}
+
+func TestATaskWithAnImageHasTheDevicesThatItsAgentAllows(t *testing.T) {
+	need(t, true)
+	for _, device := range []string{"/dev/loop0", "/dev/net/tun"} {
+		if _, err := os.Stat(device); err != nil {
+			t.Skip("SKIP: ", err)
+		}
+	}
+	s := newShelf(t)
+	image := s.push("app:1", v1.Config{Env: []string{"PATH=/bin"}})
+	n := newNode(t, "up", "--plain-registries", s.host, "--allowed-devices", "/dev/loop0:r,/dev/net/tun,/dev/null")
+	n.start()
+	const looks = "stat -c '%n %F %t:%T %a' /dev/loop0 /dev/net/tun; for d in loop0 net/tun; do (: < /dev/$d) && echo opens; done 2>&1; (: > /dev/loop0) 2>/dev/null || echo sealed; ls /dev | sort; true"
+	const nodes = "/dev/loop0 block special file 7:0 444\n/dev/net/tun character special file a:c8 666\nopens\nopens\n"
+	const names = "fd\nfull\nloop0\nmqueue\nnet\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n"
+	if got := n.saying(subscribe(t, n.master), inImage(task("roots", looks), image)); got != nodes+names {
+		t.Errorf("root's said %q", got)
+	}
+	if got := n.saying(subscribe(t, n.master, ofUser("nobody")), inImage(task("theirs", looks), image)); got != nodes+"sealed\n"+names {
+		t.Errorf("another user's said %q", got)
+	}
 }

@@ -1,5 +1,5 @@
-// Package confine is what holds an agent's containers back beside their limits: the operator's bounds of capabilities, and seccomp
-// profiles by name.
+// Package confine is what holds an agent's containers back beside their limits: the operator's bounds of capabilities,
+// seccomp profiles by name, and devices.
 package confine
 
 import (
@@ -13,6 +13,7 @@ import (
 type Rules struct {
 	Bounds   Bounds
 	Profiles Profiles
+	Devices  []Device
 }
 
 // Check says whether the rules can be kept; the words name the setting.
@@ -20,7 +21,11 @@ func (r *Rules) Check() error {
 	if err := r.Bounds.Check(); err != nil {
 		return err
 	}
-	return r.Profiles.Check()
+	if err := r.Profiles.Check(); err != nil {
+		return err
+	}
+	_, err := r.Nodes()
+	return err
 }
 
 // Untrusted says why somebody who is not root may not have what he asks for; empty: he may.

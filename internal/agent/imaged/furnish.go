@@ -48,6 +48,11 @@ func (p *Picture) Furnish(s *container.Spec, c *mesosv1.CommandInfo, at Place) e
 		Store: p.image.Store, Layers: p.image.Layers, Scratch: p.scratch, Masked: standard.Masked(), ReadOnly: standard.Sealed(),
 		Mounts: standard.Mounts(int64(linux.GetShmSize()) << 20),
 	}
+	nodes, err := p.keeper.rules.Nodes()
+	if err != nil {
+		return err
+	}
+	s.Root.Mounts = append(s.Root.Mounts, nodes...)
 	s.Hostname = p.Container.GetHostname()
 	if at.Network != nil {
 		s.NetNS, s.Hostname = at.Network.NetNS, cmp.Or(s.Hostname, at.Network.Hostname)
@@ -60,7 +65,7 @@ func (p *Picture) Furnish(s *container.Spec, c *mesosv1.CommandInfo, at Place) e
 	}
 	s.StopSignal = stopSignal(p.image.Config.StopSignal)
 	s.NoNewPrivs = s.NoNewPrivs || !at.Trusted
-	err := p.mountAll(s, at)
+	err = p.mountAll(s, at)
 	if err == nil && p.docker != nil {
 		err = p.likeDocker(s, c)
 	} else if err == nil {

@@ -91,6 +91,7 @@ func settings(c *node.Config) []setting {
 		{"bounding-capabilities", "bounding_capabilities", forAgent, "capabilities that no task passes, likewise (default: any)", &c.BoundingCapabilities},
 		{"seccomp-config-dir", "seccomp_config_dir", forAgent, "directory of seccomp profiles that tasks may name, as Docker writes them", &c.SeccompDir},
 		{"seccomp-profile-name", "seccomp_profile_name", forAgent, "profile there of tasks with an image that ask for none (default: a built-in one)", &c.SeccompProfile},
+		{"allowed-devices", "allowed_devices", forAgent, "devices of this machine that every task with an image may use, as /dev/fuse,/dev/nvram:r or {\"allowed_devices\": […]} (default: none beside null, tty and the like)", &c.AllowedDevices},
 		{"switch-user", "switch_user", forAgent, "run tasks as their users", &c.SwitchUser},
 		{"gc-delay", "gc_delay", forAgent, "how long the sandbox of a task that ended is kept, if the disk has room", &c.GCDelay},
 		{"gc-disk-headroom", "gc_disk_headroom", forAgent, "share of the disk to keep free of old sandboxes", &c.GCHeadroom},

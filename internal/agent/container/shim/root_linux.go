@@ -194,10 +194,14 @@ func placeNode(root int, m *wire.Mount) error {
 		}
 		return err
 	}
-	if err := unix.Mknodat(fd, name, unix.S_IFCHR|m.Mode, int(m.Device)); err != nil {
+	mode := m.Mode
+	if mode&unix.S_IFMT == 0 {
+		mode |= unix.S_IFCHR
+	}
+	if err := unix.Mknodat(fd, name, mode, int(m.Device)); err != nil {
 		return err
 	}
-	if err := unix.Fchmodat(fd, name, m.Mode, 0); err != nil { // whatever the mask
+	if err := unix.Fchmodat(fd, name, mode&^unix.S_IFMT, 0); err != nil { // whatever the mask
 		return err
 	}
 	return enable(fd, name)
