@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pando-os/pando/internal/agent/confine"
 	"github.com/pando-os/pando/internal/agent/support"
 
 	"github.com/pando-os/pando/internal/agent/container"
@@ -96,13 +97,16 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 	if cfg.Reconfiguration == "" {
 		cfg.Reconfiguration = reconfigure.Equal
 	}
+	if cfg.Confine == nil {
+		cfg.Confine = &confine.Rules{}
+	}
 	a := &Agent{
 		cfg: cfg, deps: deps, started: deps.Clock.Now(), compactAt: compactAt,
 		launches: make(chan struct{}, max(cfg.Launches, 1)),
 		cancels:  map[string]context.CancelFunc{}, watchers: map[string]context.CancelFunc{},
 		streams: map[uint64]*executorStream{}, sizes: map[string][]workload.Need{}, left: make(chan struct{}), goodbye: make(chan struct{}),
 	}
-	a.imaged = imaged.New(deps.Images, cfg.WorkDir, deps.Log)
+	a.imaged = imaged.New(deps.Images, cfg.WorkDir, cfg.Confine, deps.Log)
 	a.disk = a.newDiskWatch()
 	a.vault = secrets.NewVault(cfg.SecretsDir)
 	a.wire = agentlink.Agent{Info: a.info, IP: cfg.IP, Version: cfg.Version, Unsupported: support.Lacks, Keep: a.keep}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/agent/confine"
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/imaged"
 	"github.com/pando-os/pando/internal/agent/networked"
@@ -61,6 +62,8 @@ type Config struct {
 	// DiskWatch is how often containers' files are looked at; 0: never. EnforceDisk ends those who take more disk than they have.
 	DiskWatch   time.Duration
 	EnforceDisk bool
+	// Confine is the operator's word on how containers are confined; nil: none.
+	Confine *confine.Rules
 	// Isolation names what holds containers, for showing.
 	Isolation string
 	// Flags are shown by /flags and /state.

@@ -404,7 +404,7 @@ func TestAnExecutorFindsTheOriginalsEnvironment(t *testing.T) {
 	f := testFramework("F", "root")
 	w := &workload.LaunchWork{Task: h.agent.view.Load().Tasks[0].Task, Executor: x.Spec, Container: x.Container, Framework: f}
 	b := must(h.agent.blueprint(w, kept{}))
-	s := h.agent.spec(w, b, "/box", "", nil, nil)
+	s := must(h.agent.spec(w, b, "/box", "", nil, nil))
 	want := []string{
 		"MESOS_AGENT_ENDPOINT=127.0.0.1:5051", "MESOS_CHECKPOINT=0", "MESOS_DIRECTORY=/box", "MESOS_EXECUTOR_ID=ex",
 		"MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD=0ns", "MESOS_FRAMEWORK_ID=F", "MESOS_HTTP_COMMAND_EXECUTOR=0", "MESOS_SANDBOX=/box",

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/agent/confine"
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/imaged"
 	"github.com/pando-os/pando/internal/agent/networked"
@@ -93,8 +94,8 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork, k kept) *
 	} else {
 		user = ""
 	}
-	if !a.trusts(w.Framework.User) && asksCapabilities(b.container) {
-		return fail(workload.LaunchRefused, onlyOfRoot)
+	if why := confine.Untrusted(b.container.GetLinuxInfo()); why != "" && !a.trusts(w.Framework.User) {
+		return fail(workload.LaunchRefused, why)
 	}
 	at, err := a.makePlace(w, b, uid, gid)
 	if err != nil {
@@ -180,9 +181,12 @@ func (a *Agent) arrange(ctx context.Context, w *workload.LaunchWork, b *blueprin
 	if err := a.placeShared(at, w, b, uid, gid); err != nil {
 		return container.Spec{}, fmt.Errorf("What the task shares with its group cannot be placed: %w", err) //nolint:staticcheck // as above
 	}
-	s := a.spec(w, b, at.dir, user, nil, nets)
-	nets.Show(&s)
-	return s, nil
+	s, err := a.spec(w, b, at.dir, user, nil, nets)
+	if err == nil {
+		nets.Show(&s)
+		err = a.cfg.Confine.Filter(&s, b.container.GetLinuxInfo().GetSeccomp(), a.trusts(w.Framework.User))
+	}
+	return s, err
 }
 
 // join puts a container into its networks, or finds those that it shares with the one that it is below; nil: the machine's.
@@ -202,15 +206,26 @@ func (a *Agent) join(ctx context.Context, w *workload.LaunchWork, b *blueprint) 
 
 // arrangeImage does so for a container with an image.
 func (a *Agent) arrangeImage(w *workload.LaunchWork, b *blueprint, at *place, user string, uid, gid int, p *imaged.Picture, nets *networked.Place) (container.Spec, error) {
-	s := a.spec(w, b, imaged.Sandbox, user, p, nets)
-	s.Sandbox = at.dir
-	to := imaged.Place{Sandbox: at.dir, UID: uid, GID: gid, Trusted: a.trusts(w.Framework.User), Socket: a.cfg.Socket, Network: nets}
+	trusted := a.trusts(w.Framework.User)
+	as, err := p.Runs(uid, b.command.GetUser() != "", trusted)
+	if as != nil && err == nil {
+		uid, gid = int(as.UID), int(as.GID)
+		err = sandbox.Give(at.dir, uid, gid)
+	}
+	s := container.Spec{}
+	if err == nil {
+		s, err = a.spec(w, b, imaged.Sandbox, user, p, nets)
+	}
+	s.Sandbox, s.As = at.dir, as
+	to := imaged.Place{Sandbox: at.dir, UID: uid, GID: gid, Trusted: trusted, Socket: a.cfg.Socket, Network: nets}
 	to.Secret = func(n int, data []byte) (string, error) { return a.vault.File(w.Container, n, data, uid, gid) }
 	if w.Parent != "" {
 		to.Parent = b.run.Path(a.cfg.WorkDir)
 	}
-	var err error
-	if to.Volumes, err = a.mountVolumes(w.Container, b.resources, uid, gid); err == nil {
+	if err == nil {
+		to.Volumes, err = a.mountVolumes(w.Container, b.resources, uid, gid)
+	}
+	if err == nil {
 		err = p.Furnish(&s, b.command, to)
 	}
 	if err != nil {
@@ -223,14 +238,6 @@ func (a *Agent) arrangeImage(w *workload.LaunchWork, b *blueprint, at *place, us
 // root's, as in foreign.
 func (a *Agent) trusts(user string) bool {
 	return a.cfg.AnyUser || user == "root" || user == ""
-}
-
-const onlyOfRoot = "Capabilities (container.linux_info) are only for frameworks of root, and containers by call that run as root; leave them out."
-
-// asksCapabilities says whether a container names any that it is to have.
-func asksCapabilities(c *mesosv1.ContainerInfo) bool {
-	l := c.GetLinuxInfo()
-	return l.GetEffectiveCapabilities() != nil || l.GetCapabilityInfo() != nil
 }
 
 // foreign says why an agent that does not switch users must not run a user's task: on loopback others may ask in their own
@@ -312,7 +319,7 @@ func (a *Agent) blueprint(w *workload.LaunchWork, k kept) (*blueprint, error) {
 }
 
 // spec makes the container's description of a task.
-func (a *Agent) spec(w *workload.LaunchWork, b *blueprint, dir, user string, p *imaged.Picture, nets *networked.Place) container.Spec {
+func (a *Agent) spec(w *workload.LaunchWork, b *blueprint, dir, user string, p *imaged.Picture, nets *networked.Place) (container.Spec, error) {
 	s := container.Spec{
 		ID: w.Container, Sandbox: dir, User: user, Env: a.environment(w, b, dir, p, nets),
 		CPUs: b.limits.CPUs, Mem: b.limits.Mem, CPULimit: b.limits.CPULimit, MemLimit: b.limits.MemLimit,
@@ -324,10 +331,10 @@ func (a *Agent) spec(w *workload.LaunchWork, b *blueprint, dir, user string, p *
 		s.MaxCompletion, s.KillGrace = w.Task.Completion, w.Task.Grace
 	}
 	if s.Alone && w.Executor.Default {
-		return s // it has no program, and what is asked of its container is asked of its tasks' too
+		return s, nil // it has no program, and what is asked of its container is asked of its tasks' too
 	}
-	a.describe(&s, b)
-	return s
+	err := a.describe(&s, b)
+	return s, err
 }
 
 // fetches are what a command wants fetched.
@@ -342,7 +349,7 @@ func fetches(uris []*mesosv1.CommandInfo_URI) []fetch.URI {
 }
 
 // describe adds to a container's description what its command and its ContainerInfo say.
-func (a *Agent) describe(s *container.Spec, b *blueprint) {
+func (a *Agent) describe(s *container.Spec, b *blueprint) error {
 	s.CPUs, s.Mem, s.CPULimit, s.MemLimit = b.limits.CPUs, b.limits.Mem, b.limits.CPULimit, b.limits.MemLimit
 	if t := b.container.GetTtyInfo(); t != nil {
 		size := t.GetWindowSize()
@@ -357,12 +364,6 @@ func (a *Agent) describe(s *container.Spec, b *blueprint) {
 			s.Args = []string{c.GetValue()}
 		}
 	}
-	linux := b.container.GetLinuxInfo()
-	s.Bounding = capabilityNumbers(linux.GetBoundingCapabilities())
-	s.Effective = capabilityNumbers(linux.GetEffectiveCapabilities())
-	if s.Effective == nil {
-		s.Effective = capabilityNumbers(linux.GetCapabilityInfo())
-	}
 	for _, r := range b.container.GetRlimitInfo().GetRlimits() {
 		l := container.Rlimit{Type: support.Rlimits[r.GetType()], Soft: math.MaxUint64, Hard: math.MaxUint64}
 		if r.Soft != nil && r.Hard != nil {
@@ -370,6 +371,7 @@ func (a *Agent) describe(s *container.Spec, b *blueprint) {
 		}
 		s.Rlimits = append(s.Rlimits, l)
 	}
+	return a.cfg.Confine.Capabilities(s, b.container.GetLinuxInfo())
 }
 
 // limit is a limit of the task with what the original adds; infinity is -1.
@@ -378,20 +380,6 @@ func limit(v float64, extra int64) int64 {
 		return -1
 	}
 	return int64(math.Round(v*1000)) + extra
-}
-
-// capabilityNumbers are the kernel's: the protocol's begin at 1000.
-func capabilityNumbers(c *mesosv1.CapabilityInfo) *[]int {
-	if c == nil {
-		return nil
-	}
-	out := []int{}
-	for _, x := range c.GetCapabilities() {
-		if n := int(x) - 1000; n >= 0 {
-			out = append(out, n)
-		}
-	}
-	return &out
 }
 
 // sum adds up what an executor and its tasks have together. Where a task names limits of its own, or cpus are hard limits,

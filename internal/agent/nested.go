@@ -15,6 +15,7 @@ import (
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	genagent "github.com/pando-os/pando/gen/mesosv1/agent"
+	"github.com/pando-os/pando/internal/agent/confine"
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/diskwatch"
 	"github.com/pando-os/pando/internal/agent/imaged"
@@ -88,8 +89,12 @@ func (a *Agent) tryNested(ctx context.Context, n *workload.Nested) *workload.Lau
 	if n.Parent != "" && len(call.GetContainer().GetNetworkInfos()) > 0 {
 		return refuse("A container below another has the other's networks; leave container.network_infos out.")
 	}
-	if !a.trusts(n.User) && asksCapabilities(call.GetContainer()) {
-		return refuse(onlyOfRoot)
+	linux := call.GetContainer().GetLinuxInfo()
+	if n.Session && linux.GetSeccomp() != nil {
+		return refuse("A session is confined as the container that it is below; leave container.linux_info.seccomp out.")
+	}
+	if why := confine.Untrusted(linux); why != "" && !a.trusts(n.User) {
+		return refuse(why)
 	}
 	if err := a.resolve(ctx, mesos.CommandSecrets(call.GetCommand())); err != nil {
 		return refuse("The container's secrets cannot be resolved: " + err.Error() + ".")
@@ -139,7 +144,13 @@ func (a *Agent) tryNested(ctx context.Context, n *workload.Nested) *workload.Lau
 			}
 		}
 	}
-	a.describe(&s, b)
+	err = a.describe(&s, b)
+	if err == nil {
+		err = a.cfg.Confine.Filter(&s, linux.GetSeccomp(), a.trusts(n.User))
+	}
+	if err != nil {
+		return refuse("The container cannot be described: " + err.Error())
+	}
 	nets.Show(&s)
 	select {
 	case a.launches <- struct{}{}:

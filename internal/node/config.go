@@ -71,6 +71,15 @@ type Config struct {
 	EnforceDisk bool
 	// PIDs bounds the processes and threads of each container; zero: no bound.
 	PIDs int
+	// EffectiveCapabilities are given to containers that name none, and none has any beyond BoundingCapabilities: names with commas
+	// between them, or the original's JSON; empty: nothing is said.
+	EffectiveCapabilities, BoundingCapabilities string
+	// SeccompDir has seccomp profiles in files; SeccompProfile names the one of containers with an image that ask for none, empty:
+	// the built-in one.
+	SeccompDir, SeccompProfile string
+	// AllowedDevices are those of the machine that containers with an image have beside the usual ones: paths with commas between
+	// them, or the original's JSON.
+	AllowedDevices string
 	// SwitchUser runs tasks as their users (root only).
 	SwitchUser bool
 	GCDelay    time.Duration

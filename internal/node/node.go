@@ -405,6 +405,10 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 	if err != nil {
 		return err
 	}
+	rules, err := n.cfg.confinement()
+	if err != nil {
+		return err
+	}
 	work := filepath.Join(n.cfg.DataDir, "agent")
 	n.agent, err = agent.Open(agent.Config{
 		Masters: n.cfg.Masters, Hostname: n.cfg.Hostname, IP: n.cfg.IP, Port: n.cfg.AgentPort, WorkDir: work,
@@ -412,7 +416,7 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 		Reconfiguration: reconfigure.Policy(n.cfg.Reconfiguration), AnyPort: n.anyPort, Strict: n.cfg.Strict, Boot: boot, Launches: 2 * runtime.NumCPU(),
 		Quota: n.cfg.CPUQuota, ShutdownGrace: n.cfg.ShutdownGrace, RecoveryTimeout: n.cfg.RecoveryTimeout,
 		DiskWatch: n.cfg.DiskWatch, EnforceDisk: n.cfg.EnforceDisk,
-		GCDelay: n.cfg.GCDelay, GCHeadroom: n.cfg.GCHeadroom, Isolation: isolation(lacks),
+		GCDelay: n.cfg.GCDelay, GCHeadroom: n.cfg.GCHeadroom, Confine: rules, Isolation: isolation(lacks),
 		SwitchUser: n.cfg.SwitchUser, AnyUser: n.cfg.TrustLoopback || n.cfg.Insecure, Flags: n.cfg.AgentFlags, Version: master.MesosVersion, Book: book, Socket: socket,
 		SecretsDir: filepath.Join(n.cfg.RuntimeDir, "secrets"),
 	}, agent.Deps{Runtime: n.native, Fetcher: &fetch.Fetcher{}, Images: images, Networks: networks, Secrets: secrets.Values{}, Clock: n.clock, Log: n.log.With("part", "agent"), Meter: m, Level: n.cfg.LogLevel})

@@ -34,9 +34,12 @@ func packed(t *testing.T, name, content string) []byte {
 	return b.Bytes()
 }
 
-// linux gives a task a container with LinuxInfo.
+// linux gives a task's container LinuxInfo.
 func linux(t *mesosv1.TaskInfo, l *mesosv1.LinuxInfo) *mesosv1.TaskInfo {
-	t.Container = &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_MESOS.Enum(), LinuxInfo: l}
+	if t.Container == nil {
+		t.Container = &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_MESOS.Enum()}
+	}
+	t.Container.LinuxInfo = l
 	return t
 }
 

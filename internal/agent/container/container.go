@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pando-os/pando/internal/host"
 	"github.com/pando-os/pando/internal/host/cgroup"
 )
 
@@ -27,8 +28,9 @@ type Spec struct {
 	Args []string
 	// Env is the whole environment as NAME=value; nothing of the agent's own is added.
 	Env []string
-	// User is a name or a number; empty means whoever the agent is.
+	// User is a name or a number; empty means whoever the agent is. As, unless it is nil, is the user by numbers, in User's place.
 	User string
+	As   *host.User
 
 	// CPUs and Mem are what it should have, in thousandths of a cpu and of a megabyte.
 	CPUs, Mem int64

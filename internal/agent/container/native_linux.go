@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"sync"
 	"time"
 
@@ -381,21 +383,35 @@ func (n *Native) resolve(s *Spec) (*wire.Spec, error) {
 	if err := resolveRoot(s, w); err != nil {
 		return nil, err
 	}
-	if s.User != "" {
-		u, err := host.LookupUser(s.User)
-		if err != nil {
-			return nil, &Error{KindUser, err.Error()}
-		}
-		if euid := os.Geteuid(); euid == 0 {
-			w.SetUser, w.UID, w.GID, w.Groups = true, u.UID, u.GID, u.Groups
-		} else if uint32(euid) != u.UID {
-			return nil, &Error{KindUser, fmt.Sprintf("the agent does not run as root, so it cannot run a task as user %q; run the agent as root, or the task as the agent's own user", s.User)}
-		}
+	if err := resolveUser(s, w); err != nil {
+		return nil, err
 	}
 	for _, r := range s.Rlimits {
 		w.Rlimits = append(w.Rlimits, wire.Rlimit(r))
 	}
 	return w, nil
+}
+
+// resolveUser says by numbers who the container is.
+func resolveUser(s *Spec, w *wire.Spec) error {
+	u := s.As
+	if u == nil {
+		if s.User == "" {
+			return nil
+		}
+		found, err := host.LookupUser(s.User)
+		if err != nil {
+			return &Error{KindUser, err.Error()}
+		}
+		u = &found
+	}
+	switch euid := os.Geteuid(); {
+	case euid == 0:
+		w.SetUser, w.UID, w.GID, w.Groups = true, u.UID, u.GID, u.Groups
+	case uint32(euid) != u.UID:
+		return &Error{KindUser, fmt.Sprintf("the agent does not run as root, so it cannot run a task as user %q; run the agent as root, or the task as the agent's own user", cmp.Or(s.User, strconv.FormatUint(uint64(u.UID), 10)))}
+	}
+	return nil
 }
 
 func orDefault(v, def int64) int64 {

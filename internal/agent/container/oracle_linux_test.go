@@ -46,7 +46,7 @@ func runcSpec(tb testing.TB, s *container.Spec, args []string) []byte {
 			flag uint64
 			name string
 		}{{standard.ReadOnly, "ro"}, {standard.NoSuid, "nosuid"}, {standard.NoDev, "nodev"}, {standard.NoExec, "noexec"}, {1 << 24, "strictatime"}} {
-			if x.Flags&o.flag != 0 {
+			if x.Flags&o.flag != 0 && (x.Target != "/dev" || o.flag != standard.NoDev) { // the devices of others are in it
 				opts = append(opts, o.name)
 			}
 		}
@@ -101,6 +101,10 @@ var meant = map[string][]struct{ prefix, why string }{
 		{"/dev/core ", "crun links it to a file that is hidden"},
 	},
 }
+
+// devices are mounts that ours have otherwise than any other runtime's: the nodes that a container makes in our /dev are of no use, so
+// those that are there are mounts of their own.
+var devices = []string{"/dev rw", "/dev/full rw", "/dev/null rw", "/dev/random rw", "/dev/tty rw", "/dev/urandom rw", "/dev/zero rw"}
 
 // how are places that are hidden or sealed by both, but otherwise: crun leaves them their programs and devices, hides directories by a
 // file system that can be written, and files by the machine's own /dev/null.
@@ -228,6 +232,9 @@ func normal(text, runtime string) []string {
 			part = l
 		}
 		if slices.ContainsFunc(meant[runtime], func(m struct{ prefix, why string }) bool { return strings.HasPrefix(l, m.prefix) }) {
+			continue
+		}
+		if slices.ContainsFunc(devices, func(prefix string) bool { return strings.HasPrefix(l, prefix) }) {
 			continue
 		}
 		if slices.ContainsFunc(how[runtime], func(prefix string) bool { return strings.HasPrefix(l, prefix) }) {

@@ -31,7 +31,7 @@ type MountKind uint8
 const (
 	MountNew    MountKind = 1 + iota // a new file system of type FS with Data
 	MountBind                        // a file or directory of the machine
-	MountDevice                      // a character device
+	MountDevice                      // a device, a mount of its own
 	MountLink                        // a symbolic link
 )
 
@@ -46,7 +46,7 @@ type Mount struct {
 	FS, Data      string
 	Flags         uint64 // MS_… of mount(2)
 	Device        uint64 // as mknod(2) takes it
-	Mode          uint32 // of a device
+	Mode          uint32 // of a device, as mknod(2) takes it; without a type it is a character device
 }
 
 // Namespaces are what a container has of its own; a Root brings one of mounts.

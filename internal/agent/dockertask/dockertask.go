@@ -25,6 +25,8 @@ type Task struct {
 	Env []string
 	// Entrypoint takes the place of the image's, unless it is nil.
 	Entrypoint []string
+	// User is one of the image's, as NAME, UID, NAME:GROUP or UID:GID; empty: none is named.
+	User string
 	// Workdir and StopSignal take the place of the image's, unless they are empty.
 	Workdir, StopSignal string
 	// Privileged gives it all capabilities, and hides nothing.
@@ -119,11 +121,12 @@ var parameters = map[string]func(*Task, string) error{
 	"stop-signal":  func(t *Task, v string) error { t.StopSignal = v; return nil },
 	"tmpfs":        (*Task).tmpfs,
 	"ulimit":       (*Task).ulimit,
+	"user":         func(t *Task, v string) error { t.User = v; return nil },
 	"volume":       (*Task).volume,
 	"workdir":      func(t *Task, v string) error { t.Workdir = v; return nil },
 }
 
-var short = map[string]string{"e": "env", "h": "hostname", "l": "label", "v": "volume", "w": "workdir"}
+var short = map[string]string{"e": "env", "h": "hostname", "l": "label", "u": "user", "v": "volume", "w": "workdir"}
 
 // Parameters lists what may be given as parameters.
 func Parameters() []string {
@@ -220,10 +223,13 @@ func (t *Task) security(v string) error {
 	case key == "seccomp" && value == "unconfined":
 		t.Container.LinuxInfo.Seccomp = &mesosv1.SeccompInfo{Unconfined: new(true)}
 		return nil
+	case key == "seccomp" && value != "":
+		t.Container.LinuxInfo.Seccomp = &mesosv1.SeccompInfo{ProfileName: &value}
+		return nil
 	case key == "label" || key == "apparmor":
 		return nil // there is none
 	}
-	return fmt.Errorf("%q is not supported; seccomp=unconfined and no-new-privileges are", v)
+	return fmt.Errorf("%q is not supported; seccomp=unconfined, seccomp=PROFILE (of the agent's) and no-new-privileges are", v)
 }
 
 func (t *Task) shm(v string) error {

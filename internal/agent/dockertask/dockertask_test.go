@@ -22,7 +22,7 @@ func docker(parameters ...string) *mesosv1.ContainerInfo {
 
 func TestWhatDockerWouldHaveRunIsSaidInOurWords(t *testing.T) {
 	in := docker("env A=b", "e C=d=e", "--hostname web", "volume /srv:/data:ro", "v box:/box", "workdir /w", "cap-add CAP_NET_ADMIN", "cap-drop all",
-		"ulimit nofile=100:200", "ulimit core=-1", "shm-size 1500k", "entrypoint /run me", "stop-signal SIGQUIT", "read-only", "tmpfs /run:size=1m",
+		"ulimit nofile=100:200", "ulimit core=-1", "shm-size 1500k", "entrypoint /run me", "stop-signal SIGQUIT", "u 7:8", "read-only", "tmpfs /run:size=1m",
 		"add-host db:10.0.0.1", "ipc host", "pid host", "security-opt seccomp=unconfined", "security-opt no-new-privileges", "log-driver json-file", "label a=b", "net host")
 	in.Docker.ForcePullImage, in.Docker.Privileged = new(true), new(true)
 	before := proto.CloneOf(in)
@@ -49,7 +49,7 @@ func TestWhatDockerWouldHaveRunIsSaidInOurWords(t *testing.T) {
 				{Type: mesosv1.RLimitInfo_RLimit_RLMT_CORE.Enum()},
 			}},
 		},
-		Env: []string{"A=b", "C=d=e"}, Entrypoint: []string{"/run", "me"}, Workdir: "/w", StopSignal: "SIGQUIT", Privileged: true, ReadOnly: true,
+		Env: []string{"A=b", "C=d=e"}, Entrypoint: []string{"/run", "me"}, Workdir: "/w", User: "7:8", StopSignal: "SIGQUIT", Privileged: true, ReadOnly: true,
 		NoNewPrivs: true, Tmpfs: map[string]string{"/run": "size=1m"}, AddCaps: []string{"NET_ADMIN"}, DropCaps: []string{"ALL"}, Hosts: []string{"10.0.0.1 db"},
 	}
 	if d := cmp.Diff(want, got, protocmp.Transform()); d != "" {
@@ -72,7 +72,7 @@ func TestWhatCannotBeHonouredIsNamed(t *testing.T) {
 		"parameters[1] (gpus)": docker("env A=b", "gpus all"), "(env)": docker("env A"), "(volume)": docker("volume /a"), "relative": docker("volume /a:/b:relative"),
 		"(ulimit)": docker("ulimit nofile=x"), "SOFT": docker("ulimit frobs=1"), "(shm-size)": docker("shm-size lots"), "64m": docker("shm-size 9999999999g"),
 		"(tmpfs)": docker("tmpfs run"), "(ipc)": docker("ipc container:x"), "(pid)": docker("pid x"), "(add-host)": docker("add-host x"),
-		"(user)": docker("user 7:8"), "(security-opt)": docker("security-opt systempaths=unconfined"), "(privileged)": docker("privileged perhaps"),
+		"(security-opt)": docker("security-opt systempaths=unconfined"), "(privileged)": docker("privileged perhaps"),
 	} {
 		if got, err := Read(c); err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("the error is %v, and lacks %q (%v)", err, words, got)

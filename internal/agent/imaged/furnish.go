@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/agent/confine"
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/container/standard"
 	"github.com/pando-os/pando/internal/agent/networked"
@@ -49,6 +50,11 @@ func (p *Picture) Furnish(s *container.Spec, c *mesosv1.CommandInfo, at Place) e
 		Store: p.image.Store, Layers: p.image.Layers, Scratch: p.scratch, Masked: standard.Masked(), ReadOnly: standard.Sealed(),
 		Mounts: standard.Mounts(int64(linux.GetShmSize()) << 20),
 	}
+	nodes, err := p.keeper.rules.Nodes()
+	if err != nil {
+		return err
+	}
+	s.Root.Mounts = append(s.Root.Mounts, nodes...)
 	s.Hostname = p.Container.GetHostname()
 	if at.Network != nil {
 		s.NetNS, s.Hostname = at.Network.NetNS, cmp.Or(s.Hostname, at.Network.Hostname)
@@ -61,7 +67,7 @@ func (p *Picture) Furnish(s *container.Spec, c *mesosv1.CommandInfo, at Place) e
 	}
 	s.StopSignal = stopSignal(p.image.Config.StopSignal)
 	s.NoNewPrivs = s.NoNewPrivs || !at.Trusted
-	err := p.mountAll(s, at)
+	err = p.mountAll(s, at)
 	if err == nil && p.docker != nil {
 		err = p.likeDocker(s, c)
 	} else if err == nil {
@@ -73,35 +79,48 @@ func (p *Picture) Furnish(s *container.Spec, c *mesosv1.CommandInfo, at Place) e
 	return err
 }
 
-// confine gives the container the capabilities that it asks for or, when it asks for none, those that images count on: to root as
-// they are, to others as what set-user-id programs may gain. The seccomp filter follows from them.
+// confine gives the container the capabilities that it asks for or, when neither it nor the operator names any, those that images
+// count on, as far as it may have them: to root as they are, to others as what set-user-id programs may gain. The seccomp filter
+// follows from them.
 func (p *Picture) confine(s *container.Spec, at Place) error {
-	d := p.docker
+	d, rules, seccomp := p.docker, p.keeper.rules, p.Container.GetLinuxInfo().GetSeccomp()
 	if d != nil && (d.Privileged || len(d.AddCaps) > 0) && !at.Trusted {
 		return errors.New("privileged, or more capabilities (cap-add), are only for frameworks of root; leave them out")
 	}
 	if d != nil && d.Privileged {
+		if err := rules.Bounds.Allow(confine.All); err != nil {
+			return fmt.Errorf("privileged: %w", err)
+		}
 		s.Effective, s.Bounding, s.Root.Masked, s.Root.ReadOnly = nil, nil, nil, nil
-		return nil
+		if seccomp == nil {
+			return nil
+		}
+		var err error
+		s.Seccomp, err = rules.Profiles.Filter(seccomp, confine.All)
+		return err
 	}
-	asked, caps := s.Effective != nil, standard.Capabilities()
-	if asked {
-		caps = *s.Effective
+	asked, caps := s.Effective != nil, confine.Numbers(standard.Capabilities())
+	switch {
+	case asked:
+		caps = confine.Numbers(*s.Effective)
+	case s.Bounding != nil:
+		caps &= confine.Numbers(*s.Bounding)
 	}
 	if d != nil {
 		var err error
-		if caps, err = capabilities(caps, d.AddCaps, d.DropCaps); err != nil {
+		if caps, err = changed(caps, d.AddCaps, d.DropCaps); err != nil {
 			return err
 		}
+		if err := rules.Bounds.Allow(caps); err != nil {
+			return fmt.Errorf("container.docker.parameters cap-add: %w", err)
+		}
 	}
-	if s.Effective = &caps; !asked && at.UID > 0 {
-		s.Effective, s.Bounding = nil, &caps
-	}
-	if p.Container.GetLinuxInfo().GetSeccomp().GetUnconfined() {
-		return nil
+	list := caps.List()
+	if s.Effective = &list; !asked && at.UID > 0 {
+		s.Effective, s.Bounding = nil, &list
 	}
 	var err error
-	s.Seccomp, err = p.keeper.filters.of(caps)
+	s.Seccomp, err = rules.Profiles.Filter(seccomp, caps)
 	return err
 }
 
@@ -249,43 +268,24 @@ func tmpfsData(options string) string {
 	return strings.Join(out, ",")
 }
 
-// capabilities adds some to a set and takes some away, by their names; ALL are all.
-func capabilities(have []int, add, drop []string) ([]int, error) {
-	set := map[int]bool{}
-	for _, n := range have {
-		set[n] = true
-	}
-	change := func(names []string, to bool) error {
-		for _, name := range names {
-			if name == "ALL" {
-				for n := range lastCapability + 1 {
-					set[n] = to
-				}
-				continue
-			}
-			n, ok := mesosv1.CapabilityInfo_Capability_value[name]
-			if !ok || n < firstCapability {
-				return fmt.Errorf("the capability %s is unknown", name)
-			}
-			set[int(n)-firstCapability] = to
+// changed adds capabilities to a set and takes some away, by their names.
+func changed(have confine.Set, add, drop []string) (confine.Set, error) {
+	for _, name := range drop {
+		s, err := confine.ByName(name)
+		if err != nil {
+			return 0, err
 		}
-		return nil
+		have &^= s
 	}
-	err := errors.Join(change(drop, false), change(add, true))
-	out := []int{}
-	for n := range lastCapability + 1 {
-		if set[n] {
-			out = append(out, n)
+	for _, name := range add {
+		s, err := confine.ByName(name)
+		if err != nil {
+			return 0, err
 		}
+		have |= s
 	}
-	return out, err
+	return have, nil
 }
-
-// The protocol's capabilities begin at the first, and the kernel's end with the last.
-const (
-	firstCapability = 1000
-	lastCapability  = 40
-)
 
 // signals are the names that images use for what asks their programs to end, by Linux' numbers on amd64 and arm64.
 var signals = map[string]int{
@@ -323,6 +323,9 @@ func (p *Picture) Environment(env map[string]string) {
 				env[name] = value
 			}
 		}
+	}
+	if p.home != "" {
+		env["HOME"] = p.home
 	}
 	add(p.image.Config.Env)
 	if p.docker != nil {

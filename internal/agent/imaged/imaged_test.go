@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/agent/confine"
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/container/standard"
 	"github.com/pando-os/pando/internal/image"
@@ -75,7 +76,7 @@ func (a *album) Remove(r string) error { a.did = append(a.did, "remove "+r); ret
 func keeper(t *testing.T) (*Keeper, *album, string) {
 	t.Helper()
 	a, dir := &album{held: map[string]string{}}, t.TempDir()
-	return New(a, dir, slog.New(slog.DiscardHandler)), a, dir
+	return New(a, dir, &confine.Rules{}, slog.New(slog.DiscardHandler)), a, dir
 }
 
 func wants(reference string) *mesosv1.ContainerInfo {
@@ -100,7 +101,7 @@ func TestAnImageIsHeldAsLongAsItsContainerIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	a = &album{held: map[string]string{}}
-	k = New(a, dir, slog.New(slog.DiscardHandler)) // the agent was restarted meanwhile, and c2 and c3 were found
+	k = New(a, dir, &confine.Rules{}, slog.New(slog.DiscardHandler)) // the agent was restarted meanwhile, and c2 and c3 were found
 	k.Found([]string{"c2", "c3", "bare"})
 	if d := cmp.Diff(map[string]string{"c2": "sha256:1"}, a.held); d != "" {
 		t.Errorf("what is held (-want +got):\n%s", d)
@@ -117,7 +118,7 @@ func TestAnImageIsHeldAsLongAsItsContainerIsThere(t *testing.T) {
 	if _, err := none.Provision(t.Context(), "c", wants("app:1"), true); err == nil {
 		t.Error("an agent without images provides one")
 	}
-	if New(nil, dir, nil) != nil {
+	if New(nil, dir, nil, nil) != nil {
 		t.Error("a keeper of no images")
 	}
 }
@@ -142,7 +143,7 @@ func TestAllImagesOfAContainerAreHeldAsLongAsItIsThere(t *testing.T) {
 		t.Errorf("what is held (-want +got):\n%s", d)
 	}
 	a = &album{held: map[string]string{}}
-	k = New(a, dir, slog.New(slog.DiscardHandler)) // the agent was restarted meanwhile, and c1 was found
+	k = New(a, dir, &confine.Rules{}, slog.New(slog.DiscardHandler)) // the agent was restarted meanwhile, and c1 was found
 	k.Found([]string{"c1"})
 	if d := cmp.Diff(map[string]string{"c1": "sha256:1 sha256:2"}, a.held); d != "" {
 		t.Errorf("what is held after a restart (-want +got):\n%s", d)
@@ -298,15 +299,17 @@ func TestSignalsAndCapabilitiesAreKnownByTheirNames(t *testing.T) {
 		"fewer": {nil, []string{"CHOWN"}, []int{5}},
 		"more":  {[]string{"SYS_TIME", "CHOWN"}, nil, []int{0, 5, 25}},
 	} {
-		if got, err := capabilities([]int{0, 5}, c.add, c.drop); err != nil || !slices.Equal(got, c.want) {
+		if got, err := changed(confine.Numbers([]int{0, 5}), c.add, c.drop); err != nil || !slices.Equal(got.List(), c.want) {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 	}
-	if got, err := capabilities(nil, []string{"ALL"}, nil); err != nil || len(got) != lastCapability+1 {
+	if got, err := changed(0, []string{"ALL"}, nil); err != nil || got != confine.All {
 		t.Errorf("all are %v, %v", got, err)
 	}
-	if _, err := capabilities(nil, []string{"FLY"}, nil); err == nil {
-		t.Error("a capability that there is not was taken")
+	for _, c := range [][2][]string{{{"FLY"}, nil}, {nil, {"FLY"}}} {
+		if _, err := changed(0, c[0], c[1]); err == nil {
+			t.Errorf("a capability that there is not was taken: %v", c)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/agent/confine"
 	"github.com/pando-os/pando/internal/agent/dockertask"
 	"github.com/pando-os/pando/internal/image"
 )
@@ -51,18 +52,18 @@ type Image struct {
 
 // Keeper knows which container has which image. A nil Keeper has no images.
 type Keeper struct {
-	images  Images
-	dir     string
-	log     *slog.Logger
-	filters filters
+	images Images
+	dir    string
+	rules  *confine.Rules
+	log    *slog.Logger
 }
 
 // New makes the keeper of an agent with a work directory; nil when there are no images.
-func New(images Images, workDir string, log *slog.Logger) *Keeper {
+func New(images Images, workDir string, rules *confine.Rules, log *slog.Logger) *Keeper {
 	if images == nil {
 		return nil
 	}
-	return &Keeper{images: images, dir: filepath.Join(workDir, scratchDir), log: log}
+	return &Keeper{images: images, dir: filepath.Join(workDir, scratchDir), rules: rules, log: log}
 }
 
 // Picture is what a container of an image is made of.
@@ -74,6 +75,7 @@ type Picture struct {
 	image   *Image
 	volumes map[int]*Image   // that are among its volumes, by their places there
 	docker  *dockertask.Task // nil: it is not of type DOCKER
+	home    string           // of the image's user that it runs as; empty: of none
 	keeper  *Keeper
 	trusted bool // root asked for it
 }

@@ -49,9 +49,6 @@ func Lacks(t *mesosv1.TaskInfo) string {
 			return "The task's name of its own is none: container." + err.Error() + "."
 		}
 	}
-	if s := c.GetLinuxInfo().GetSeccomp(); s != nil && !s.GetUnconfined() {
-		return later("a seccomp profile (container.linux_info.seccomp)", "leave it out or say unconfined")
-	}
 	for _, r := range t.GetResources() {
 		if why := unplaceable(r.GetDisk(), c.GetMesos().GetImage() != nil); why != "" {
 			return why
@@ -165,6 +162,9 @@ func senseless(t *mesosv1.TaskInfo) string {
 				return "A capability (container.linux_info) is unknown; give one of those that Linux has."
 			}
 		}
+	}
+	if s := l.GetSeccomp(); s != nil && (s.GetProfileName() != "") == s.GetUnconfined() {
+		return "The seccomp setting of a container (container.linux_info.seccomp) needs either profile_name or unconfined; give one of them, or leave it out for the default."
 	}
 	if h := t.GetHealthCheck(); h != nil {
 		if _, err := check.OfHealth(h); err != nil {

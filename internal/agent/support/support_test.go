@@ -109,8 +109,8 @@ var verdicts = map[string]verdict{
 		c.LinuxInfo = &mesosv1.LinuxInfo{IpcMode: mesosv1.LinuxInfo_PRIVATE.Enum()} // sharing the parent's is what there is
 	})),
 	"container.linux_info.shm_size":             refused("(container.linux_info.shm_size)"),
-	"container.linux_info.seccomp.profile_name": refused("(container.linux_info.seccomp)"),
-	"container.linux_info.seccomp.unconfined":   ignored("nothing is confined, so true is what there is; false without a profile is refused like a profile"),
+	"container.linux_info.seccomp.profile_name": honoured("test/e2e TestASeccompProfileIsKeptByItsName"),
+	"container.linux_info.seccomp.unconfined":   honoured("internal/agent/confine TestAContainerHasTheProfileThatItNamesOrTheAgents"),
 	"container.rlimit_info":                     honoured(e2e),
 
 	"health_check.type": honoured(plans), "health_check.delay_seconds": honoured(checks), "health_check.interval_seconds": honoured(checks),
@@ -282,6 +282,15 @@ func TestWhatMakesNoSenseIsRefusedAndNotGuessedAt(t *testing.T) {
 		"an unknown capability": {mapped(mesosv1.ContainerInfo_MESOS, func(c *mesosv1.ContainerInfo) {
 			c.LinuxInfo = &mesosv1.LinuxInfo{EffectiveCapabilities: &mesosv1.CapabilityInfo{Capabilities: []mesosv1.CapabilityInfo_Capability{mesosv1.CapabilityInfo_UNKNOWN}}}
 		}), "capability"},
+		"a seccomp profile and none": {mapped(mesosv1.ContainerInfo_MESOS, func(c *mesosv1.ContainerInfo) {
+			c.LinuxInfo = &mesosv1.LinuxInfo{Seccomp: &mesosv1.SeccompInfo{ProfileName: new("a"), Unconfined: new(true)}}
+		}), "(container.linux_info.seccomp)"},
+		"a seccomp setting that says nothing": {mapped(mesosv1.ContainerInfo_MESOS, func(c *mesosv1.ContainerInfo) {
+			c.LinuxInfo = &mesosv1.LinuxInfo{Seccomp: &mesosv1.SeccompInfo{Unconfined: new(false)}}
+		}), "(container.linux_info.seccomp)"},
+		"a seccomp profile": {mapped(mesosv1.ContainerInfo_MESOS, func(c *mesosv1.ContainerInfo) {
+			c.LinuxInfo = &mesosv1.LinuxInfo{Seccomp: &mesosv1.SeccompInfo{ProfileName: new("a"), Unconfined: new(false)}}
+		}), ""},
 		"a health check of port 0": {func(t *mesosv1.TaskInfo) {
 			t.HealthCheck = &mesosv1.HealthCheck{Type: mesosv1.HealthCheck_TCP.Enum(), Tcp: &mesosv1.HealthCheck_TCPCheckInfo{Port: proto.Uint32(0)}}
 		}, "health_check.tcp.port"},

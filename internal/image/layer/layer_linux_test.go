@@ -409,10 +409,9 @@ func TestACallThatIsCanceledEnds(t *testing.T) {
 	}
 }
 
-// mounted unpacks layers, bottom first, and shows what an overlay of them shows.
-func mounted(t *testing.T, layers ...[]byte) []string {
+// overlaid unpacks layers, bottom first, and mounts an overlay of them. It gives their directories, topmost first, and the overlay's.
+func overlaid(t *testing.T, layers ...[]byte) (lower []string, at string) {
 	t.Helper()
-	var lower []string
 	for _, l := range layers {
 		d := t.TempDir()
 		r, err := Unpack(context.Background(), d, bytes.NewReader(l), Limits{})
@@ -428,7 +427,7 @@ func mounted(t *testing.T, layers ...[]byte) []string {
 		}
 	}
 	lower = append(lower, t.TempDir()) // an overlay without an upper directory wants two
-	at := t.TempDir()
+	at = t.TempDir()
 	if err := unix.Mount("overlay", at, "overlay", unix.MS_RDONLY, "lowerdir="+strings.Join(lower, ":")); err != nil {
 		t.Skipf("skipped: no overlay can be mounted here: %v", err)
 	}
@@ -437,6 +436,13 @@ func mounted(t *testing.T, layers ...[]byte) []string {
 			t.Error(err)
 		}
 	})
+	return lower, at
+}
+
+// mounted shows what an overlay of layers, bottom first, shows.
+func mounted(t *testing.T, layers ...[]byte) []string {
+	t.Helper()
+	_, at := overlaid(t, layers...)
 	var out []string
 	for _, line := range list(t, at)[1:] {
 		out = append(out, strings.TrimSuffix(line, " opaque"))

@@ -12,3 +12,8 @@ func unpack(string, *stream, Limits) (Result, error) {
 func Inherit(string, []string, []string) error {
 	return failure.New(failure.NotPermitted, "layers of images can be unpacked on Linux alone")
 }
+
+// ReadFile is for Linux alone.
+func ReadFile([]string, string, int64) ([]byte, error) {
+	return nil, failure.New(failure.NotPermitted, "layers of images can be read on Linux alone")
+}

@@ -204,10 +204,37 @@ func placeNode(root int, m *wire.Mount) error {
 		}
 		return err
 	}
-	if err := unix.Mknodat(fd, name, unix.S_IFCHR|m.Mode, int(m.Device)); err != nil {
+	mode := m.Mode
+	if mode&unix.S_IFMT == 0 {
+		mode |= unix.S_IFCHR
+	}
+	if err := unix.Mknodat(fd, name, mode, int(m.Device)); err != nil {
 		return err
 	}
-	return unix.Fchmodat(fd, name, m.Mode, 0) // whatever the mask
+	if err := unix.Fchmodat(fd, name, mode&^unix.S_IFMT, 0); err != nil { // whatever the mask
+		return err
+	}
+	return enable(fd, name)
+}
+
+// enable has a node open its device where no other does: it becomes a mount of its own, of which alone that is allowed. So what a
+// container makes beside it is of no use.
+func enable(dir int, name string) error {
+	const flags = unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	fd, err := unix.Openat(dir, name, flags, 0)
+	if err != nil {
+		return err
+	}
+	err = unix.Mount(fdPath(fd), fdPath(fd), "", unix.MS_BIND, "")
+	unix.Close(fd)
+	if err != nil {
+		return err
+	}
+	if fd, err = unix.Openat(dir, name, flags, 0); err != nil { // what is mounted now
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Mount("", fdPath(fd), "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_NOSUID, "")
 }
 
 // openIn opens a path of the container's.

@@ -30,7 +30,7 @@ func Mounts(shm int64) []container.Mount {
 	}
 	out := []container.Mount{
 		{Kind: container.MountNew, FS: "proc", Target: "/proc", Flags: quiet},
-		{Kind: container.MountNew, FS: "tmpfs", Target: "/dev", Flags: NoSuid | strict, Data: "mode=755,size=65536k"},
+		{Kind: container.MountNew, FS: "tmpfs", Target: "/dev", Flags: NoSuid | NoDev | strict, Data: "mode=755,size=65536k"},
 		{Kind: container.MountNew, FS: "devpts", Target: "/dev/pts", Flags: NoSuid | NoExec, Data: "newinstance,ptmxmode=0666,mode=0620,gid=5"},
 		{Kind: container.MountNew, FS: "tmpfs", Target: "/dev/shm", Flags: quiet, Data: "mode=1777,size=" + strconv.FormatInt(shm, 10)},
 		{Kind: container.MountNew, FS: "mqueue", Target: "/dev/mqueue", Flags: quiet},

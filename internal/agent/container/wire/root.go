@@ -27,7 +27,7 @@ type MountKind uint8
 const (
 	MountNew    MountKind = 1 + iota // a file system of type FS with Data
 	MountBind                        // Source: a file or directory of the machine
-	MountDevice                      // a character device of number Device and permissions Mode
+	MountDevice                      // a device of number Device, a mount of its own; Mode is as mknod(2) takes it, without a type a character device
 	MountLink                        // a symbolic link to Source
 )
 
