@@ -38,7 +38,7 @@ func crowd(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // it is a temporary one
 	archive := filepath.Join(dir, "image.tar")
 	if err := saveShell(archive); err != nil {
 		return err
@@ -87,7 +87,9 @@ func crowd(ctx context.Context, args []string) error {
 		return err
 	}
 	cancel()
-	<-end
+	if err := <-end; err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
 	return show(figures)
 }
 

@@ -60,8 +60,8 @@ func (n *node) start(ctx context.Context) error {
 	return within(ctx, time.Minute, "the node to work", func() bool {
 		b, err := os.ReadFile(filepath.Join(n.dir, "node/pando.pid"))
 		var r struct {
-			PID   int
-			Ready bool
+			PID   int  `json:"pid"`
+			Ready bool `json:"ready"`
 		}
 		return err == nil && json.Unmarshal(b, &r) == nil && r.Ready && r.PID == n.cmd.Process.Pid
 	})

@@ -35,7 +35,7 @@ func pull(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // it is a temporary one
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	defer server.Close()
 	addr := server.Listener.Addr().String()
@@ -137,7 +137,7 @@ func median(v []float64) float64 {
 }
 
 func get(url string) (string, error) {
-	res, err := http.Get(url) //nolint:noctx,gosec // of a node on this machine
+	res, err := http.Get(url) //nolint:gosec // of a node on this machine
 	if err != nil {
 		return "", err
 	}

@@ -286,19 +286,8 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 		}
 	case *Resend:
 		b.resend(in.Framework, out)
-	case *Joined:
-		b.joined(in.Container, in.Networks)
-	case *Launched:
-		b.launched(in, out)
-	case *Exited:
-		b.exited(in.Container, in.Exit, out)
-		b.forgetBelow(in.Container, out)
-	case *Health:
-		b.health(in, out)
-	case *Overdrawn:
-		b.overdrawn(in, out)
-	case *Recovered:
-		b.recover(in, out)
+	case *Joined, *Launched, *Exited, *Health, *Overdrawn, *Recovered:
+		b.stepContainer(in, out)
 	case *Leave:
 		b.leave(out)
 	case *Compact:
@@ -314,6 +303,25 @@ func (b *Book) Step(now machine.Now, in In, out *Out) {
 	b.retryDue(out)
 	b.operationsDue(out)
 	b.depart(out)
+}
+
+// stepContainer takes an input about containers.
+func (b *Book) stepContainer(in In, out *Out) {
+	switch in := in.(type) {
+	case *Joined:
+		b.joined(in.Container, in.Networks)
+	case *Launched:
+		b.launched(in, out)
+	case *Exited:
+		b.exited(in.Container, in.Exit, out)
+		b.forgetBelow(in.Container, out)
+	case *Health:
+		b.health(in, out)
+	case *Overdrawn:
+		b.overdrawn(in, out)
+	case *Recovered:
+		b.recover(in, out)
+	}
 }
 
 // link greets a leader, unless one with a higher epoch was seen: then this one was frozen and does not know it.
