@@ -13,7 +13,10 @@ import (
 )
 
 // launch is one that is under way; it ends with the agent's process.
-type launch struct{ canceled bool }
+type launch struct {
+	canceled bool
+	hurry    func() // goes on at once; nil: it cannot
+}
 
 // container is a process that runs, or the record of its end: a task's, or an executor's, or a task's within an executor's.
 type container struct {
@@ -87,7 +90,10 @@ func (a *agent) launch(w *workload.LaunchWork) {
 	if a.w.Chance(0.1) {
 		fetch = a.w.Between(50*time.Millisecond, 20*time.Second)
 	}
-	a.after(fetch, func() {
+	step := func() {
+		if a.launches[w.Container] != l {
+			return // a cancel came before
+		}
 		if l.canceled {
 			tell(workload.Launched{Failure: workload.LaunchCanceled})
 			return
@@ -111,13 +117,20 @@ func (a *agent) launch(w *workload.LaunchWork) {
 			}
 			tell(workload.Launched{PID: c.pid, Ticks: uint64(c.pid) * 7})
 		})
-	})
+	}
+	if reach.Stalls(w.Container) {
+		fetch, failure, l.hurry = reach.Stalled, workload.LaunchRefused, step
+	}
+	a.after(fetch, step)
 }
 
 // cancel stops a launch that has not started a process.
 func (a *agent) cancel(id string) {
 	if l := a.launches[id]; l != nil {
 		l.canceled = true
+		if l.hurry != nil {
+			l.hurry()
+		}
 	}
 }
 

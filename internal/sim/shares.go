@@ -14,23 +14,6 @@ import (
 	"github.com/pando-os/pando/mesos/resource"
 )
 
-// When all wishes are met, a small cluster is shared: every framework fills each offer with small tasks that live for some
-// seconds, for ever. What they have after a while, on an average, must be even: between roles, and between the frameworks
-// of a role.
-
-const (
-	// shareTasks is into about how many tasks the cluster is divided.
-	shareTasks = 48
-	// shareFor is how long the frameworks have for it, and sampleFor how long they are looked at, every second.
-	shareFor, sampleFor = 30 * time.Second, 60
-)
-
-// sharing is the state of it.
-type sharing struct {
-	*share.Count
-	size resource.List // of a task
-}
-
 // canShare says whether a world is small and full enough for it.
 func (w *World) canShare() bool {
 	n := 0
@@ -50,8 +33,8 @@ func (w *World) share() {
 	for _, a := range w.agents {
 		cpus += a.Total.Scalar("cpus")
 	}
-	size := setting.Resources(fmt.Sprintf("cpus:%.3f;mem:1", float64(cpus)/1000/shareTasks))
-	w.sharing = &sharing{share.New(), size}
+	size := setting.Resources(fmt.Sprintf("cpus:%.3f;mem:1", float64(cpus)/1000/share.Tasks))
+	w.sharing = share.New(size)
 	for _, f := range w.fws {
 		if f.left {
 			continue
@@ -67,16 +50,16 @@ func (w *World) share() {
 			}
 		}
 	}
-	w.After(shareFor, w.sample)
+	w.After(share.For, w.sample)
 }
 
 // fill answers an offer with as many tasks as fit.
 func (f *framework) fill(o *cluster.Offer) {
 	left := o.Resources
 	var tasks []*cluster.TaskSpec
-	for left.Contains(f.w.sharing.size) {
-		left = left.Minus(f.w.sharing.size)
-		i := f.newTask(o, f.w.sharing.size)
+	for left.Contains(f.w.sharing.Size) {
+		left = left.Minus(f.w.sharing.Size)
+		i := f.newTask(o, f.w.sharing.Size)
 		i.script = fate.Task{Life: f.w.Between(2*time.Second, 8*time.Second)}
 		tasks = append(tasks, i.spec)
 	}
@@ -96,7 +79,7 @@ func (w *World) sample() {
 		}
 		return true
 	})
-	if s.Sampled() < sampleFor {
+	if s.Sampled() < share.Samples {
 		w.After(time.Second, w.sample)
 		return
 	}
@@ -109,5 +92,5 @@ func (w *World) sample() {
 			}
 		}
 	}
-	s.Judge(shareTasks, w.Fail)
+	s.Judge(share.Tasks, w.Fail)
 }

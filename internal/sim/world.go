@@ -13,6 +13,7 @@ import (
 	"github.com/pando-os/pando/internal/sim/plan"
 	"github.com/pando-os/pando/internal/sim/registry"
 	"github.com/pando-os/pando/internal/sim/rule"
+	"github.com/pando-os/pando/internal/sim/share"
 	"github.com/pando-os/pando/internal/sim/stage"
 )
 
@@ -30,7 +31,7 @@ type World struct {
 	steps   int
 
 	// At the end, see shares.go.
-	sharing *sharing
+	sharing *share.Count
 	over    bool
 }
 

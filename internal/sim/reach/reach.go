@@ -1,15 +1,23 @@
-// Package reach is where the containers of a simulated cluster are reached, and says whether a status tells it.
+// Package reach is what containers of a simulated cluster reach, and where they are reached, by their ids; and it says whether a status
+// tells it.
 package reach
 
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/mesos"
 )
+
+// Stalled is how long the registry of an image, or the server of a file, that hangs is waited for before it is given up.
+const Stalled = 5 * time.Minute
+
+// Stalls says whether a container waits for one, which a kill ends.
+func Stalls(id string) bool { return id[0] == id[1] && id[1] > 'b' }
 
 // Networks are the networks that a container has of its own: a third of all have one, and those below another have the other's.
 func Networks(id string) []*mesosv1.NetworkInfo {

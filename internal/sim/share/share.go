@@ -6,8 +6,22 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pando-os/pando/internal/sim/rule"
+	"github.com/pando-os/pando/mesos/resource"
+)
+
+// When all wishes are met, a small cluster is shared: every framework fills each offer with small tasks that live for some seconds, for
+// ever. What they have after a while, on an average, must be even: between roles, and between the frameworks of a role.
+
+// Tasks is into about how many tasks the cluster is divided.
+const Tasks = 48
+
+// For is how long the frameworks have for it, and Samples how often they are looked at then, every second.
+const (
+	For     = 30 * time.Second
+	Samples = 60
 )
 
 // Slack is how many tasks two may differ by: messages under way, and tasks that live longer than others.
@@ -18,13 +32,17 @@ type level struct{ role, framework string }
 
 // Count sums up what each has, over some samples.
 type Count struct {
+	// Size is that of a task.
+	Size    resource.List
 	has     map[level]int
 	samples int
 	rivals  map[string][]level // that compete with each other: roles below the root, and the frameworks of a role
 }
 
-// New makes a count of nothing.
-func New() *Count { return &Count{has: map[level]int{}, rivals: map[string][]level{}} }
+// New makes a count of nothing, of tasks of a size.
+func New(size resource.List) *Count {
+	return &Count{Size: size, has: map[level]int{}, rivals: map[string][]level{}}
+}
 
 // Competes says that a framework wants as much as it can get in a role.
 func (c *Count) Competes(role, framework string) {
