@@ -219,8 +219,9 @@ func (a *Agent) arrangeImage(w *workload.LaunchWork, b *blueprint, at *place, us
 	s.Sandbox, s.As = at.dir, as
 	to := imaged.Place{Sandbox: at.dir, UID: uid, GID: gid, Trusted: trusted, Socket: a.cfg.Socket, Network: nets}
 	to.Secret = func(n int, data []byte) (string, error) { return a.vault.File(w.Container, n, data, uid, gid) }
-	if w.Parent != "" {
+	if w.Parent != "" && err == nil {
 		to.Parent = b.run.Path(a.cfg.WorkDir)
+		to.ParentVolumes, err = a.mountsOf(w.Executor.Resources)
 	}
 	if err == nil {
 		to.Volumes, err = a.mountVolumes(w.Container, b.resources, uid, gid)

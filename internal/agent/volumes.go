@@ -44,15 +44,25 @@ func (a *Agent) placeVolumes(at *place, run sandbox.Run, container string, rs re
 	return nil
 }
 
-// mountVolumes has them mounted in the sandbox of a container with an image.
+// mountVolumes has them mounted in a container with an image.
 func (a *Agent) mountVolumes(id string, rs resource.List, uid, gid int) ([]container.Mount, error) {
-	var out []container.Mount
 	for _, v := range rs.PersistentVolumes() {
 		owner, group := uid, gid
 		if a.volumeUsed(&v, id) {
 			owner, group = -1, -1
 		}
-		dir, err := volume.Make(a.cfg.WorkDir, &v, owner, group)
+		if _, err := volume.Make(a.cfg.WorkDir, &v, owner, group); err != nil {
+			return nil, fmt.Errorf("volume %q: %w", v.PersistenceID(), err)
+		}
+	}
+	return a.mountsOf(rs)
+}
+
+// mountsOf says how the persistent volumes among some resources are mounted in a container with an image.
+func (a *Agent) mountsOf(rs resource.List) ([]container.Mount, error) {
+	var out []container.Mount
+	for _, v := range rs.PersistentVolumes() {
+		dir, err := volume.Path(a.cfg.WorkDir, &v)
 		if err != nil {
 			return nil, fmt.Errorf("volume %q: %w", v.PersistenceID(), err)
 		}

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/pando-os/pando/client"
@@ -170,4 +171,25 @@ func TestAPodFindsItsVolume(t *testing.T) {
 	must(t, f.kill("a")) // which takes b along
 	f.end("a")
 	f.end("b")
+}
+
+func TestTasksOfAGroupFindTheirExecutorsVolumeInImagesOfTheirOwn(t *testing.T) {
+	need(t, true)
+	s := newShelf(t)
+	image := s.push("app:1", v1.Config{Env: []string{"PATH=/bin"}})
+	n := imageNode(t, s)
+	agent := n.id()
+	n.says("reserve", agent, "disk:64", "--role", "test")
+	n.says("volume", "create", agent, "p", "--role", "test", "--size", "32", "--path", "data")
+	f := subscribe(t, n.master, able(mesosv1.FrameworkInfo_Capability_RESERVATION_REFINEMENT))
+	x := f.pod()
+	x.Resources = append(x.Resources, f.volume("p"))
+	must(t, f.acceptGroupOf(x,
+		sharing(inImage(task("writes", "echo kept > /srv/data/file; exec sleep 1000"), image), "data", "/srv/data"),
+		sharing(inImage(task("reads", "until [ -s /sub/file ]; do sleep 0.05; done; cat /sub/file; exec sleep 1000"), image), "data/sub", "/sub")))
+	data := filepath.Join(n.data(), "agent", "volumes", "roles", "test", "p")
+	eventually(t, "the volume to have what was written", func() error { return holds(filepath.Join(data, "file"), "kept\n") })
+	must(t, os.WriteFile(filepath.Join(data, "sub/file"), []byte("below\n"), 0o644))
+	eventually(t, "what is below it to be read", func() error { return holds(boxOf(t, n, f, "reads")+"/stdout", "below\n") })
+	f.goodbye("writes", "reads")
 }

@@ -37,8 +37,8 @@ type Place struct {
 	Network *networked.Place
 	// Socket is shown to it where it is on the machine, if it is not empty.
 	Socket string
-	// Volumes are mounted in its sandbox.
-	Volumes []container.Mount
+	// Volumes are its persistent ones, and ParentVolumes those of the container it is below, at their places in there.
+	Volumes, ParentVolumes []container.Mount
 	// Secret makes a file of the nth volume, in memory, and gives its path.
 	Secret func(n int, data []byte) (string, error)
 }
@@ -191,7 +191,7 @@ func Inside(p string) string {
 // mounted is the nth volume of a ContainerInfo: an image, a secret, a path of the machine's, or of the container's or its parent's
 // sandbox.
 func (p *Picture) mounted(n int, v *mesosv1.Volume, at Place) (container.Mount, error) {
-	dir := at.Sandbox
+	dir, kept := at.Sandbox, at.Volumes
 	m := container.Mount{Kind: container.MountBind, Flags: standard.NoDev, Target: Inside(v.GetContainerPath())}
 	if v.GetMode() == mesosv1.Volume_RO {
 		m.Flags |= standard.ReadOnly
@@ -218,7 +218,7 @@ func (p *Picture) mounted(n int, v *mesosv1.Volume, at Place) (container.Mount, 
 			if at.Parent == "" {
 				return m, errors.New("source.sandbox_path.type is PARENT, and the container has no parent; say SELF, or launch it in a group")
 			}
-			dir = at.Parent
+			dir, kept = at.Parent, at.ParentVolumes
 		}
 	}
 	if path.IsAbs(source) {
@@ -233,7 +233,28 @@ func (p *Picture) mounted(n int, v *mesosv1.Volume, at Place) (container.Mount, 
 	if m.Source == "." || !filepath.IsLocal(m.Source) {
 		return m, fmt.Errorf("the path %q leads out of the sandbox, or is all of it; name a place below it", source)
 	}
-	return m, volume.MakeShared(dir, m.Source, at.UID, at.GID)
+	if v := persistent(m.Source, kept); v != nil {
+		m.Flags |= v.Flags & standard.ReadOnly
+		if m.Source, m.Under = strings.TrimPrefix(Inside(m.Source)[len(v.Target):], "/"), v.Source; m.Source == "" {
+			m.Source, m.Under = v.Source, ""
+		}
+		if m.Under == "" || v.Flags&standard.ReadOnly != 0 { // in what may only be read nothing is made
+			return m, nil
+		}
+	}
+	return m, volume.MakeShared(m.Under, m.Source, at.UID, at.GID)
+}
+
+// persistent finds the persistent volume that a path in a sandbox leads into, the innermost; nil: into none. On the machine nothing
+// of it is in the sandbox.
+func persistent(source string, volumes []container.Mount) (found *container.Mount) {
+	for i := range volumes {
+		v := &volumes[i]
+		if strings.HasPrefix(Inside(source)+"/", v.Target+"/") && (found == nil || len(v.Target) > len(found.Target)) {
+			found = v
+		}
+	}
+	return found
 }
 
 // likeDocker adds what only containers of type DOCKER can ask for.

@@ -264,6 +264,52 @@ func TestAContainerIsFurnishedAsItsImageAndItsTaskSay(t *testing.T) {
 	}
 }
 
+func TestAPathOfTheSandboxThatLeadsIntoAPersistentVolumeShowsIt(t *testing.T) {
+	own, theirs := t.TempDir(), t.TempDir()
+	kept := func(dir, in string, flags uint64) container.Mount {
+		return container.Mount{Kind: container.MountBind, Source: dir, Target: Inside(in), Flags: standard.NoDev | flags}
+	}
+	at := Place{
+		Sandbox: t.TempDir(), Parent: t.TempDir(), UID: -1, GID: -1,
+		Volumes:       []container.Mount{kept(own, "data", 0), kept("/sealed", "sealed", standard.ReadOnly), kept("/within", "data/within", 0), kept("/outside", "/data", 0)},
+		ParentVolumes: []container.Mount{kept(theirs, "data", 0)},
+	}
+	parent := mesosv1.Volume_Source_SandboxPath_PARENT
+	for _, c := range []struct {
+		path          string
+		kind          *mesosv1.Volume_Source_SandboxPath_Type
+		source, under string
+		flags         uint64
+	}{
+		{"data", nil, own, "", 0},
+		{"./data/", nil, own, "", 0},
+		{"data/deep/er", nil, "deep/er", own, 0},
+		{"data/within", nil, "/within", "", 0},
+		{"sealed", nil, "/sealed", "", standard.ReadOnly},
+		{"sealed/x", nil, "x", "/sealed", standard.ReadOnly},
+		{"database", nil, "database", at.Sandbox, 0},
+		{"data", &parent, theirs, "", 0},
+		{"data/x", &parent, "x", theirs, 0},
+		{"sealed", &parent, "sealed", at.Parent, 0},
+	} {
+		v := &mesosv1.Volume{Mode: mesosv1.Volume_RW.Enum(), ContainerPath: new("/x"), HostPath: &c.path}
+		if c.kind != nil {
+			v.HostPath, v.Source = nil, &mesosv1.Volume_Source{
+				Type:        mesosv1.Volume_Source_SANDBOX_PATH.Enum(),
+				SandboxPath: &mesosv1.Volume_Source_SandboxPath{Type: c.kind, Path: &c.path},
+			}
+		}
+		got, err := new(Picture).mounted(0, v, at)
+		want := container.Mount{Kind: container.MountBind, Source: c.source, Under: c.under, Target: "/x", Flags: standard.NoDev | c.flags}
+		if d := cmp.Diff(want, got); d != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", c.path, err, d)
+		}
+	}
+	if st, err := os.Stat(filepath.Join(own, "deep/er")); err != nil || !st.IsDir() {
+		t.Errorf("a place in the volume is not made: %v", err)
+	}
+}
+
 func TestAVolumeThatCannotBeMountedIsNamed(t *testing.T) {
 	box := t.TempDir()
 	if err := os.Symlink("/etc", filepath.Join(box, "link")); err != nil {
