@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent/check"
@@ -135,7 +136,11 @@ func unplaceable(d *mesosv1.Resource_DiskInfo, rooted bool) string {
 	case d.GetVolume().GetMode() == mesosv1.Volume_RO && !rooted:
 		return "A persistent volume that a task may only read (resources.disk.volume.mode) needs a mount namespace, which a task without an image does not have; give it an image, or use it RW."
 	}
-	if err := volume.CheckPlace(d.GetVolume().GetContainerPath()); err != nil {
+	place := d.GetVolume().GetContainerPath()
+	if rooted {
+		place = strings.TrimPrefix(place, "/") // an image has room for it outside the sandbox
+	}
+	if err := volume.CheckPlace(place); err != nil {
 		return "The persistent volume cannot be placed: resources.disk.volume." + err.Error() + "."
 	}
 	return ""

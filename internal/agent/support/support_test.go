@@ -307,3 +307,36 @@ func TestWhatMakesNoSenseIsRefusedAndNotGuessedAt(t *testing.T) {
 		})
 	}
 }
+
+func TestAPersistentVolumeIsAtAnAbsolutePathOnlyInAnImage(t *testing.T) {
+	docker := &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_DOCKER.Enum(), Docker: &mesosv1.ContainerInfo_DockerInfo{Image: new("app:1")}}
+	mesos := &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_MESOS.Enum(), Mesos: &mesosv1.ContainerInfo_MesosInfo{
+		Image: &mesosv1.Image{Type: mesosv1.Image_DOCKER.Enum(), Docker: &mesosv1.Image_Docker{Name: new("app:1")}},
+	}}
+	for _, c := range []struct {
+		in   *mesosv1.ContainerInfo
+		path string
+		says string
+	}{
+		{nil, "data", ""},
+		{nil, "/data", "needs an image"},
+		{mesos, "data", ""},
+		{mesos, "/data", ""},
+		{docker, "/var/lib/data", ""},
+		{mesos, "/", "resources.disk.volume.container_path"},
+		{mesos, "/a/../..", "leads out"},
+	} {
+		x := plain()
+		x.Container = c.in
+		x.Resources = append(x.Resources, &mesosv1.Resource{
+			Name: new("disk"), Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: new(32.0)},
+			Disk: &mesosv1.Resource_DiskInfo{
+				Persistence: &mesosv1.Resource_DiskInfo_Persistence{Id: new("v")},
+				Volume:      &mesosv1.Volume{Mode: mesosv1.Volume_RW.Enum(), ContainerPath: &c.path},
+			},
+		})
+		if words := Lacks(x); !strings.Contains(words, c.says) || (words == "") != (c.says == "") {
+			t.Errorf("%s: the words are %q, want %q", c.path, words, c.says)
+		}
+	}
+}
