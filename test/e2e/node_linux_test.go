@@ -261,7 +261,8 @@ func (n *node) clean() {
 	n.cleanCgroups()
 }
 
-// cleanCgroups removes the cgroups of the node's containers, which are empty now, and those above them.
+// cleanCgroups removes the cgroups of the node's containers, and those above them. Programs that became another user do not die with
+// their launcher; a node that is up ends them, and here it is not.
 func (n *node) cleanCgroups() {
 	name := container.CgroupName(n.run())
 	if _, err := cgroup.Detect(); err != nil {
@@ -276,6 +277,7 @@ func (n *node) cleanCgroups() {
 			}
 			return nil
 		})
+		cgroup.Kill(all)
 		for _, a := range slices.Backward(all) {
 			if err := removeSoon(a); err != nil {
 				n.t.Errorf("a cgroup stays: %v", err)
