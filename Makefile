@@ -55,7 +55,7 @@ host-vm: build ## the same in a small virtual machine: cgroup v2, kernel 6.1
 	test/hostvm/run
 
 e2e: ## the real binary killed, swapped, lied to and starved (root)
-	PANDO_TEST_E2E=1 $(TALLY) $(GO) test -json -count=1 -timeout 10m ./test/e2e
+	PANDO_TEST_E2E=1 $(TALLY) $(GO) test -json -count=1 -timeout 15m ./test/e2e
 
 interop: build ## unmodified clients of Mesos against pando up
 	test/interop/run

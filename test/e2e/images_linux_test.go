@@ -81,7 +81,13 @@ func (s *shelf) push(tag string, config v1.Config, layers ...v1.Layer) string {
 	for _, c := range []string{"sh", "cat", "echo", "sleep", "ls", "id", "pwd", "hostname", "env", "sort", "grep", "touch", "test", "mkdir", "mount", "stat", "ps"} {
 		base = append(base, file{name: "bin/" + c, to: "busybox"})
 	}
-	im, err := mutate.AppendLayers(empty.Image, append([]v1.Layer{layerOf(s.t, base...)}, layers...)...)
+	return s.pushOf(tag, config, append([]v1.Layer{layerOf(s.t, base...)}, layers...)...)
+}
+
+// pushOf makes an image of nothing but some layers, and gives its name.
+func (s *shelf) pushOf(tag string, config v1.Config, layers ...v1.Layer) string {
+	s.t.Helper()
+	im, err := mutate.AppendLayers(empty.Image, layers...)
 	must(s.t, err)
 	c, err := im.ConfigFile()
 	must(s.t, err)
