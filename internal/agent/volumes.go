@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/container/standard"
 	"github.com/pando-os/pando/internal/agent/imaged"
@@ -111,6 +112,11 @@ func (a *Agent) bringVolumes(w *workload.LaunchWork) {
 			var u host.User
 			u, err = host.LookupUser(w.Executor.User)
 			uid, gid = int(u.UID), int(u.GID)
+		}
+		var x mesosv1.ExecutorInfo
+		read(w.Executor.Info, &x)
+		if imaged.Wants(x.GetContainer()) && len(w.Task.Resources.PersistentVolumes()) > 0 {
+			err = errors.New("its executor runs in an image, into which volumes come only when it starts; give the volume to the executor (executor.resources), or run that without an image")
 		}
 		if err == nil {
 			err = a.placeVolumes(&place{dir: run.Path(a.cfg.WorkDir)}, run, w.Container, w.Task.Resources, uid, gid)

@@ -484,3 +484,44 @@ func TestAnImageIsRunFromAFileOfTheNode(t *testing.T) {
 		return nil
 	})
 }
+
+func TestAnExecutorOfAFrameworksOwnRunsInItsImage(t *testing.T) {
+	need(t, true)
+	s := newShelf(t)
+	image := s.push("app:1", v1.Config{})
+	n := imageNode(t, s)
+	f := subscribe(t, n.master, able(mesosv1.FrameworkInfo_Capability_RESERVATION_REFINEMENT), checkpointing)
+	in := func(id string) *mesosv1.TaskInfo {
+		x := inExecutor(t, id, "json")
+		x.Executor.Container = inImage(task("", ""), image).Container
+		for _, path := range []string{filepath.Dir(x.Executor.Command.GetValue()), "/usr", "/lib", "/lib64"} { // the program is the test's own
+			if _, err := os.Stat(path); err == nil {
+				x.Executor.Container.Volumes = append(x.Executor.Container.Volumes, &mesosv1.Volume{HostPath: &path, ContainerPath: &path, Mode: mesosv1.Volume_RO.Enum()})
+			}
+		}
+		return x
+	}
+	one := in("one")
+	f.launch(one)
+	pid := f.await("one", running).GetContainerStatus().GetExecutorPid()
+	if root, err := os.ReadFile(fmt.Sprintf("/proc/%d/root/etc/whose", pid)); err != nil || string(root) != "the image's" {
+		t.Errorf("its executor sees %q, %v", root, err)
+	}
+	n.signal(syscall.SIGKILL)
+	n.start()
+	f.launch(in("two"))
+	if got := f.await("two", running).GetContainerStatus().GetExecutorPid(); got != pid {
+		t.Errorf("the second task is in the process %d, and the first in %d", got, pid)
+	}
+
+	// What comes into the container of a running executor too late is refused, not shown as a link that leads nowhere.
+	n.says("reserve", n.id(), "disk:10", "--role", "test")
+	n.says("volume", "create", n.id(), "late", "--role", "test", "--size", "10", "--path", "late")
+	must(t, f.accept(onVolume(in("three"), f.volume("late"))))
+	if e := f.end("three"); e.GetState() != failed || !strings.Contains(e.GetMessage(), "give the volume to the executor") {
+		t.Errorf("a task with a volume ended as %v", e)
+	}
+	for _, id := range []string{"one", "two"} {
+		f.killed(id)
+	}
+}
