@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math"
 	"os"
@@ -16,7 +17,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pando-os/pando/client"
 	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/cli/attach"
 	"github.com/pando-os/pando/internal/cli/run"
 	"github.com/pando-os/pando/internal/fault"
 	"github.com/pando-os/pando/internal/image"
@@ -36,6 +39,7 @@ type runFlags struct {
 	volumes, ports   []string
 	networks         []string
 	pull             bool
+	input, terminal  bool
 }
 
 func (a *App) runCommand() *cobra.Command {
@@ -82,6 +86,7 @@ code is that of the first. Such a file:
   pando run --image docker-archive:app.tar
   pando run --image nginx --volume /srv/site:/usr/share/nginx/html:ro --detach
   pando run --image nginx --network bridge -p 80
+  pando run --image debian:12 -it -- bash
   pando run --pod web.yaml`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if f.pod != "" {
@@ -112,6 +117,11 @@ code is that of the first. Such a file:
 			options.Pod = pod
 			options.Masters, options.Interrupt, options.Clock = found.Masters, interrupt, a.Clock
 			options.Stdout, options.Stderr = a.Out, a.Err
+			if f.terminal {
+				if err := f.sitAt(os.Stdin, &options, a); err != nil {
+					return err
+				}
+			}
 			options.Say = func(format string, args ...any) {
 				fmt.Fprintf(a.Err, "pando run: "+format+"\n", args...)
 			}
@@ -147,15 +157,37 @@ code is that of the first. Such a file:
 	flags.BoolVar(&f.pull, "pull", false, "ask the registry for the image even if the node has it")
 	flags.StringArrayVar(&f.volumes, "volume", nil, "with --image: show a path of the node, `HOST:CONTAINER[:ro]`; a relative HOST is in the sandbox")
 	flags.StringVar(&f.hostname, "hostname", "", "with --image: the container's own name")
+	flags.BoolVarP(&f.input, "interactive", "i", false, "with -t: pass on what you type")
+	flags.BoolVarP(&f.terminal, "tty", "t", false, "give the command a terminal, which is this one")
 	flags.StringArrayVar(&f.networks, "network", nil, "join this `NETWORK`: bridge, none, or a name of the node's (default: the node's own, host)")
 	flags.StringArrayVarP(&f.ports, "publish", "p", nil, "lead a port of the node to the container's, `[HOST:]CONTAINER[/udp]`; without HOST any that is free")
 	flags.StringVar(&f.pod, "pod", "", "run the tasks of this `FILE` together")
 	return cmd
 }
 
+// sitAt gives the command a terminal like the one that a person sits at, and connects the two.
+func (f *runFlags) sitAt(stdin *os.File, o *run.Options, a *App) error {
+	if !attach.IsTerminal(stdin) {
+		return fault.New(fault.Invalid, "standard input is no terminal; leave -t out")
+	}
+	if o.Container == nil {
+		o.Container = &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_MESOS.Enum()}
+	}
+	o.Container.TtyInfo = attach.Terminal(stdin)
+	if kind := a.Getenv("TERM"); kind != "" {
+		o.Env = append([]*mesosv1.Environment_Variable{{Name: new("TERM"), Value: &kind}}, o.Env...)
+	}
+	o.Terminal = func(ctx context.Context, agent *client.Agent, id *mesosv1.ContainerID) (bool, error) {
+		return attach.Show(ctx, attach.Options{
+			Agent: agent.Containers(), Stdin: stdin, Stdout: a.Out, Stderr: a.Err, Input: f.input, Terminal: true,
+		}, id)
+	}
+	return nil
+}
+
 // readPod reads the pod's file. What stands for a command gives the run its name.
 func (f *runFlags) readPod(cmd *cobra.Command) (*run.Pod, []string, error) {
-	for _, other := range []string{"cpus", "mem", "env", "uri", "file", "instances", "image", "volume", "hostname", "pull", "network", "publish"} {
+	for _, other := range []string{"cpus", "mem", "env", "uri", "file", "instances", "image", "volume", "hostname", "pull", "network", "publish", "tty"} {
 		if cmd.Flags().Changed(other) {
 			return nil, nil, fault.New(fault.Invalid, "--%s does not go with --pod: say it in the file, of each task", other)
 		}
@@ -181,6 +213,10 @@ func (f *runFlags) options(argv []string, getenv func(string) string) (run.Optio
 		return o, fault.New(fault.Invalid, "--instances is %d: give it 1 to 10000", f.instances)
 	case f.timeout < 0:
 		return o, fault.New(fault.Invalid, "--timeout is %v: give it a time like 30s, or 0 for none", f.timeout)
+	case f.input && !f.terminal:
+		return o, fault.New(fault.Invalid, "-i goes with -t: a command without a terminal reads nothing; give it -it, or files by --file and --uri")
+	case f.terminal && (f.detach || f.instances > 1):
+		return o, fault.New(fault.Invalid, "-t is for one person at one command: leave out --detach and --instances")
 	case f.timeout > 0 && f.detach:
 		return o, fault.New(fault.Invalid, "--timeout needs somebody who waits: leave out --detach")
 	}

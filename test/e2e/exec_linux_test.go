@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sys/unix"
 
 	"github.com/pando-os/pando/gen/mesosv1"
@@ -260,5 +262,59 @@ func TestATerminalIsAttachedToAgainAfterKill9OfItsAgent(t *testing.T) {
 			}
 			noTaskProcesses(t)
 		})
+	}
+}
+
+func TestACommandIsRunAtAPersonsTerminal(t *testing.T) {
+	need(t, true)
+	s := newShelf(t)
+	n := imageNode(t, s)
+	image := s.push("app:1", v1.Config{Env: []string{"PS1=ready> ", "PATH=/bin"}})
+	run := func(args ...string) *exec.Cmd {
+		return n.pando(append([]string{"--master", n.master, "run"}, args...)...)
+	}
+	x := atTerminal(t, run("--image", image, "--network", "none", "-it", "--", "sh"), 30, 90)
+	x.shows("ready> ") // what it showed before anybody was there to see it
+	x.types("echo $((6*7)); cat /etc/whose\n")
+	x.shows("42\r\nthe image's")
+	x.types("sleep 1000\n")
+	time.Sleep(200 * time.Millisecond)
+	x.types("\x03echo on: $?\n")
+	x.shows("on: 130\r\n")
+	x.types("exit 5\n")
+	_ = x.cmd.Wait() // its code is looked at
+	if code := x.cmd.ProcessState.ExitCode(); code != 5 {
+		t.Errorf("it ended with %d", code)
+	}
+
+	quick := atTerminal(t, run("-t", "--", "echo", "done"), 24, 80)
+	quick.shows("done\r\n")
+	_ = quick.cmd.Wait() // as above
+	if code := quick.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("a quick one ended with %d", code)
+	}
+
+	gone := atTerminal(t, run("-it", "--", "sh", "-c", mark+"=gone exec sleep 1000"), 24, 80)
+	eventually(t, "the command", func() error {
+		if len(processesOf(t)["gone"]) == 0 {
+			return errors.New("it does not run")
+		}
+		return nil
+	})
+	must(t, gone.cmd.Process.Signal(syscall.SIGTERM))
+	_ = gone.cmd.Wait() // as above
+	noTaskProcesses(t)
+
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"-i", "--", "sh"}, "-i goes with -t"},
+		{[]string{"-it", "--detach", "--", "sh"}, "leave out --detach"},
+		{[]string{"-it", "--", "sh"}, "standard input is no terminal"},
+	} {
+		if code, said := outcome(t, run(c.args...)); code == 0 || !strings.Contains(said, c.says) {
+			t.Errorf("%v: %d %q lacks %q", c.args, code, said, c.says)
+		}
 	}
 }

@@ -45,10 +45,7 @@ func Exec(ctx context.Context, o Options, id *mesosv1.ContainerID, argv, env []s
 	}
 	launch := &agent.Call_LaunchNestedContainerSession{ContainerId: id, Command: c}
 	if o.Terminal {
-		launch.Container = &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_MESOS.Enum(), TtyInfo: &mesosv1.TTYInfo{}}
-		if columns, rows, err := term.GetSize(int(o.Stdin.Fd())); err == nil {
-			launch.Container.TtyInfo.WindowSize = &mesosv1.TTYInfo_WindowSize{Rows: new(uint32(rows)), Columns: new(uint32(columns))}
-		}
+		launch.Container = &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_MESOS.Enum(), TtyInfo: Terminal(o.Stdin)}
 	}
 	out, err := o.Agent.Session(ctx, launch)
 	if err != nil {
@@ -81,6 +78,25 @@ func Attach(ctx context.Context, o Options, id *mesosv1.ContainerID) (detached b
 	}
 	defer out.Close()
 	return o.connect(ctx, id, out, true)
+}
+
+// Show connects to the terminal of a container that was started for this person, until it ends or he goes. Nothing that he types leaves it.
+func Show(ctx context.Context, o Options, id *mesosv1.ContainerID) (left bool, err error) {
+	out, err := o.Agent.AttachOutput(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	defer out.Close()
+	return o.connect(ctx, id, out, false)
+}
+
+// Terminal describes the terminal that a person sits at, for a container that is to have one like it.
+func Terminal(of *os.File) *mesosv1.TTYInfo {
+	t := &mesosv1.TTYInfo{}
+	if columns, rows, err := term.GetSize(int(of.Fd())); err == nil {
+		t.WindowSize = &mesosv1.TTYInfo_WindowSize{Rows: new(uint32(rows)), Columns: new(uint32(columns))}
+	}
+	return t
 }
 
 // connect copies both ways until the output ends, or the person goes. mayLeave lets him go by Ctrl-P Ctrl-Q.

@@ -269,6 +269,7 @@ type copyEnd struct {
 	instance *instance
 	name     string
 	err      error
+	left     bool // a person went from its terminal
 }
 
 // copy starts to copy what the instance writes.
@@ -285,6 +286,19 @@ func (r *run) copy(ctx context.Context, i *instance) {
 	if r.Pod != nil {
 		sandbox = r.podSandbox(i)
 	}
+	if id := i.last.GetContainerStatus().GetContainerId(); r.Terminal != nil && id != nil {
+		i.copying++
+		go func() {
+			left, err := r.Terminal(ctx, agent, id)
+			if err != nil { // it has ended before, or its agent went: what it showed is in its sandbox
+				if tail := agent.Tail(ctx, r.Clock, sandbox+"/stdout", 0, &cooked{w: through{r.out}}, i.ended); tail == nil {
+					err = nil
+				}
+			}
+			give(ctx, r.copied, copyEnd{i, "terminal", err, left})
+		}()
+		return
+	}
 	for name, to := range map[string]*gate{"stdout": r.out, "stderr": r.err} {
 		var w io.Writer = through{to}
 		flush := func() error { return nil }
@@ -298,7 +312,7 @@ func (r *run) copy(ctx context.Context, i *instance) {
 			if err == nil {
 				err = flush()
 			}
-			give(ctx, r.copied, copyEnd{i, name, err})
+			give(ctx, r.copied, copyEnd{i, name, err, false})
 		}()
 	}
 }

@@ -68,3 +68,25 @@ func (t through) Write(b []byte) (int, error) {
 	defer t.gate.mu.Unlock()
 	return t.gate.w.Write(b)
 }
+
+// cooked passes on what a terminal showed to one that ends lines by itself.
+type cooked struct {
+	w  io.Writer
+	cr bool // the last byte was a carriage return, which waits for what follows
+}
+
+func (c *cooked) Write(p []byte) (int, error) {
+	out := make([]byte, 0, len(p)+1)
+	for _, b := range p {
+		if c.cr && b != '\n' {
+			out = append(out, '\r')
+		}
+		if c.cr = b == '\r'; !c.cr {
+			out = append(out, b)
+		}
+	}
+	if _, err := c.w.Write(out); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}

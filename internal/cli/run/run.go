@@ -56,6 +56,9 @@ type Options struct {
 	Instances int
 	Timeout   time.Duration // zero: none
 	Detach    bool          // leave once every instance was launched
+	// Terminal connects a person to the terminal of the task, which is one instance, in the place of copying its output. It returns when
+	// that ended, or when he went. nil: it has none.
+	Terminal func(ctx context.Context, agent *client.Agent, container *mesosv1.ContainerID) (left bool, err error)
 
 	Stdout, Stderr io.Writer
 	Say            func(format string, args ...any) // tells a person what goes on; a call is a line
@@ -172,6 +175,9 @@ func (r *run) loop(ctx context.Context, ended <-chan error) (Result, error) {
 		case err := <-ended:
 			return r.result(), removal(err)
 		case end := <-r.copied:
+			if end.left && r.stopCode == 0 {
+				r.stop(ctx, Interrupted)
+			}
 			r.complete(end)
 		case <-look.C():
 			r.ask(ctx)

@@ -392,3 +392,18 @@ func TestPortsAreTakenByNumberFirstAndThenAnyThatAreLeft(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestWhatATerminalShowedIsShownByAnother(t *testing.T) {
+	for _, pieces := range [][]string{{"a\r\nb\rc\r\r\nd\n"}, {"a\r", "\nb\r", "c\r", "\r", "\nd", "\n"}} {
+		var got strings.Builder
+		c := &cooked{w: &got}
+		for _, p := range pieces {
+			if n, err := c.Write([]byte(p)); n != len(p) || err != nil {
+				t.Errorf("%d, %v", n, err)
+			}
+		}
+		if got.String() != "a\nb\rc\r\nd\n" {
+			t.Errorf("%q", got.String())
+		}
+	}
+}

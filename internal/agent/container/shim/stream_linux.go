@@ -20,6 +20,8 @@ const (
 	ownTime = 10 * time.Second
 	// maxTaps bounds who may be attached to one container at a time.
 	maxTaps = 32
+	// maxEarly is how much of what a terminal shows before anybody reads it is kept for who comes first, its end.
+	maxEarly = 64 << 10
 )
 
 // streams is what a container has that can be attached to. The main goroutine opens and closes it; those that copy bytes
@@ -35,6 +37,8 @@ type streams struct {
 	writer *tap       // of those the one that gives input
 	came   bool       // the owner
 	closed bool
+	heard  bool   // somebody has read output
+	early  []byte // what a terminal showed before
 }
 
 // tap is one attached connection.
@@ -179,6 +183,10 @@ func readNow(fd int, b []byte) int {
 func (st *streams) give(b []byte) {
 	st.mu.Lock()
 	taps := st.taps
+	if st.tty != nil && !st.heard {
+		st.early = append(st.early, b[wire.PieceHead:]...)
+		st.early = st.early[max(0, len(st.early)-maxEarly):]
+	}
 	st.mu.Unlock()
 	for _, t := range taps {
 		if t.flags&wire.AttachOutput == 0 {
@@ -198,22 +206,25 @@ func (st *streams) give(b []byte) {
 	}
 }
 
-// join takes on a connection that is to be attached; a failure says why not. It holds t.mu: nothing is written to it until
-// that is given back.
-func (st *streams) join(t *tap) *failure {
+// join takes on a connection that is to be attached, and gives what it missed that nobody has read; a failure says why not. It holds
+// t.mu: nothing is written to it until that is given back.
+func (st *streams) join(t *tap) (early []byte, f *failure) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	switch {
 	case st.closed:
-		return &failure{wire.KindGone, "the container has ended"}
+		return nil, &failure{wire.KindGone, "the container has ended"}
 	case len(st.taps) >= maxTaps:
-		return &failure{wire.KindBusy, "as many are attached to the container as may be; let another go first"}
+		return nil, &failure{wire.KindBusy, "as many are attached to the container as may be; let another go first"}
 	case t.flags&wire.AttachOwner != 0 && (!st.session || st.came):
-		return &failure{wire.KindBusy, "the container has an owner already, or is to have none"}
+		return nil, &failure{wire.KindBusy, "the container has an owner already, or is to have none"}
 	case t.flags&wire.AttachInput != 0 && st.writer != nil:
-		return &failure{wire.KindBusy, "another connection gives the container its input; only one may at a time"}
+		return nil, &failure{wire.KindBusy, "another connection gives the container its input; only one may at a time"}
 	case t.flags&wire.AttachInput != 0 && st.in == nil:
-		return &failure{wire.KindBusy, "the input of the container has ended"}
+		return nil, &failure{wire.KindBusy, "the input of the container has ended"}
+	}
+	if t.flags&wire.AttachOutput != 0 {
+		early, st.early, st.heard = st.early, nil, true
 	}
 	if t.flags&wire.AttachInput != 0 {
 		st.writer = t
@@ -223,7 +234,7 @@ func (st *streams) join(t *tap) *failure {
 		st.came = true
 		close(st.owned)
 	}
-	return nil
+	return early, nil
 }
 
 // part forgets a connection.
@@ -343,8 +354,9 @@ func (s *shim) attach(c *conn, m *wire.Message) {
 	defer c.file.Close()
 	t := &tap{file: c.file, flags: m.Status}
 	t.mu.Lock()
+	var early []byte
 	if a.f == nil {
-		a.f = a.box.streams.join(t)
+		early, a.f = a.box.streams.join(t)
 	}
 	if a.f != nil {
 		t.mu.Unlock()
@@ -354,6 +366,14 @@ func (s *shim) attach(c *conn, m *wire.Message) {
 	st := a.box.streams
 	defer st.part(t)
 	err := wire.WriteFrame(c.file, &wire.Message{Type: wire.OK, Seq: m.Seq})
+	for len(early) > 0 && err == nil {
+		var buf piece
+		n := copy(buf[wire.PieceHead:], early)
+		wire.PutPieceHead(buf[:], wire.PieceStdout, n)
+		early = early[n:]
+		_ = c.file.SetWriteDeadline(time.Now().Add(patience)) // of a closed one the write tells
+		_, err = c.file.Write(buf[:wire.PieceHead+n])
+	}
 	t.mu.Unlock()
 	if err == nil {
 		st.serve(t)
