@@ -128,7 +128,7 @@ func (s *Store) parseAll(refs []string) (map[string]bool, error) {
 		if err != nil {
 			return nil, failure.Wrap(failure.Invalid, err, "keep[%d]", i)
 		}
-		out[r.String()] = true
+		out[s.name(r)] = true
 	}
 	return out, nil
 }
@@ -174,7 +174,7 @@ func (s *Store) drop(st *stored) (Removed, []string, error) {
 	}
 	r := Removed{Digest: st.Digest}
 	for _, n := range st.References {
-		r.References = append(r.References, n.Name)
+		r.References = append(r.References, s.shown(n.Name))
 		if s.names[n.Name] == st.Digest {
 			delete(s.names, n.Name)
 		}
@@ -263,8 +263,8 @@ func (s *Store) remove(ref string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if s.names[r.String()] == st.Digest {
-			return nil, s.unname(st, r.String())
+		if s.names[s.name(r)] == st.Digest {
+			return nil, s.unname(st, s.name(r))
 		}
 	}
 	if n := s.held()[st.Digest]; n > 0 {

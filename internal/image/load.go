@@ -78,7 +78,7 @@ func (s *Store) nameAll(refs []string) ([]named, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, named{Name: r.String()})
+		out = append(out, named{Name: s.name(r)})
 	}
 	return out, nil
 }

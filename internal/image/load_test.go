@@ -191,6 +191,42 @@ func handmade(tb testing.TB, members, links map[string]string) string {
 	return written(tb, b.Bytes())
 }
 
+func TestANameIsTheSameWithAndWithoutDockersOwnRegistry(t *testing.T) {
+	for _, saved := range []string{"bb:1", "docker.io/library/bb:1", "team/bb:1", "index.docker.io/team/bb:1"} {
+		dir := t.TempDir()
+		s := open(t, dir, nil)
+		img := build(t, layerOf(t, files(t, "a")))
+		p := filepath.Join(t.TempDir(), "image.tar")
+		tag, err := name.NewTag(saved)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tarball.WriteToFile(p, tag, img); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Load(t.Context(), p, LoadOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		short := strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(saved, "index."), "docker.io/"), "library/")
+		if got := s.List(); len(got) != 1 || !cmp.Equal(got[0].References, []string{short}) {
+			t.Errorf("%s is listed as %v", saved, got)
+		}
+		s.Close()
+		s = open(t, dir, nil)
+		for _, ref := range []string{short, "docker.io/" + short, "index.docker.io/" + short} {
+			if !strings.Contains(short, "/") {
+				ref = strings.Replace(ref, "/bb", "/library/bb", 1)
+			}
+			if got, err := s.Pull(t.Context(), ref, PullOptions{}); err != nil || len(got.References) != 1 {
+				t.Errorf("%s, loaded as %s: %v, %v", ref, saved, got.References, err)
+			}
+		}
+		if err := s.Remove(short); err != nil || len(s.List()) != 0 {
+			t.Errorf("%s is not removed as %s: %v", saved, short, err)
+		}
+	}
+}
+
 func TestLinksBetweenMembersOfAnArchiveAreFollowedInside(t *testing.T) {
 	img := build(t, layerOf(t, files(t, "a")))
 	config := string(must(img.RawConfigFile()))

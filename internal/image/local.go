@@ -136,7 +136,7 @@ func (s *Store) pickSaved(b bundle, raw []byte, pick string) (all []packaged, na
 	all = slices.DeleteFunc(all, func(p packaged) bool {
 		return !slices.ContainsFunc(p.refs, func(ref string) bool {
 			r, err := reference.Parse(ref, s.cfg.DefaultRegistry)
-			return err == nil && r == want
+			return err == nil && s.name(r) == s.name(want)
 		})
 	})
 	return all, names, nil

@@ -144,14 +144,14 @@ func (s *Store) pull(ctx context.Context, r reference.Reference, credentials *re
 	if err != nil {
 		return "", err
 	}
-	if s.rename(digest, r.String(), top) {
+	if s.rename(digest, s.name(r), top) {
 		return digest, nil
 	}
 	config, err := s.fetchConfig(ctx, repo, manifest.Config)
 	if err != nil {
 		return "", err
 	}
-	w := wanted{digest: digest, config: config, configDigest: manifest.Config.Digest.String(), layers: manifest.Layers, names: []named{{Name: r.String(), Top: top}}}
+	w := wanted{digest: digest, config: config, configDigest: manifest.Config.Digest.String(), layers: manifest.Layers, names: []named{{Name: s.name(r), Top: top}}}
 	return digest, s.bring(ctx, w, &distant{store: s, repo: repo, layers: manifest.Layers})
 }
 
@@ -159,12 +159,12 @@ func (s *Store) pull(ctx context.Context, r reference.Reference, credentials *re
 func (s *Store) top(r reference.Reference) (digest, top string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := s.images[s.names[r.String()]]
+	st := s.images[s.names[s.name(r)]]
 	if st == nil || r.Digest != "" {
 		return "", ""
 	}
 	for _, n := range st.References {
-		if n.Name == r.String() && n.Top != "" {
+		if n.Name == s.name(r) && n.Top != "" {
 			return st.Digest, n.Top
 		}
 	}

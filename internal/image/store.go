@@ -317,6 +317,11 @@ func (s *Store) read(path string) (*stored, error) {
 func (s *Store) settleNames() {
 	at := map[string]time.Time{}
 	for digest, st := range s.images {
+		for i, n := range st.References {
+			if r, err := reference.Parse(n.Name, ""); err == nil { // it was checked; earlier versions kept short names as they were
+				st.References[i].Name = s.name(r)
+			}
+		}
 		for _, n := range st.References {
 			if had, ok := s.names[n.Name]; !ok || n.At.After(at[n.Name]) || (n.At.Equal(at[n.Name]) && digest > had) {
 				s.names[n.Name], at[n.Name] = digest, n.At
@@ -392,7 +397,7 @@ type Image struct {
 func (s *Store) image(st *stored) Image {
 	out := Image{Digest: st.Digest, Layers: len(st.Layers), Pulled: st.Pulled, LastUsed: st.LastUsed, Config: st.config.clone()}
 	for _, n := range st.References {
-		out.References = append(out.References, n.Name)
+		out.References = append(out.References, s.shown(n.Name))
 	}
 	slices.Sort(out.References)
 	for _, l := range st.Layers {
@@ -419,9 +424,33 @@ func (s *Store) find(ref string) (*stored, error) {
 	return s.known(r), nil
 }
 
+// name is what an image is kept by. Names without a registry are those of Docker's own, as archives of Docker and of others have them
+// with and without it; nothing is asked there for that.
+func (s *Store) name(r reference.Reference) string {
+	if r.Registry == "" {
+		r.Registry = reference.Hub
+		if !strings.Contains(r.Repository, "/") {
+			r.Repository = reference.HubOwn + r.Repository
+		}
+	}
+	return r.String()
+}
+
+// shown is such a name as people write it.
+func (s *Store) shown(name string) string {
+	rest, hub := strings.CutPrefix(name, reference.Hub+"/")
+	switch {
+	case !hub:
+		return name
+	case s.cfg.DefaultRegistry != "": // which completes short names
+		return "docker.io/" + rest
+	}
+	return strings.TrimPrefix(rest, reference.HubOwn)
+}
+
 // known finds an image by its whole name, or by the digest in it; s.mu is held.
 func (s *Store) known(r reference.Reference) *stored {
-	if digest, ok := s.names[r.String()]; ok {
+	if digest, ok := s.names[s.name(r)]; ok {
 		return s.images[digest]
 	}
 	if r.Digest != "" {

@@ -25,6 +25,13 @@ type Reference struct {
 	Digest string
 }
 
+// Hub is what the parser calls Docker's own registry, however it was written, and HubOwn begins the repositories there that belong to
+// nobody.
+const (
+	Hub    = "index.docker.io"
+	HubOwn = "library/"
+)
+
 // maxLength bounds a reference in bytes: 255 for the repository, as the distribution specification suggests, and room for
 // a host, a port and a digest.
 const maxLength = 768
