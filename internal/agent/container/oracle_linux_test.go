@@ -65,7 +65,7 @@ func runcSpec(tb testing.TB, s *container.Spec, args []string) []byte {
 		"ociVersion": "1.0.2", "hostname": s.Hostname, "root": m{"path": filepath.Join(s.Root.Store, s.Root.Layers[0])}, "mounts": mounts,
 		"process": m{
 			"args": args, "env": s.Env, "cwd": s.Workdir, "user": m{"uid": 0, "gid": 0}, "noNewPrivileges": s.NoNewPrivs,
-			"capabilities": m{"bounding": caps, "effective": caps, "permitted": caps, "inheritable": caps, "ambient": caps},
+			"capabilities": m{"bounding": caps, "effective": caps, "permitted": caps},
 		},
 		"linux": m{
 			"namespaces": []m{{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}}, "devices": devices,

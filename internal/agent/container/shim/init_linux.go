@@ -231,7 +231,7 @@ func takeIdentity(s *wire.Spec) *failure {
 		}
 	}
 	if s.Effective != nil {
-		if f := setCaps(*s.Effective); f != nil {
+		if f := setCaps(*s.Effective, os.Geteuid() == 0 && *bounding == *s.Effective); f != nil {
 			return f
 		}
 	}
@@ -263,9 +263,10 @@ func setUser(s *wire.Spec) *failure {
 }
 
 // setCaps makes mask what the command has after exec: as ambient capabilities, which exec keeps for any user, and for root
-// with the rule switched off that would give root everything in the bounding set.
-func setCaps(mask uint64) *failure {
-	if os.Geteuid() == 0 {
+// with the rule switched off that would give root everything in the bounding set. Where that is the same, because it is all of that
+// set, the rule does it: so root's set-user-id programs and his files' capabilities are worth to others what they are elsewhere.
+func setCaps(mask uint64, byRule bool) *failure {
+	if os.Geteuid() == 0 && !byRule {
 		const noroot, locked = 1, 2
 		if err := unix.Prctl(unix.PR_SET_SECUREBITS, noroot|locked, 0, 0, 0); err != nil {
 			return fail(wire.KindCaps, "set securebits", err)
@@ -275,10 +276,16 @@ func setCaps(mask uint64) *failure {
 	var d [2]unix.CapUserData
 	for i := range d {
 		v := uint32(mask >> (32 * i))
-		d[i] = unix.CapUserData{Effective: v, Permitted: v, Inheritable: v}
+		d[i] = unix.CapUserData{Effective: v, Permitted: v}
+		if !byRule {
+			d[i].Inheritable = v
+		}
 	}
 	if err := unix.Capset(&h, &d[0]); err != nil {
 		return fail(wire.KindCaps, "set capabilities (the agent may lack some of them)", err)
+	}
+	if byRule {
+		return nil
 	}
 	for c := range uintptr(64) {
 		if mask&(1<<c) == 0 {

@@ -14,6 +14,7 @@ const (
 	NoSuid   = 0x2
 	NoDev    = 0x4
 	NoExec   = 0x8
+	NoAtime  = 0x400
 	Recurse  = 0x4000
 	Slave    = 0x80000
 	strict   = 0x1000000
