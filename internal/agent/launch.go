@@ -459,7 +459,7 @@ func (a *Agent) environment(w *workload.LaunchWork, b *blueprint, dir string, p 
 		env["MESOS_RECOVERY_TIMEOUT"] = mesos.FormatDuration(a.cfg.RecoveryTimeout)
 		env["MESOS_SUBSCRIPTION_BACKOFF_MAX"] = mesos.FormatDuration(min(backoffTold, a.cfg.Book.ReregisterTimeout))
 	}
-	p.Environment(env)
+	p.Environment(env, nets)
 	maps.Copy(env, a.cfg.Environment)
 	for _, v := range b.command.GetEnvironment().GetVariables() {
 		env[v.GetName()] = mesos.ValueOf(v)

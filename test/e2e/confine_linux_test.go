@@ -216,7 +216,7 @@ func TestATaskOfDockersTypeRunsAsItsImagesUser(t *testing.T) {
 		want string
 	}{
 		"image":  {f, bind(dockered(task("image", who), image)), says(4101, 4102, "4102 4103", "/srv/web")},
-		"user":   {f, dockered(task("user", who), image, "user 4200:4102"), says(4200, 4102, "4102", "")},
+		"user":   {f, dockered(task("user", who), image, "user 4200:4102"), says(4200, 4102, "4102", "/")},
 		"task":   {f, dockered(withUser(task("task", "id -u"), "nobody"), image), "65534\n"},
 		"root":   {f, dockered(withUser(task("root", "id -u"), "root"), image), "0\n"},
 		"mesos":  {f, inImage(task("mesos", "id -u"), image), "0\n"},

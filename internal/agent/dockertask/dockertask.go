@@ -123,7 +123,7 @@ var parameters = map[string]func(*Task, string) error{
 	"ulimit":       (*Task).ulimit,
 	"user":         func(t *Task, v string) error { t.User = v; return nil },
 	"volume":       (*Task).volume,
-	"workdir":      func(t *Task, v string) error { t.Workdir = v; return nil },
+	"workdir":      (*Task).workdir,
 }
 
 var short = map[string]string{"e": "env", "h": "hostname", "l": "label", "u": "user", "v": "volume", "w": "workdir"}
@@ -217,9 +217,10 @@ func (t *Task) network(v string) error {
 func (t *Task) security(v string) error {
 	key, value, _ := strings.Cut(strings.Replace(v, ":", "=", 1), "=")
 	switch {
-	case key == "no-new-privileges" && (value == "" || value == "true"):
-		t.NoNewPrivs = true
-		return nil
+	case key == "no-new-privileges":
+		var err error
+		t.NoNewPrivs, err = truth(value)
+		return err
 	case key == "seccomp" && value == "unconfined":
 		t.Container.LinuxInfo.Seccomp = &mesosv1.SeccompInfo{Unconfined: new(true)}
 		return nil
@@ -238,6 +239,14 @@ func (t *Task) shm(v string) error {
 		return err
 	}
 	t.Container.LinuxInfo.ShmSize = new(uint32((n + 1<<20 - 1) >> 20)) // in megabytes
+	return nil
+}
+
+func (t *Task) workdir(v string) error {
+	if !path.IsAbs(v) {
+		return fmt.Errorf("%q is not an absolute path", v)
+	}
+	t.Workdir = v
 	return nil
 }
 

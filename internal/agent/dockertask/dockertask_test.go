@@ -72,7 +72,7 @@ func TestWhatCannotBeHonouredIsNamed(t *testing.T) {
 		"parameters[1] (gpus)": docker("env A=b", "gpus all"), "(env)": docker("env A"), "(volume)": docker("volume /a"), "relative": docker("volume /a:/b:relative"),
 		"(ulimit)": docker("ulimit nofile=x"), "SOFT": docker("ulimit frobs=1"), "(shm-size)": docker("shm-size lots"), "64m": docker("shm-size 9999999999g"),
 		"(tmpfs)": docker("tmpfs run"), "(ipc)": docker("ipc container:x"), "(pid)": docker("pid x"), "(add-host)": docker("add-host x"),
-		"(security-opt)": docker("security-opt systempaths=unconfined"), "(privileged)": docker("privileged perhaps"),
+		"(security-opt)": docker("security-opt systempaths=unconfined"), "perhaps": docker("security-opt no-new-privileges=perhaps"), "(workdir)": docker("workdir w"), "(privileged)": docker("privileged perhaps"),
 	} {
 		if got, err := Read(c); err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("the error is %v, and lacks %q (%v)", err, words, got)

@@ -3,6 +3,7 @@ package imaged
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent/confine"
 	"github.com/pando-os/pando/internal/agent/container"
+	"github.com/pando-os/pando/internal/agent/container/standard"
 	"github.com/pando-os/pando/internal/agent/dockertask"
 )
 
@@ -51,7 +53,7 @@ func TestAContainerWithAnImageHasWhatImagesCountOnAsFarAsItMay(t *testing.T) {
 		"privileged with what there is not": {rules: free, docker: docker(true), seccomp: &mesosv1.SeccompInfo{ProfileName: new("none")}, words: "cannot be read"},
 	} {
 		p := &Picture{Container: &mesosv1.ContainerInfo{LinuxInfo: &mesosv1.LinuxInfo{Seccomp: c.seccomp}}, docker: c.docker, keeper: &Keeper{rules: c.rules}}
-		s := &container.Spec{Effective: c.effective, Bounding: c.bounding, Root: &container.Root{}}
+		s := &container.Spec{Effective: c.effective, Bounding: c.bounding, Root: &container.Root{Mounts: standard.Mounts(0)}}
 		err := p.confine(s, Place{UID: c.uid, Trusted: true})
 		if (err == nil) != (c.words == "") || err != nil && !strings.Contains(err.Error(), c.words) {
 			t.Errorf("%s: %v", name, err)
@@ -62,6 +64,10 @@ func TestAContainerWithAnImageHasWhatImagesCountOnAsFarAsItMay(t *testing.T) {
 		filter, err := c.rules.Profiles.Filter(c.filter, c.caps)
 		if err != nil {
 			t.Fatal(err)
+		}
+		sealed := func(m container.Mount) bool { return m.Target == "/sys" && m.Flags&standard.ReadOnly != 0 }
+		if open := c.docker != nil && c.docker.Privileged; slices.ContainsFunc(s.Root.Mounts, sealed) == open {
+			t.Errorf("%s: that /sys can be written is not %v", name, open)
 		}
 		if d := cmp.Diff([]any{c.wantE, c.wantB, filter}, []any{s.Effective, s.Bounding, s.Seccomp}); d != "" {
 			t.Errorf("%s (-want +got):\n%s", name, d)

@@ -55,9 +55,9 @@ func (p *Picture) Furnish(s *container.Spec, c *mesosv1.CommandInfo, at Place) e
 		return err
 	}
 	s.Root.Mounts = append(s.Root.Mounts, nodes...)
-	s.Hostname = p.Container.GetHostname()
+	s.Hostname = p.hostname(at.Network)
 	if at.Network != nil {
-		s.NetNS, s.Hostname = at.Network.NetNS, cmp.Or(s.Hostname, at.Network.Hostname)
+		s.NetNS = at.Network.NetNS
 	}
 	s.Namespaces = container.Namespaces{
 		Mount: true, PID: !linux.GetSharePidNamespace(), IPC: linux.GetIpcMode() != mesosv1.LinuxInfo_SHARE_PARENT, UTS: s.Hostname != "",
@@ -79,6 +79,14 @@ func (p *Picture) Furnish(s *container.Spec, c *mesosv1.CommandInfo, at Place) e
 	return err
 }
 
+// hostname is the container's own name; empty: it has the machine's.
+func (p *Picture) hostname(net *networked.Place) string {
+	if name := p.Container.GetHostname(); name != "" || net == nil {
+		return name
+	}
+	return net.Hostname
+}
+
 // confine gives the container the capabilities that it asks for or, when neither it nor the operator names any, those that images
 // count on, as far as it may have them: to root as they are, to others as what set-user-id programs may gain. The seccomp filter
 // follows from them.
@@ -92,6 +100,11 @@ func (p *Picture) confine(s *container.Spec, at Place) error {
 			return fmt.Errorf("privileged: %w", err)
 		}
 		s.Effective, s.Bounding, s.Root.Masked, s.Root.ReadOnly = nil, nil, nil, nil
+		for i, m := range s.Root.Mounts {
+			if m.Target == "/sys" && m.FS == "sysfs" {
+				s.Root.Mounts[i].Flags &^= standard.ReadOnly
+			}
+		}
 		if seccomp == nil {
 			return nil
 		}
@@ -263,49 +276,70 @@ func (p *Picture) likeDocker(s *container.Spec, c *mesosv1.CommandInfo) (err err
 	if s.Args, err = d.Command(c, p.image.Config.Entrypoint, p.image.Config.Cmd); err != nil {
 		return err
 	}
-	s.Path = s.Args[0]
-	if d.Workdir != "" {
-		s.Workdir = d.Workdir
-	}
+	s.Path, s.Workdir = s.Args[0], cmp.Or(d.Workdir, p.image.Config.WorkingDir, "/")
 	if n := stopSignal(d.StopSignal); n != 0 {
 		s.StopSignal = n
 	}
 	s.NoNewPrivs, s.Root.Sealed = s.NoNewPrivs || d.NoNewPrivs, d.ReadOnly
 	for where, options := range d.Tmpfs {
-		m := container.Mount{Kind: container.MountNew, FS: "tmpfs", Target: where, Flags: standard.NoSuid | standard.NoDev | standard.NoExec, Data: tmpfsData(options)}
-		s.Root.Mounts = append(s.Root.Mounts, m)
+		flags, data, err := tmpfsOptions(options)
+		if err != nil {
+			return fmt.Errorf("container.docker.parameters tmpfs %s: %w", where, err)
+		}
+		s.Root.Mounts = append(s.Root.Mounts, container.Mount{Kind: container.MountNew, FS: "tmpfs", Target: where, Flags: flags, Data: data})
 	}
 	return nil
 }
 
-// tmpfsData leaves of docker's options those that are data and not flags.
-func tmpfsData(options string) string {
+// tmpfsOptions reads docker's options of a tmpfs. Devices on one are of no use, whatever it is told: they lead out of a container.
+func tmpfsOptions(options string) (flags uint64, data string, err error) {
+	flags = standard.NoSuid | standard.NoDev | standard.NoExec
 	var out []string
 	for o := range strings.SplitSeq(options, ",") {
-		if strings.Contains(o, "=") {
+		name, _, _ := strings.Cut(o, "=")
+		switch {
+		case slices.Contains([]string{"size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"}, name):
 			out = append(out, o)
+		case slices.Contains([]string{"", "rw", "dev", "nodev"}, o):
+		case o == "ro":
+			flags |= standard.ReadOnly
+		case o == "exec":
+			flags &^= standard.NoExec
+		case o == "noexec":
+			flags |= standard.NoExec
+		case o == "suid":
+			flags &^= standard.NoSuid
+		case o == "nosuid":
+			flags |= standard.NoSuid
+		case o == "noatime":
+			flags |= standard.NoAtime
+		default:
+			return 0, "", fmt.Errorf("the option %q is not supported; size, mode, uid, gid, nr_inodes, nr_blocks, mpol, ro, exec, suid and noatime are", o)
 		}
 	}
-	return strings.Join(out, ",")
+	return flags, strings.Join(out, ","), nil
 }
 
-// changed adds capabilities to a set and takes some away, by their names.
+// changed adds capabilities to a set and takes some away, by their names. As docker has it, what is added counts more than what is
+// dropped, but where all are added.
 func changed(have confine.Set, add, drop []string) (confine.Set, error) {
-	for _, name := range drop {
-		s, err := confine.ByName(name)
-		if err != nil {
-			return 0, err
+	adds, drops := confine.Set(0), confine.Set(0)
+	for _, list := range []struct {
+		names []string
+		to    *confine.Set
+	}{{add, &adds}, {drop, &drops}} {
+		for _, name := range list.names {
+			s, err := confine.ByName(name)
+			if err != nil {
+				return 0, err
+			}
+			*list.to |= s
 		}
-		have &^= s
 	}
-	for _, name := range add {
-		s, err := confine.ByName(name)
-		if err != nil {
-			return 0, err
-		}
-		have |= s
+	if adds == confine.All && drops != confine.All {
+		return adds &^ drops, nil
 	}
-	return have, nil
+	return have&^drops | adds, nil
 }
 
 // signals are the names that images use for what asks their programs to end, by Linux' numbers on amd64 and arm64.
@@ -333,8 +367,9 @@ func stopSignal(text string) int {
 	return signals[name]
 }
 
-// Environment adds what the image says of it, and what docker was asked for. It comes after the agent's own and before the task's.
-func (p *Picture) Environment(env map[string]string) {
+// Environment adds what the image says of it, and what docker was asked for, and tells by itself. It comes after the agent's own and
+// before the task's. net is where the container is in networks of its own, or nil.
+func (p *Picture) Environment(env map[string]string, net *networked.Place) {
 	if p == nil {
 		return
 	}
@@ -347,6 +382,12 @@ func (p *Picture) Environment(env map[string]string) {
 	}
 	if p.home != "" {
 		env["HOME"] = p.home
+	}
+	if p.docker != nil {
+		env["HOSTNAME"] = p.hostname(net)
+		if env["HOSTNAME"] == "" {
+			env["HOSTNAME"], _ = os.Hostname() // the kernel knows one
+		}
 	}
 	add(p.image.Config.Env)
 	if p.docker != nil {

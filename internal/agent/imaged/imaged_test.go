@@ -258,7 +258,7 @@ func TestAContainerIsFurnishedAsItsImageAndItsTaskSay(t *testing.T) {
 		t.Errorf("its hosts are %q, %v", b, err)
 	}
 	env := map[string]string{"A": "agent", "C": "agent"}
-	p.Environment(env)
+	p.Environment(env, nil)
 	if d := cmp.Diff(map[string]string{"A": "image", "B": "image", "C": "agent"}, env); d != "" {
 		t.Errorf("its environment (-want +got):\n%s", d)
 	}
@@ -330,6 +330,29 @@ func TestAVolumeThatCannotBeMountedIsNamed(t *testing.T) {
 	}
 }
 
+func TestOptionsOfATmpfsAreDockers(t *testing.T) {
+	const quiet = standard.NoSuid | standard.NoDev | standard.NoExec
+	for options, want := range map[string]struct {
+		flags uint64
+		data  string
+	}{
+		"":                              {quiet, ""},
+		"size=1m,mode=700,uid=7,rw":     {quiet, "size=1m,mode=700,uid=7"},
+		"ro,exec":                       {standard.NoSuid | standard.NoDev | standard.ReadOnly, ""},
+		"suid,noatime,dev":              {standard.NoDev | standard.NoExec | standard.NoAtime, ""},
+		"suid,nosuid,exec,noexec,nodev": {quiet, ""},
+	} {
+		if flags, data, err := tmpfsOptions(options); err != nil || flags != want.flags || data != want.data {
+			t.Errorf("%q: %#x %q, %v", options, flags, data, err)
+		}
+	}
+	for _, options := range []string{"frob", "size=1m,lowerdir=/", "exec=1"} {
+		if _, _, err := tmpfsOptions(options); err == nil {
+			t.Errorf("%q was taken", options)
+		}
+	}
+}
+
 func TestSignalsAndCapabilitiesAreKnownByTheirNames(t *testing.T) {
 	for text, want := range map[string]int{"": 0, "SIGTERM": 15, "quit": 3, "9": 9, "SIGRTMIN+3": 37, "RTMIN": 34, "SIGNONE": 0, "65": 0, "-1": 0, "RTMIN+40": 0} {
 		if got := stopSignal(text); got != want {
@@ -344,6 +367,7 @@ func TestSignalsAndCapabilitiesAreKnownByTheirNames(t *testing.T) {
 		"one":   {[]string{"NET_ADMIN"}, []string{"ALL"}, []int{12}},
 		"fewer": {nil, []string{"CHOWN"}, []int{5}},
 		"more":  {[]string{"SYS_TIME", "CHOWN"}, nil, []int{0, 5, 25}},
+		"both":  {[]string{"CHOWN"}, []string{"CHOWN", "KILL"}, []int{0}},
 	} {
 		if got, err := changed(confine.Numbers([]int{0, 5}), c.add, c.drop); err != nil || !slices.Equal(got.List(), c.want) {
 			t.Errorf("%s: %v, %v", name, got, err)
@@ -351,6 +375,12 @@ func TestSignalsAndCapabilitiesAreKnownByTheirNames(t *testing.T) {
 	}
 	if got, err := changed(0, []string{"ALL"}, nil); err != nil || got != confine.All {
 		t.Errorf("all are %v, %v", got, err)
+	}
+	if got, err := changed(0, []string{"ALL"}, []string{"CHOWN"}); err != nil || got != confine.All&^1 {
+		t.Errorf("all but one are %v, %v", got, err)
+	}
+	if got, err := changed(0, []string{"ALL"}, []string{"ALL"}); err != nil || got != confine.All {
+		t.Errorf("all, and all dropped, are %v, %v", got, err)
 	}
 	for _, c := range [][2][]string{{{"FLY"}, nil}, {nil, {"FLY"}}} {
 		if _, err := changed(0, c[0], c[1]); err == nil {

@@ -2,12 +2,14 @@ package imaged
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"github.com/moby/sys/user"
 
@@ -36,6 +38,9 @@ func (p *Picture) Runs(uid int, named, trusted bool) (*host.User, error) {
 		}
 		return u, nil
 	case p.image.Config.User == "" || named || !trusted || uid != 0:
+		if uid >= 0 {
+			_, _ = p.lookup(strconv.Itoa(uid)) // for his home; without one in the image it is /
+		}
 		return nil, nil //nolint:nilnil // likewise
 	}
 	u, err := p.lookup(p.image.Config.User)
@@ -46,7 +51,9 @@ func (p *Picture) Runs(uid int, named, trusted bool) (*host.User, error) {
 }
 
 // lookup finds a user of the image: NAME, UID, NAME:GROUP or UID:GID. With a group he has no other; a number needs no entry.
+// His home is kept for the environment.
 func (p *Picture) lookup(spec string) (*host.User, error) {
+	p.home = "/"
 	var dirs []string
 	for _, l := range p.image.Layers {
 		dirs = append(dirs, filepath.Join(p.image.Store, l))
@@ -74,6 +81,6 @@ func (p *Picture) lookup(spec string) (*host.User, error) {
 			out.Groups = append(out.Groups, uint32(n))
 		}
 	}
-	p.home = u.Home
+	p.home = cmp.Or(u.Home, "/")
 	return out, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent/dockertask"
 	"github.com/pando-os/pando/internal/host"
 	"github.com/pando-os/pando/internal/image"
@@ -38,28 +39,28 @@ func TestAContainerRunsAsTheUserOfItsImageOrOfItsParameters(t *testing.T) {
 		"the image's, by name":               {image: "web", want: &host.User{UID: 101, GID: 102, Groups: []uint32{102, 103, 104}}, home: "/srv/web"},
 		"with a group":                       {image: "web:extra", want: &host.User{UID: 101, GID: 103, Groups: []uint32{103}}, home: "/srv/web"},
 		"by number":                          {image: "101", want: &host.User{UID: 101, GID: 102, Groups: []uint32{102, 103, 104}}, home: "/srv/web"},
-		"numbers without entries":            {image: "7:8", want: &host.User{UID: 7, GID: 8, Groups: []uint32{8}}},
-		"a number without a group":           {image: "7", want: &host.User{UID: 7, GID: 0, Groups: []uint32{0}}},
+		"numbers without entries":            {image: "7:8", want: &host.User{UID: 7, GID: 8, Groups: []uint32{8}}, home: "/"},
+		"a number without a group":           {image: "7", want: &host.User{UID: 7, GID: 0, Groups: []uint32{0}}, home: "/"},
 		"root":                               {image: "root", want: &host.User{Groups: []uint32{0}}, home: "/root"},
-		"none in the image":                  {},
+		"none in the image":                  {home: "/root"},
 		"who is not there":                   {image: "nobody", words: `"nobody"`},
 		"a group that is not there":          {image: "web:none", words: `"web:none"`},
 		"less than a number":                 {image: "low", words: "no user's"},
 		"more than a number":                 {image: "high", words: "no user's"},
 		"docker's":                           {image: "7", docker: "web", want: &host.User{UID: 101, GID: 102, Groups: []uint32{102, 103, 104}}, home: "/srv/web"},
-		"docker's, and a user of the task's": {image: "7", docker: "9:9", named: true, want: &host.User{UID: 9, GID: 9, Groups: []uint32{9}}},
-		"docker's, and another user's task":  {image: "7", docker: "9:9", uid: 12, want: &host.User{UID: 9, GID: 9, Groups: []uint32{9}}},
+		"docker's, and a user of the task's": {image: "7", docker: "9:9", named: true, want: &host.User{UID: 9, GID: 9, Groups: []uint32{9}}, home: "/"},
+		"docker's, and another user's task":  {image: "7", docker: "9:9", uid: 12, want: &host.User{UID: 9, GID: 9, Groups: []uint32{9}}, home: "/"},
 		"docker's who is not there":          {docker: "nobody", words: `parameters user "nobody"`},
 		"docker's of another framework":      {docker: "9", uid: 12, others: true, words: "only frameworks of root"},
 		"docker's without switching":         {docker: "9", uid: -1, words: "--switch-user"},
-		"a task that names its user":         {image: "7", named: true},
-		"a task of another user":             {image: "7", uid: 12},
-		"another user's framework":           {image: "0", uid: 12, others: true},
-		"another framework's that is root":   {image: "7", others: true},
+		"a task that names its user":         {image: "7", named: true, home: "/root"},
+		"a task of another user":             {image: "7", uid: 12, home: "/"},
+		"another user's framework":           {image: "0", uid: 12, others: true, home: "/"},
+		"another framework's that is root":   {image: "7", others: true, home: "/root"},
 		"an agent that switches no users":    {image: "7", uid: -1},
 		"of type MESOS":                      {image: "7", mesos: true},
 	} {
-		p := &Picture{image: &Image{Store: store, Layers: []string{"top", "base"}, Config: image.Config{User: c.image}}, docker: &dockertask.Task{User: c.docker}}
+		p := &Picture{Container: &mesosv1.ContainerInfo{}, image: &Image{Store: store, Layers: []string{"top", "base"}, Config: image.Config{User: c.image}}, docker: &dockertask.Task{User: c.docker}}
 		if c.mesos {
 			p.docker = nil
 		}
@@ -71,7 +72,7 @@ func TestAContainerRunsAsTheUserOfItsImageOrOfItsParameters(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, d)
 		}
 		env := map[string]string{}
-		if p.Environment(env); err == nil && env["HOME"] != c.home {
+		if p.Environment(env, nil); err == nil && env["HOME"] != c.home {
 			t.Errorf("%s: HOME is %q", name, env["HOME"])
 		}
 	}
