@@ -50,6 +50,9 @@ func (p *Picture) Furnish(s *container.Spec, c *mesosv1.CommandInfo, at Place) e
 		Store: p.image.Store, Layers: p.image.Layers, Scratch: p.scratch, Masked: standard.Masked(), ReadOnly: standard.Sealed(),
 		Mounts: standard.Mounts(int64(linux.GetShmSize()) << 20),
 	}
+	if linux.GetIpcMode() == mesosv1.LinuxInfo_SHARE_PARENT {
+		shareMemory(s.Root.Mounts)
+	}
 	nodes, err := p.keeper.rules.Nodes()
 	if err != nil {
 		return err
@@ -77,6 +80,20 @@ func (p *Picture) Furnish(s *container.Spec, c *mesosv1.CommandInfo, at Place) e
 		err = p.confine(s, at)
 	}
 	return err
+}
+
+// shareMemory shows the machine's shared memory in the place of a container's own: programs look for what they share there too, and not
+// by the IPC namespace alone.
+func shareMemory(mounts []container.Mount) {
+	const place = "/dev/shm"
+	if _, err := os.Stat(place); err != nil {
+		return // there is none to share
+	}
+	for i, m := range mounts {
+		if m.Target == place {
+			mounts[i] = container.Mount{Kind: container.MountBind, Source: place, Target: place, Flags: m.Flags}
+		}
+	}
 }
 
 // hostname is the container's own name; empty: it has the machine's.

@@ -241,8 +241,14 @@ func TestAContainerIsFurnishedAsItsImageAndItsTaskSay(t *testing.T) {
 			t.Errorf("there is no mount %+v among %+v", want, s.Root.Mounts)
 		}
 	}
-	if !slices.Contains(s.Root.Mounts, container.Mount{Kind: container.MountNew, FS: "tmpfs", Target: "/dev/shm", Flags: standard.NoSuid | standard.NoDev | standard.NoExec, Data: "mode=1777,size=8388608"}) {
-		t.Error("/dev/shm has not the size that was asked for")
+	if !slices.Contains(s.Root.Mounts, bind("/dev/shm", "", "/dev/shm", standard.NoSuid|standard.NoExec)) {
+		t.Error("/dev/shm is not the machine's, whose IPC namespace it shares")
+	}
+	p.Container.LinuxInfo.IpcMode = mesosv1.LinuxInfo_PRIVATE.Enum()
+	alone := container.Spec{Sandbox: box}
+	err = p.Furnish(&alone, &mesosv1.CommandInfo{Shell: new(false)}, Place{Sandbox: box, Parent: parent, UID: -1, GID: -1, Trusted: true})
+	if err != nil || !slices.Contains(alone.Root.Mounts, container.Mount{Kind: container.MountNew, FS: "tmpfs", Target: "/dev/shm", Flags: standard.NoSuid | standard.NoDev | standard.NoExec, Data: "mode=1777,size=8388608"}) {
+		t.Errorf("/dev/shm has not the size that was asked for: %v", err)
 	}
 	s.Root.Mounts = nil
 	caps := standard.Capabilities()

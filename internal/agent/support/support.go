@@ -98,6 +98,8 @@ func unsupportedRooted(c *mesosv1.ContainerInfo) string {
 	for _, v := range c.GetVolumes() {
 		s := v.GetSource()
 		switch {
+		case s.GetHostPath().GetMountPropagation() != nil:
+			return later("mounts that pass between the machine and a container (container.volumes.source.host_path.mount_propagation)", "leave it out; what is mounted there when the container begins is seen")
 		case v.GetImage() != nil:
 			if why := unsupportedImage("container.volumes.image", v.GetImage()); why != "" {
 				return why
@@ -167,6 +169,9 @@ func senseless(t *mesosv1.TaskInfo) string {
 				return "A capability (container.linux_info) is unknown; give one of those that Linux has."
 			}
 		}
+	}
+	if l.GetIpcMode() == mesosv1.LinuxInfo_SHARE_PARENT && l.ShmSize != nil && t.GetContainer().GetType() == mesosv1.ContainerInfo_MESOS {
+		return "The size of /dev/shm (container.linux_info.shm_size) is of a container with a private one; set ipc_mode to PRIVATE, or leave the size out."
 	}
 	if s := l.GetSeccomp(); s != nil && (s.GetProfileName() != "") == s.GetUnconfined() {
 		return "The seccomp setting of a container (container.linux_info.seccomp) needs either profile_name or unconfined; give one of them, or leave it out for the default."

@@ -52,6 +52,12 @@ func mapped(kind mesosv1.ContainerInfo_Type, change func(*mesosv1.ContainerInfo)
 	}
 }
 
+// imaged gives a container an image.
+func imaged(c *mesosv1.ContainerInfo) *mesosv1.ContainerInfo {
+	c.Mesos = &mesosv1.ContainerInfo_MesosInfo{Image: &mesosv1.Image{Type: mesosv1.Image_DOCKER.Enum(), Docker: &mesosv1.Image_Docker{Name: new("app:1")}}}
+	return c
+}
+
 // verdicts are those of every member of TaskInfo. A member of it that is a message is either here, or all of its own are.
 var verdicts = map[string]verdict{
 	"name": honoured(state), "task_id": honoured(state), "agent_id": honoured("mesos TestTasksAreRefusedAsTheOriginalDoes"), "labels": honoured("internal/master/reads TestEveryDocumentIsAsTheOriginalRecordedIt"),
@@ -288,6 +294,16 @@ func TestWhatMakesNoSenseIsRefusedAndNotGuessedAt(t *testing.T) {
 		"a seccomp setting that says nothing": {mapped(mesosv1.ContainerInfo_MESOS, func(c *mesosv1.ContainerInfo) {
 			c.LinuxInfo = &mesosv1.LinuxInfo{Seccomp: &mesosv1.SeccompInfo{Unconfined: new(false)}}
 		}), "(container.linux_info.seccomp)"},
+		"a size of shared memory that is another's": {mapped(mesosv1.ContainerInfo_MESOS, func(c *mesosv1.ContainerInfo) {
+			imaged(c).LinuxInfo = &mesosv1.LinuxInfo{IpcMode: mesosv1.LinuxInfo_SHARE_PARENT.Enum(), ShmSize: new(uint32(8))}
+		}), "container.linux_info.shm_size"},
+		"a size of shared memory of its own": {mapped(mesosv1.ContainerInfo_MESOS, func(c *mesosv1.ContainerInfo) {
+			imaged(c).LinuxInfo = &mesosv1.LinuxInfo{IpcMode: mesosv1.LinuxInfo_PRIVATE.Enum(), ShmSize: new(uint32(8))}
+		}), ""},
+		"mounts that pass into a container": {mapped(mesosv1.ContainerInfo_MESOS, func(c *mesosv1.ContainerInfo) {
+			path := &mesosv1.Volume_Source_HostPath{Path: new("/srv"), MountPropagation: &mesosv1.MountPropagation{Mode: mesosv1.MountPropagation_HOST_TO_CONTAINER.Enum()}}
+			imaged(c).Volumes = []*mesosv1.Volume{{Mode: mesosv1.Volume_RW.Enum(), ContainerPath: new("/srv"), Source: &mesosv1.Volume_Source{Type: mesosv1.Volume_Source_HOST_PATH.Enum(), HostPath: path}}}
+		}), "mount_propagation"},
 		"a seccomp profile": {mapped(mesosv1.ContainerInfo_MESOS, func(c *mesosv1.ContainerInfo) {
 			c.LinuxInfo = &mesosv1.LinuxInfo{Seccomp: &mesosv1.SeccompInfo{ProfileName: new("a"), Unconfined: new(false)}}
 		}), ""},
