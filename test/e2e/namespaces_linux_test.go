@@ -28,7 +28,7 @@ func TestAContainerMaySeeTheMachinesProcessesAndSharedMemory(t *testing.T) {
 		own[ns] = to
 	}
 	for id, c := range map[string]struct {
-		linux       *mesosv1.LinuxInfo
+		linux        *mesosv1.LinuxInfo
 		pids, memory bool
 	}{
 		"neither": {nil, false, false},
