@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pando-os/pando/internal/agent/bounds"
 	"github.com/pando-os/pando/internal/agent/confine"
 	"github.com/pando-os/pando/internal/agent/support"
 
@@ -440,7 +441,7 @@ func (a *Agent) resize(id string) {
 	if !ok {
 		return // it was done for a later call already
 	}
-	if err := a.deps.Runtime.Resize(id, a.sum(needs)); err != nil {
+	if err := a.deps.Runtime.Resize(id, bounds.Sum(needs, a.cfg.Quota)); err != nil {
 		a.deps.Log.Debug("the limits of a container stay as they were", "container", id, "error", err)
 	}
 }

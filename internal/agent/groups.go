@@ -7,6 +7,7 @@ import (
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/gen/mesosv1/executor"
+	"github.com/pando-os/pando/internal/agent/bounds"
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/diskwatch"
 	"github.com/pando-os/pando/internal/core/workload"
@@ -46,24 +47,9 @@ func (a *Agent) pooledBlueprint(w *workload.LaunchWork, info *mesosv1.TaskInfo) 
 		command: info.GetCommand(), container: info.GetContainer(), resources: w.Task.Resources, secrets: checkSecrets(info),
 	}
 	if w.Task.Separate {
-		b.limits = a.limitsOf(w.Task, info, 0, 0)
+		b.limits = bounds.Of(w.Task.Resources, info.GetLimits(), bounds.Extra{}, a.cfg.Quota)
 	}
 	return b
-}
-
-// limitsOf are a task's, with what is added to them.
-func (a *Agent) limitsOf(t *workload.Task, info *mesosv1.TaskInfo, cpus, mem int64) container.Limits {
-	l := container.Limits{CPUs: int64(t.Resources.Scalar("cpus")) + cpus, Mem: int64(t.Resources.Scalar("mem")) + mem}
-	if a.cfg.Quota {
-		l.CPULimit = l.CPUs
-	}
-	if x, ok := info.GetLimits()["cpus"]; ok {
-		l.CPULimit = limit(x.GetValue(), cpus)
-	}
-	if x, ok := info.GetLimits()["mem"]; ok {
-		l.MemLimit = limit(x.GetValue(), mem)
-	}
-	return l
 }
 
 // launchGroupEvent makes the protocol's message of a group for its executor.

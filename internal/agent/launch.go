@@ -13,28 +13,21 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pando-os/pando/internal/agent/support"
-
 	"google.golang.org/protobuf/proto"
 
 	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/agent/bounds"
 	"github.com/pando-os/pando/internal/agent/confine"
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/imaged"
 	"github.com/pando-os/pando/internal/agent/networked"
+	"github.com/pando-os/pando/internal/agent/support"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/fetch"
 	"github.com/pando-os/pando/internal/host"
 	"github.com/pando-os/pando/internal/sandbox"
 	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
-)
-
-// What the original adds to a task for the executor beside it. Clients that compute with it go on doing so, and the
-// limits of what they see are the same.
-const (
-	extraCPUs = 100    // thousandths of a cpu
-	extraMem  = 32_000 // thousandths of a megabyte
 )
 
 // backoffTold is how long executors may wait between two tries to subscribe: well within the time that they have.
@@ -308,13 +301,13 @@ func (a *Agent) blueprint(w *workload.LaunchWork, k kept) (*blueprint, error) {
 			ports = append(ports, n.Resources.Spans("ports")...)
 		}
 		return &blueprint{
-			user: x.User, run: run, command: info.GetCommand(), container: info.GetContainer(), limits: a.sum(needs),
+			user: x.User, run: run, command: info.GetCommand(), container: info.GetContainer(), limits: bounds.Sum(needs, a.cfg.Quota),
 			resources: x.Resources, ports: ports,
 		}, nil
 	}
 	return &blueprint{
 		user: w.Task.User, run: run, command: task.GetCommand(), container: task.GetContainer(),
-		limits: a.limitsOf(w.Task, task, extraCPUs, extraMem), resources: w.Task.Resources, ports: w.Task.Resources.Spans("ports"),
+		limits: bounds.Of(w.Task.Resources, task.GetLimits(), bounds.OfExecutor, a.cfg.Quota), resources: w.Task.Resources, ports: w.Task.Resources.Spans("ports"),
 		secrets: checkSecrets(task),
 	}, nil
 }
@@ -373,51 +366,6 @@ func (a *Agent) describe(s *container.Spec, b *blueprint) error {
 		s.Rlimits = append(s.Rlimits, l)
 	}
 	return a.cfg.Confine.Capabilities(s, b.container.GetLinuxInfo())
-}
-
-// limit is a limit of the task with what the original adds; infinity is -1.
-func limit(v float64, extra int64) int64 {
-	if math.IsInf(v, 1) {
-		return -1
-	}
-	return int64(math.Round(v*1000)) + extra
-}
-
-// sum adds up what an executor and its tasks have together. Where a task names limits of its own, or cpus are hard limits,
-// the others' parts count as their limits; infinity is that of all.
-func (a *Agent) sum(needs []workload.Need) container.Limits {
-	var l container.Limits
-	cpuLimit, memLimit, cpuLimited, memLimited := int64(0), int64(0), a.cfg.Quota, false
-	add := func(to *int64, part int64) {
-		if *to < 0 || part < 0 {
-			*to = -1
-			return
-		}
-		*to += part
-	}
-	for _, n := range needs {
-		cpus, mem := int64(n.Resources.Scalar("cpus")), int64(n.Resources.Scalar("mem"))
-		l.CPUs, l.Mem = l.CPUs+cpus, l.Mem+mem
-		var info mesosv1.TaskInfo
-		if n.Task != nil {
-			read(n.Task.Info, &info)
-			if x, ok := info.GetLimits()["cpus"]; ok {
-				cpus, cpuLimited = limit(x.GetValue(), 0), true
-			}
-			if x, ok := info.GetLimits()["mem"]; ok {
-				mem, memLimited = limit(x.GetValue(), 0), true
-			}
-		}
-		add(&cpuLimit, cpus)
-		add(&memLimit, mem)
-	}
-	if cpuLimited {
-		l.CPULimit = cpuLimit
-	}
-	if memLimited {
-		l.MemLimit = memLimit
-	}
-	return l
 }
 
 // environment is what a task or an executor finds: the names of the original, then the operator's, then the task's own.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pando-os/pando/internal/agent/bounds"
 	"github.com/pando-os/pando/internal/agent/networked"
 	"github.com/pando-os/pando/internal/agent/support"
 
@@ -190,7 +191,7 @@ func (a *Agent) nestedBlueprint(n *workload.Nested, call *genagent.Call_LaunchCo
 	}
 	b.ports = list.Spans("ports")
 	if n.Parent == "" || len(list) > 0 || len(call.GetLimits()) > 0 {
-		b.limits = a.limitsOf(&workload.Task{Resources: list}, &mesosv1.TaskInfo{Limits: call.GetLimits()}, 0, 0)
+		b.limits = bounds.Of(list, call.GetLimits(), bounds.Extra{}, a.cfg.Quota)
 	}
 	return b, nil
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/pando-os/pando/gen/mesosv1"
+	"github.com/pando-os/pando/internal/agent/bounds"
 	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/sandbox"
@@ -119,7 +120,7 @@ func executorResources(t *workload.Task) resource.List {
 		return t.Resources
 	}
 	return t.Resources.Plus(resource.New(
-		resource.Resource{Name: "cpus", Scalar: extraCPUs}, resource.Resource{Name: "mem", Scalar: extraMem},
+		resource.Resource{Name: "cpus", Scalar: resource.Quantity(bounds.OfExecutor.CPUs)}, resource.Resource{Name: "mem", Scalar: resource.Quantity(bounds.OfExecutor.Mem)},
 	))
 }
 
