@@ -345,7 +345,7 @@ func (b *Book) recover(in *Recovered, out *Out) {
 		b.joined(f.Container, f.Networks)
 		_, box := b.boxes[f.Container]
 		if _, ok := b.containers[f.Container]; !ok && !box && b.nested.byName[f.Container] == nil {
-			b.destroy(f.Container, out)
+			b.discard(f, out)
 		}
 	}
 	var all, tornTasks []*TaskView
@@ -427,6 +427,15 @@ func (b *Book) finish(v *TaskView, s *mesos.Status, out *Out) {
 // end tells a last status of the agent's own, which knows of no process.
 func (b *Book) end(v *TaskView, s mesosv1.TaskState, reason mesosv1.TaskStatus_Reason, words string, out *Out) {
 	b.finish(v, b.statusBare(s, reason, words), out)
+}
+
+// discard forgets what was found and nobody knows, once it has ended.
+func (b *Book) discard(f *Found, out *Out) {
+	if f.Exit != nil { // nothing tells it again
+		out.Do = append(out.Do, Work{Forget: f.Container})
+		return
+	}
+	b.destroy(f.Container, out)
 }
 
 func (b *Book) destroy(container string, out *Out) {

@@ -357,16 +357,16 @@ func (b *Book) deleteNested(n *nested) {
 // recoverNested brings what the journal has and what was found into line, once the tasks and executors are.
 func (b *Book) recoverNested(found map[string]*Found, out *Out) {
 	for _, v := range b.nestedViews() { // those above come before those below
-		n := b.nested.byPath[v.Spec.Path]
-		if n == nil || n.view.Exit != nil {
-			continue
-		}
-		f := found[v.Spec.Container]
+		n, f := b.nested.byPath[v.Spec.Path], found[v.Spec.Container]
 		switch {
+		case n == nil, n.view.Exit != nil: // it was forgotten with the one that it was below, or its end is known
+			if f != nil {
+				b.discard(f, out)
+			}
 		case v.Spec.Parent != "" && !b.lives(v.Spec.Parent):
 			b.dropNested(n, out)
 			if f != nil {
-				b.destroy(v.Spec.Container, out)
+				b.discard(f, out)
 			}
 		case f == nil: // nothing recorded how it ended, if it ever began
 			b.endNested(n, Exit{}, out)

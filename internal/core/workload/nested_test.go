@@ -135,7 +135,7 @@ func TestWhatIsBelowAContainerIsForgottenWhenThatEnds(t *testing.T) {
 
 func TestNestedContainersAreKnownAgainAfterARestart(t *testing.T) {
 	s := nestedHost(t)
-	for i, name := range []string{"runs", "ended", "ends", "lost", "mine"} {
+	for i, name := range []string{"runs", "ended", "ends", "ends.low", "lost", "mine"} {
 		in := s.kid(uint64(i), name)
 		in.Spec.Session = name == "mine"
 		s.step(in)
@@ -145,7 +145,7 @@ func TestNestedContainersAreKnownAgainAfterARestart(t *testing.T) {
 	s.step(&Launched{Container: s.of("alone"), PID: 21})
 	s.step(s.ends("ended", 0x300))
 	names := map[string]string{}
-	for _, n := range []string{"runs", "ended", "ends", "lost", "mine", "alone"} {
+	for _, n := range []string{"runs", "ended", "ends", "ends.low", "lost", "mine", "alone"} {
 		names[n] = s.of(n)
 	}
 	top := s.container("t1")
@@ -154,12 +154,15 @@ func TestNestedContainersAreKnownAgainAfterARestart(t *testing.T) {
 	s.expect(t, &Recovered{Containers: []Found{
 		{Container: top, PID: 7},
 		{Container: names["runs"], PID: 20, Wall: 5},
+		{Container: names["ended"], PID: 20, Exit: &Exit{Status: 0x300, Known: true}},
 		{Container: names["ends"], PID: 20, Exit: &Exit{Status: 0x500, Known: true}},
+		{Container: names["ends.low"], PID: 20, Exit: &Exit{Status: 9, Known: true}},
+		{Container: "stranger", PID: 22, Exit: &Exit{}},
 		{Container: names["mine"], PID: 20},
 		{Container: names["alone"], PID: 21},
-	}}, "destroy "+names["mine"], "watch t1", "ends ended 0x500 true", "forget", "lost ended 0x0 false")
+	}}, "forget", "destroy "+names["mine"], "watch t1", "forget", "ends ended 0x500 true", "forget", "ends.low ended 0x0 false", "forget", "lost ended 0x0 false")
 	v := s.book.View()
-	for name, want := range map[string]string{"runs": "20 <nil>", "ended": "0 0x300", "ends": "20 0x500", "lost": "0 0x0", "mine": "gone", "alone": "21 <nil>"} {
+	for name, want := range map[string]string{"runs": "20 <nil>", "ended": "0 0x300", "ends": "20 0x500", "ends.low": "gone", "lost": "0 0x0", "mine": "gone", "alone": "21 <nil>"} {
 		got := "gone"
 		if n := s.find(name); n != nil {
 			got = fmt.Sprint(n.view.PID, " <nil>")
