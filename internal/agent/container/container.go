@@ -69,7 +69,8 @@ type Spec struct {
 	Session bool
 
 	// Root is a file system of its own, and Namespaces what else it has of its own; with a pid namespace the command is the first
-	// process in it. Commands beside it, and sessions below it, are in the same. Workdir is where the command begins, as the
+	// process in it. Commands beside it, and sessions below it, are in the same; a container with layers below it is in its namespaces of
+	// pids and IPC unless it has its own, any other on the machine. Workdir is where the command begins, as the
 	// container sees it; empty: in the sandbox, which is then to be the machine's path. With a Root it must be given.
 	Root       *Root
 	Namespaces Namespaces

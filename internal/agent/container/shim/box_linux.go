@@ -79,6 +79,8 @@ func (s *shim) launch(c *conn, m *wire.Message) {
 		spec = inherit(spec, b.parent.spec)
 		spec.Enter, b.among = b.parent.inside()
 		b.spec = spec
+	} else {
+		b.stayNear()
 	}
 	if b.state.Hollow {
 		s.hold(b)

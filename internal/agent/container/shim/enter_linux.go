@@ -37,6 +37,19 @@ func enter(pid uint32) *failure {
 	return nil
 }
 
+// joinIPC joins the namespace of System V's objects and POSIX' queues that a process is in.
+func joinIPC(pid uint32) *failure {
+	fd, err := unix.Open("/proc/"+strconv.FormatUint(uint64(pid), 10)+"/ns/ipc", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fail(wire.KindGone, "open the parent's ipc namespace", err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Setns(fd, unix.CLONE_NEWIPC); err != nil {
+		return fail(wire.KindRoot, "enter the parent's ipc namespace", err)
+	}
+	return nil
+}
+
 // joinNetwork joins the network namespace that is bound at a path.
 func joinNetwork(path string) *failure {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -89,4 +102,19 @@ func (b *box) inside() (enter, among uint32) {
 		among = b.state.PID
 	}
 	return enter, among
+}
+
+// stayNear has a container with files of its own be where the one that it is below is, as far as it has no namespaces of its own: not on
+// the machine, which that one may not see. One without is on the machine.
+func (b *box) stayNear() {
+	if b.parent == nil || b.spec.Root == nil || len(b.spec.Root.Layers) == 0 {
+		return
+	}
+	enter, among := b.parent.inside()
+	if b.spec.Namespaces&unix.CLONE_NEWPID == 0 {
+		b.among = among
+	}
+	if b.spec.Namespaces&unix.CLONE_NEWIPC == 0 {
+		b.spec.IPC = enter
+	}
 }

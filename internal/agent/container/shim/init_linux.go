@@ -110,6 +110,11 @@ func takePlace(s *wire.Spec) *failure {
 			return f
 		}
 	}
+	if s.IPC != 0 && s.Enter == 0 {
+		if f := joinIPC(s.IPC); f != nil {
+			return f
+		}
+	}
 	switch {
 	case s.Enter != 0:
 		if f := enter(s.Enter); f != nil {

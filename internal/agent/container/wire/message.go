@@ -123,6 +123,7 @@ type Spec struct {
 	StopSignal uint32 // what asks it to end; 0: SIGTERM
 	NetNS      string // a network namespace to join, by the path that it is bound at; empty: none
 	Enter      uint32 // used by the shim alone: the process whose namespaces the command is to be in
+	IPC        uint32 // used by the shim alone: the process in whose IPC namespace it is to be
 }
 
 // State is what a shim knows of one container; also the content of its record files.

@@ -59,6 +59,7 @@ func (s *Spec) put4(p *put) {
 	p.string(string(s.Seccomp))
 	p.uint(uint64(s.StopSignal))
 	p.uint(uint64(s.Enter))
+	p.uint(uint64(s.IPC))
 	p.string(s.NetNS)
 }
 
@@ -75,6 +76,7 @@ func (s *Spec) take4(t *take) {
 	}
 	s.StopSignal = uint32(t.uint())
 	s.Enter = uint32(t.uint())
+	s.IPC = uint32(t.uint())
 	s.NetNS = t.string()
 }
 
