@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"strings"
+
 	"github.com/pando-os/pando/internal/agent/diskwatch"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/host/cgroup"
@@ -24,14 +26,20 @@ func (a *Agent) newDiskWatch() *diskwatch.Watch {
 	}
 }
 
-// diskPlaces are the containers that have disk, and where their files are. Those of tasks of a group are in their executor's sandbox, and
-// volumes are nobody's own.
+// diskPlaces are the containers that have disk, and where their files are. Those of tasks of a group, and of containers of the API, are
+// in the sandbox of the one at the top, but for what they change in images; volumes are nobody's own.
 func (a *Agent) diskPlaces() (places []diskwatch.Place) {
 	v := a.view.Load()
 	add := func(framework, executor, container string, has resource.List) {
 		if limit := cgroup.Bytes(int64(has.Scratch())); limit > 0 {
 			run := sandbox.Run{Agent: v.Agent, Framework: framework, Executor: executor, Container: container}
-			places = append(places, diskwatch.Place{Container: container, Limit: limit, Dirs: append(a.imaged.Changes(container), run.Path(a.cfg.WorkDir))})
+			dirs := append(a.imaged.Changes(container), run.Path(a.cfg.WorkDir))
+			for _, n := range v.Nested {
+				if n.PID != 0 && strings.HasPrefix(n.Spec.Path, container+".") {
+					dirs = append(dirs, a.imaged.Changes(n.Spec.Container)...)
+				}
+			}
+			places = append(places, diskwatch.Place{Container: container, Limit: limit, Dirs: dirs})
 		}
 	}
 	within := map[workload.ExecutorRef]resource.List{}

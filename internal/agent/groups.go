@@ -16,8 +16,9 @@ import (
 
 // place is a sandbox. Of one below another the root is open: what is above it belongs to a user.
 type place struct {
-	dir  string
-	root *os.Root
+	dir    string
+	root   *os.Root
+	levels int // how many containers it is below
 }
 
 func (p *place) close() {
@@ -27,16 +28,16 @@ func (p *place) close() {
 }
 
 // makePlace makes the sandbox that a launch is for.
-func (a *Agent) makePlace(w *workload.LaunchWork, b *blueprint, uid, gid int) (*place, error) {
+func (a *Agent) makePlace(w *workload.LaunchWork, b *blueprint, as identity) (*place, error) {
 	if w.Parent == "" {
-		dir, err := sandbox.Create(a.cfg.WorkDir, b.run, uid, gid)
+		dir, err := sandbox.Create(a.cfg.WorkDir, b.run, as.uid, as.gid)
 		if err == nil {
 			a.files.AttachRun(a.cfg.WorkDir, b.run)
 		}
 		return &place{dir: dir}, err
 	}
-	dir, root, err := sandbox.CreateBelow(a.cfg.WorkDir, b.run, strings.TrimPrefix(w.Container, w.Parent+"."), uid, gid)
-	return &place{dir, root}, err
+	dir, root, err := sandbox.CreateBelow(a.cfg.WorkDir, b.run, strings.TrimPrefix(w.Container, w.Parent+"."), as.uid, as.gid)
+	return &place{dir, root, 1}, err
 }
 
 // pooledBlueprint reads what a task of the default executor asks for. Its sandbox is in its executor's.
@@ -44,7 +45,7 @@ func (a *Agent) pooledBlueprint(w *workload.LaunchWork, info *mesosv1.TaskInfo) 
 	b := &blueprint{
 		user:    w.Task.User,
 		run:     sandbox.Run{Agent: a.view.Load().Agent, Framework: w.Task.Framework, Executor: w.Executor.ID, Container: w.Parent},
-		command: info.GetCommand(), container: info.GetContainer(), resources: w.Task.Resources, secrets: checkSecrets(info),
+		command: info.GetCommand(), container: info.GetContainer(), resources: w.Task.Resources, above: w.Executor.Resources, secrets: checkSecrets(info),
 	}
 	if w.Task.Separate {
 		b.limits = bounds.Of(w.Task.Resources, info.GetLimits(), bounds.Extra{}, a.cfg.Quota)

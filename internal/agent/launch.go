@@ -73,30 +73,20 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork, k kept) *
 	if err := a.resolve(ctx, slices.Concat(mesos.CommandSecrets(b.command), mesos.ContainerSecrets(b.container), b.secrets)); err != nil {
 		return fail(workload.LaunchRefused, "The task's secrets cannot be resolved: "+err.Error()+".")
 	}
-	user := b.user
-	uid, gid := -1, -1
-	var owner *host.User
-	if a.cfg.SwitchUser {
-		u, err := host.LookupUser(user)
-		if err != nil {
-			return fail(workload.UserUnknown, "The task cannot run as user "+strconv.Quote(user)+" on this machine: "+err.Error())
-		}
-		uid, gid, owner = int(u.UID), int(u.GID), &u
-	} else if why := a.foreign(user); why != "" {
-		return fail(workload.LaunchRefused, why)
-	} else {
-		user = ""
+	as, kind, why := a.identity(b.user)
+	if why != "" {
+		return fail(kind, "The task"+why)
 	}
-	if why := confine.Untrusted(b.container.GetLinuxInfo()); why != "" && !a.trusts(w.Framework.User) {
+	if why := confine.Untrusted(b.container.GetLinuxInfo()); why != "" && !b.trusted {
 		return fail(workload.LaunchRefused, why)
 	}
-	at, err := a.makePlace(w, b, uid, gid)
+	at, err := a.makePlace(w, b, as)
 	if err != nil {
 		return fail(workload.LaunchRefused, "The sandbox cannot be made: "+err.Error())
 	}
 	defer at.close()
 	if uris := b.command.GetUris(); len(uris) > 0 {
-		job := fetch.Job{Sandbox: at.dir, Root: at.root, User: owner, URIs: fetches(uris)}
+		job := fetch.Job{Sandbox: at.dir, Root: at.root, User: as.owner, URIs: fetches(uris)}
 		if err := a.deps.Fetcher.Fetch(ctx, job); err != nil {
 			a.counts.unfetched.Inc()
 			return fail(workload.LaunchRefused, "The task's files cannot be fetched: "+err.Error())
@@ -106,10 +96,10 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork, k kept) *
 	runs := false
 	defer func() {
 		if !runs {
-			a.abandon(w)
+			a.abandon(w.Container, w.Parent)
 		}
 	}()
-	s, err := a.arrange(ctx, w, b, at, user, uid, gid)
+	s, err := a.arrange(ctx, w, b, at, as)
 	if err != nil {
 		return fail(workload.LaunchRefused, err.Error())
 	}
@@ -138,46 +128,112 @@ func (a *Agent) tryLaunch(ctx context.Context, w *workload.LaunchWork, k kept) *
 	return fail(workload.LaunchRefused, "The container cannot be started: "+err.Error())
 }
 
-// abandon lets go of what was arranged for a container that does not run.
-func (a *Agent) abandon(w *workload.LaunchWork) {
-	a.imaged.Drop(w.Container)
-	a.dropSecretFiles(w.Container)
-	if w.Parent != "" {
-		return // its networks are the other's
+// identity is whom a container runs as.
+type identity struct {
+	name     string     // for the runtime; empty: whom the agent runs as
+	owner    *host.User // nil: likewise
+	uid, gid int        // likewise -1
+}
+
+// identity finds whom a container of a user runs as, or says why it cannot run, behind what runs.
+func (a *Agent) identity(name string) (as identity, kind workload.LaunchFailure, why string) {
+	if !a.cfg.SwitchUser {
+		return identity{uid: -1, gid: -1}, workload.LaunchRefused, a.foreign(name)
 	}
-	if err := a.deps.Networks.Leave(context.WithoutCancel(a.base), w.Container); err != nil {
-		a.deps.Log.Warn("a container that was not started is still in its networks; it is tried again", "container", w.Container, "error", err)
+	u, err := host.LookupUser(name)
+	if err != nil {
+		return as, workload.UserUnknown, " cannot run as user " + strconv.Quote(name) + " on this machine: " + err.Error()
+	}
+	return identity{name, &u, int(u.UID), int(u.GID)}, 0, ""
+}
+
+// abandon lets go of what was arranged for a container that does not run. One below another is in the other's networks.
+func (a *Agent) abandon(id, parent string) {
+	a.imaged.Drop(id)
+	a.dropSecretFiles(id)
+	if parent != "" {
+		return
+	}
+	if err := a.deps.Networks.Leave(context.WithoutCancel(a.lifetime()), id); err != nil {
+		a.deps.Log.Warn("a container that was not started is still in its networks; it is tried again", "container", id, "error", err)
 	}
 }
 
 // arrange brings what a container uses beside its files into its sandbox, or into its image when it has one, and describes it. When that
 // fails, abandon lets go of what was done.
-func (a *Agent) arrange(ctx context.Context, w *workload.LaunchWork, b *blueprint, at *place, user string, uid, gid int) (container.Spec, error) {
-	var p *imaged.Picture
-	if imaged.Wants(b.container) {
-		var err error
-		if p, err = a.imaged.Provision(ctx, w.Container, b.container, a.trusts(w.Framework.User)); err != nil {
-			return container.Spec{}, fmt.Errorf("The image cannot be provided: %w", err) //nolint:staticcheck // it is a sentence of a status
-		}
-		b.container = p.Container
+func (a *Agent) arrange(ctx context.Context, w *workload.LaunchWork, b *blueprint, at *place, as identity) (container.Spec, error) {
+	p, err := a.picture(ctx, b)
+	if err != nil {
+		return container.Spec{}, err
 	}
 	nets, err := a.join(ctx, w, b)
 	if err != nil {
 		return container.Spec{}, err
 	}
+	if p == nil {
+		if err := a.placeVolumes(at, b.run, w.Container, b.resources, as.uid, as.gid); err != nil {
+			return container.Spec{}, fmt.Errorf("The persistent volumes cannot be placed: %w", err) //nolint:staticcheck // it is a sentence of a status
+		}
+		if err := a.placeShared(at, w, b, as.uid, as.gid); err != nil {
+			return container.Spec{}, fmt.Errorf("What the task shares with its group cannot be placed: %w", err) //nolint:staticcheck // as above
+		}
+	}
+	return a.complete(b, at, as, p, nets, func(dir string) (container.Spec, error) { return a.spec(w, b, dir, as.name, p, nets) })
+}
+
+// picture gets the image of a container, if it has one; nil: it has none.
+func (a *Agent) picture(ctx context.Context, b *blueprint) (*imaged.Picture, error) {
+	if !imaged.Wants(b.container) {
+		return nil, nil //nolint:nilnil // it has none
+	}
+	p, err := a.imaged.Provision(ctx, b.id, b.container, b.trusted)
+	if err != nil {
+		return nil, fmt.Errorf("The image cannot be provided: %w", err) //nolint:staticcheck // it is a sentence of a status
+	}
+	b.container = p.Container
+	return p, nil
+}
+
+// complete makes the description of a container, of which spec makes what its kind has of its own, with its files, networks and
+// confinement.
+func (a *Agent) complete(b *blueprint, at *place, as identity, p *imaged.Picture, nets *networked.Place, spec func(dir string) (container.Spec, error)) (container.Spec, error) {
+	var s container.Spec
+	var err error
 	if p != nil {
-		return a.arrangeImage(w, b, at, user, uid, gid, p, nets)
-	}
-	if err := a.placeVolumes(at, b.run, w.Container, b.resources, uid, gid); err != nil {
-		return container.Spec{}, fmt.Errorf("The persistent volumes cannot be placed: %w", err) //nolint:staticcheck // as above
-	}
-	if err := a.placeShared(at, w, b, uid, gid); err != nil {
-		return container.Spec{}, fmt.Errorf("What the task shares with its group cannot be placed: %w", err) //nolint:staticcheck // as above
-	}
-	s, err := a.spec(w, b, at.dir, user, nil, nets)
-	if err == nil {
+		s, err = a.completeImage(b, at, as, p, nets, spec)
+	} else if s, err = spec(at.dir); err == nil {
 		nets.Show(&s)
-		err = a.cfg.Confine.Filter(&s, b.container.GetLinuxInfo().GetSeccomp(), a.trusts(w.Framework.User))
+		err = a.cfg.Confine.Filter(&s, b.container.GetLinuxInfo().GetSeccomp(), b.trusted)
+	}
+	if err != nil {
+		err = fmt.Errorf("The container cannot be described: %w", err) //nolint:staticcheck // it is a sentence of a status
+	}
+	return s, err
+}
+
+// completeImage does so for a container with an image.
+func (a *Agent) completeImage(b *blueprint, at *place, as identity, p *imaged.Picture, nets *networked.Place, spec func(dir string) (container.Spec, error)) (container.Spec, error) {
+	uid, gid := as.uid, as.gid
+	within, err := p.Runs(uid, b.command.GetUser() != "", b.trusted)
+	if within != nil && err == nil {
+		uid, gid = int(within.UID), int(within.GID)
+		err = sandbox.Give(at.dir, uid, gid)
+	}
+	var s container.Spec
+	if err == nil {
+		s, err = spec(imaged.Sandbox)
+	}
+	s.Sandbox, s.As = at.dir, within
+	to := imaged.Place{Sandbox: at.dir, Levels: at.levels, Within: b.called && at.levels > 0, UID: uid, GID: gid, Trusted: b.trusted, Socket: a.cfg.Socket, Network: nets}
+	to.Secret = func(n int, data []byte) (string, error) { return a.vault.File(b.id, n, data, uid, gid) }
+	if err == nil {
+		to.ParentVolumes, err = a.mountsOf(b.above)
+	}
+	if err == nil {
+		to.Volumes, err = a.mountVolumes(b.id, b.resources, uid, gid)
+	}
+	if err == nil {
+		err = p.Furnish(&s, b.command, to)
 	}
 	return s, err
 }
@@ -195,37 +251,6 @@ func (a *Agent) join(ctx context.Context, w *workload.LaunchWork, b *blueprint) 
 		_ = a.loop.Put(ctx, &workload.Joined{Container: w.Container, Networks: nets.Infos}) // only an agent that stops takes nothing
 	}
 	return nets, nil
-}
-
-// arrangeImage does so for a container with an image.
-func (a *Agent) arrangeImage(w *workload.LaunchWork, b *blueprint, at *place, user string, uid, gid int, p *imaged.Picture, nets *networked.Place) (container.Spec, error) {
-	trusted := a.trusts(w.Framework.User)
-	as, err := p.Runs(uid, b.command.GetUser() != "", trusted)
-	if as != nil && err == nil {
-		uid, gid = int(as.UID), int(as.GID)
-		err = sandbox.Give(at.dir, uid, gid)
-	}
-	s := container.Spec{}
-	if err == nil {
-		s, err = a.spec(w, b, imaged.Sandbox, user, p, nets)
-	}
-	s.Sandbox, s.As = at.dir, as
-	to := imaged.Place{Sandbox: at.dir, UID: uid, GID: gid, Trusted: trusted, Socket: a.cfg.Socket, Network: nets}
-	to.Secret = func(n int, data []byte) (string, error) { return a.vault.File(w.Container, n, data, uid, gid) }
-	if w.Parent != "" && err == nil {
-		to.Parent = b.run.Path(a.cfg.WorkDir)
-		to.ParentVolumes, err = a.mountsOf(w.Executor.Resources)
-	}
-	if err == nil {
-		to.Volumes, err = a.mountVolumes(w.Container, b.resources, uid, gid)
-	}
-	if err == nil {
-		err = p.Furnish(&s, b.command, to)
-	}
-	if err != nil {
-		return s, fmt.Errorf("The container cannot be described: %w", err) //nolint:staticcheck // as above
-	}
-	return s, nil
 }
 
 // trusts says whether who may speak for a user is root, by the user of a framework or of a container made by call. No name is
@@ -269,25 +294,38 @@ func (a *Agent) say(at *place, words error) {
 
 // blueprint is what a container is made of, a task's or an executor's.
 type blueprint struct {
+	id        string // the runtime's name for it
 	user      string
+	trusted   bool // root asks for it
+	called    bool // it is a container of the API
+	shares    bool // it has the cgroup of the one that it is below; of a container of the API
 	run       sandbox.Run
 	command   *mesosv1.CommandInfo
 	container *mesosv1.ContainerInfo
 	limits    container.Limits
 	resources resource.List     // in which its volumes are
+	above     resource.List     // those of the container that it is directly below
 	ports     []resource.Span   // that it, and what is below it, was given
 	secrets   []*mesosv1.Secret // of its checks
 }
 
-// blueprint reads what a launch asks for. Command tasks are their own executors.
+// blueprint reads what a launch asks for.
 func (a *Agent) blueprint(w *workload.LaunchWork, k kept) (*blueprint, error) {
 	task, err := k.whole(w.Task)
 	if err != nil {
 		return nil, err
 	}
+	b := a.ownBlueprint
 	if w.Parent != "" {
-		return a.pooledBlueprint(w, task), nil
+		b = a.pooledBlueprint
 	}
+	out := b(w, task)
+	out.id, out.trusted = w.Container, a.trusts(w.Framework.User)
+	return out, nil
+}
+
+// ownBlueprint reads what a task asks for that is its own executor, or what its executor does.
+func (a *Agent) ownBlueprint(w *workload.LaunchWork, task *mesosv1.TaskInfo) *blueprint {
 	run := sandbox.Run{Agent: a.view.Load().Agent, Framework: w.Task.Framework, Executor: w.Task.ID, Container: w.Container}
 	if x := w.Executor; x != nil {
 		info := task.GetExecutor() // it is this task that it is started for
@@ -303,13 +341,13 @@ func (a *Agent) blueprint(w *workload.LaunchWork, k kept) (*blueprint, error) {
 		return &blueprint{
 			user: x.User, run: run, command: info.GetCommand(), container: info.GetContainer(), limits: bounds.Sum(needs, a.cfg.Quota),
 			resources: x.Resources, ports: ports,
-		}, nil
+		}
 	}
 	return &blueprint{
 		user: w.Task.User, run: run, command: task.GetCommand(), container: task.GetContainer(),
 		limits: bounds.Of(w.Task.Resources, task.GetLimits(), bounds.OfExecutor, a.cfg.Quota), resources: w.Task.Resources, ports: w.Task.Resources.Spans("ports"),
 		secrets: checkSecrets(task),
-	}, nil
+	}
 }
 
 // spec makes the container's description of a task.
@@ -409,7 +447,12 @@ func (a *Agent) environment(w *workload.LaunchWork, b *blueprint, dir string, p 
 	}
 	p.Environment(env, nets)
 	maps.Copy(env, a.cfg.Environment)
-	for _, v := range b.command.GetEnvironment().GetVariables() {
+	return withOwn(env, b.command)
+}
+
+// withOwn adds what a command says of its environment.
+func withOwn(env map[string]string, c *mesosv1.CommandInfo) []string {
+	for _, v := range c.GetEnvironment().GetVariables() {
 		env[v.GetName()] = mesos.ValueOf(v)
 	}
 	out := make([]string, 0, len(env))

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os/user"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/pando-os/pando/internal/agent/bounds"
@@ -22,7 +21,6 @@ import (
 	"github.com/pando-os/pando/internal/agent/imaged"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/fetch"
-	"github.com/pando-os/pando/internal/host"
 	"github.com/pando-os/pando/internal/sandbox"
 	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
@@ -73,86 +71,32 @@ func (a *Agent) tryNested(ctx context.Context, n *workload.Nested) *workload.Lau
 	refuse := func(words string) *workload.Launched {
 		return &workload.Launched{Failure: workload.LaunchRefused, Words: words}
 	}
-	var call genagent.Call_LaunchContainer
-	if err := proto.Unmarshal(n.Launch, &call); err != nil {
-		return refuse("The call cannot be read: " + err.Error())
-	}
-	share := true
-	if l := call.GetContainer().GetLinuxInfo(); l != nil && l.ShareCgroups != nil && n.Parent != "" {
-		share, l.ShareCgroups = l.GetShareCgroups(), nil
-	}
-	if imaged.Wants(call.GetContainer()) {
-		return refuse("An image of a container by call (container.mesos.image) is not supported by this version of Pando yet; launch it as a task of a group.")
-	}
-	if why := support.Lacks(&mesosv1.TaskInfo{Command: call.GetCommand(), Container: call.GetContainer()}); why != "" {
+	b, why := a.nestedBlueprint(n)
+	if why != "" {
 		return refuse(why)
 	}
-	if n.Parent != "" && len(call.GetContainer().GetNetworkInfos()) > 0 {
-		return refuse("A container below another has the other's networks; leave container.network_infos out.")
-	}
-	linux := call.GetContainer().GetLinuxInfo()
-	if n.Session && linux.GetSeccomp() != nil {
-		return refuse("A session is confined as the container that it is below; leave container.linux_info.seccomp out.")
-	}
-	if why := confine.Untrusted(linux); why != "" && !a.trusts(n.User) {
-		return refuse(why)
-	}
-	if err := a.resolve(ctx, mesos.CommandSecrets(call.GetCommand())); err != nil {
+	if err := a.resolve(ctx, slices.Concat(mesos.CommandSecrets(b.command), mesos.ContainerSecrets(b.container))); err != nil {
 		return refuse("The container's secrets cannot be resolved: " + err.Error() + ".")
 	}
-	b, err := a.nestedBlueprint(n, &call)
+	as, _, why := a.identity(n.User)
+	if why != "" {
+		return refuse("The container" + why)
+	}
+	at, err := a.nestedPlace(ctx, n, b, as)
 	if err != nil {
 		return refuse(err.Error())
 	}
-	owner, uid, gid := (*host.User)(nil), -1, -1
-	as := n.User
-	if a.cfg.SwitchUser {
-		u, err := host.LookupUser(as)
-		if err != nil {
-			return refuse("The container cannot run as user " + strconv.Quote(as) + " on this machine: " + err.Error())
-		}
-		owner, uid, gid = &u, int(u.UID), int(u.GID)
-	} else if why := a.foreign(as); why != "" {
-		return refuse(why)
-	} else {
-		as = ""
-	}
-	nets, err := a.joinNested(ctx, n, b)
-	if err != nil {
-		return refuse(err.Error())
-	}
+	defer at.close()
 	runs := false
 	defer func() {
-		if !runs && n.Parent == "" {
-			_ = a.deps.Networks.Leave(context.WithoutCancel(ctx), n.Container) // it is tried again
+		if !runs {
+			a.abandon(n.Container, n.Parent)
 		}
 	}()
-	s := container.Spec{ID: n.Container, Parent: n.Parent, Alone: n.Parent == "", Session: n.Session, User: as, Sandbox: n.Sandbox, Env: a.nestedEnvironment(n, b.command, nets)}
-	s.ShareCgroup = n.Parent != "" && share
-	if n.Session && b.command.GetUser() == "" {
-		s.User = "" // its parent's
-	}
-	if !n.Session {
-		dir, root, err := sandbox.CreateNested(n.Sandbox, strings.Count(n.Path, "."), uid, gid)
-		if err != nil {
-			return refuse("The sandbox cannot be made: " + err.Error())
-		}
-		defer root.Close()
-		s.Sandbox = dir
-		if uris := b.command.GetUris(); len(uris) > 0 {
-			if err := a.deps.Fetcher.Fetch(ctx, fetch.Job{Sandbox: dir, Root: root, User: owner, URIs: fetches(uris)}); err != nil {
-				return refuse("The container's files cannot be fetched: " + err.Error())
-			}
-		}
-	}
-	err = a.describe(&s, b)
-	if err == nil {
-		err = a.cfg.Confine.Filter(&s, linux.GetSeccomp(), a.trusts(n.User))
-	}
+	s, err := a.arrangeNested(ctx, n, b, at, as)
 	if err != nil {
-		return refuse("The container cannot be described: " + err.Error())
+		return refuse(err.Error())
 	}
-	nets.Show(&s)
 	select {
 	case a.launches <- struct{}{}:
 		defer func() { <-a.launches }()
@@ -167,13 +111,116 @@ func (a *Agent) tryNested(ctx context.Context, n *workload.Nested) *workload.Lau
 	return &workload.Launched{Container: n.Container, PID: started.PID, Ticks: started.StartTicks}
 }
 
-// joinNested puts a container that is below no other into its networks, or finds those of the one that it is below; nil: the machine's.
+// nestedBlueprint reads what a launch asks for, or says why it cannot be had.
+func (a *Agent) nestedBlueprint(n *workload.Nested) (b *blueprint, why string) {
+	var call genagent.Call_LaunchContainer
+	if err := proto.Unmarshal(n.Launch, &call); err != nil {
+		return nil, "The call cannot be read: " + err.Error()
+	}
+	b = &blueprint{id: n.Container, user: n.User, trusted: a.trusts(n.User), called: true, command: call.GetCommand(), container: call.GetContainer(), shares: n.Parent != ""}
+	if l := b.container.GetLinuxInfo(); l != nil && l.ShareCgroups != nil && n.Parent != "" {
+		b.shares, l.ShareCgroups = l.GetShareCgroups(), nil
+	}
+	if why := unfit(n, b); why != "" {
+		return nil, why
+	}
+	list, _, err := resource.FromProto(call.GetResources())
+	if err != nil {
+		return nil, err.Error()
+	}
+	b.ports, b.above = list.Spans("ports"), resourcesOf(a.view.Load(), n.Parent)
+	if n.Parent == "" || len(list) > 0 || len(call.GetLimits()) > 0 {
+		b.limits = bounds.Of(list, call.GetLimits(), bounds.Extra{}, a.cfg.Quota)
+	}
+	return b, ""
+}
+
+// resourcesOf finds what a task or an executor has, by its container; none: it is neither's.
+func resourcesOf(v *workload.View, container string) resource.List {
+	for _, t := range v.Tasks {
+		if t.Container == container && (t.Task.Executor == nil || t.Top() != container) { // else it is its executor's
+			return t.Task.Resources
+		}
+	}
+	for _, x := range v.Executors {
+		if x.Container == container {
+			return x.Spec.Resources
+		}
+	}
+	return nil
+}
+
+// unfit says why there can be no container by call like this one; empty: there can.
+func unfit(n *workload.Nested, b *blueprint) string {
+	c, linux := b.container, b.container.GetLinuxInfo()
+	switch {
+	case imaged.Wants(c) && n.Session:
+		return "A session has the files of the container that it is below; leave container.mesos.image out."
+	case c != nil && c.GetType() != mesosv1.ContainerInfo_MESOS:
+		return "Containers by call are of type MESOS (container.type); give an image as container.mesos.image."
+	case n.Parent != "" && len(c.GetNetworkInfos()) > 0:
+		return "A container below another has the other's networks; leave container.network_infos out."
+	case n.Session && linux.GetSeccomp() != nil:
+		return "A session is confined as the container that it is below; leave container.linux_info.seccomp out."
+	}
+	if why := support.Lacks(&mesosv1.TaskInfo{Command: b.command, Container: c}); why != "" {
+		return why
+	}
+	if why := confine.Untrusted(linux); why != "" && !b.trusted {
+		return why
+	}
+	return ""
+}
+
+// nestedPlace makes the sandbox of a container of the API with the files that it wants. A session is in its parent's.
+func (a *Agent) nestedPlace(ctx context.Context, n *workload.Nested, b *blueprint, as identity) (*place, error) {
+	levels := strings.Count(n.Path, ".")
+	if n.Session {
+		return &place{dir: n.Sandbox, levels: levels - 1}, nil
+	}
+	dir, root, err := sandbox.CreateNested(n.Sandbox, levels, as.uid, as.gid)
+	if err != nil {
+		return nil, fmt.Errorf("The sandbox cannot be made: %w", err) //nolint:staticcheck // it is a sentence of an answer
+	}
+	if uris := b.command.GetUris(); len(uris) > 0 {
+		if err := a.deps.Fetcher.Fetch(ctx, fetch.Job{Sandbox: dir, Root: root, User: as.owner, URIs: fetches(uris)}); err != nil {
+			root.Close()
+			return nil, fmt.Errorf("The container's files cannot be fetched: %w", err) //nolint:staticcheck // as above
+		}
+	}
+	return &place{dir, root, levels}, nil
+}
+
+// arrangeNested does for a container of the API what arrange does for a task's.
+func (a *Agent) arrangeNested(ctx context.Context, n *workload.Nested, b *blueprint, at *place, as identity) (container.Spec, error) {
+	p, err := a.picture(ctx, b)
+	if err != nil {
+		return container.Spec{}, err
+	}
+	nets, err := a.joinNested(ctx, n, b)
+	if err != nil {
+		return container.Spec{}, err
+	}
+	return a.complete(b, at, as, p, nets, func(dir string) (container.Spec, error) {
+		s := container.Spec{
+			ID: n.Container, Parent: n.Parent, Alone: n.Parent == "", ShareCgroup: b.shares, Session: n.Session, User: as.name, Sandbox: dir,
+			Env: a.nestedEnvironment(n, b.command, dir, p, nets),
+		}
+		if n.Session && b.command.GetUser() == "" {
+			s.User = "" // its parent's
+		}
+		err := a.describe(&s, b)
+		return s, err
+	})
+}
+
+// joinNested puts a container that is below no other into its networks, or finds those of the one at the top; nil: the machine's.
 func (a *Agent) joinNested(ctx context.Context, n *workload.Nested, b *blueprint) (*networked.Place, error) {
 	switch {
 	case n.Session:
 		return nil, nil //nolint:nilnil // it is where its parent is
 	case n.Parent != "":
-		return a.deps.Networks.Of(n.Parent), nil
+		return a.networksOf(a.view.Load(), n), nil
 	}
 	nets, err := a.deps.Networks.Join(ctx, n.Container, b.container, b.ports)
 	if err != nil {
@@ -182,38 +229,26 @@ func (a *Agent) joinNested(ctx context.Context, n *workload.Nested, b *blueprint
 	return nets, nil
 }
 
-// nestedBlueprint reads what a launch asks for.
-func (a *Agent) nestedBlueprint(n *workload.Nested, call *genagent.Call_LaunchContainer) (*blueprint, error) {
-	b := &blueprint{command: call.GetCommand(), container: call.GetContainer()}
-	list, _, err := resource.FromProto(call.GetResources())
-	if err != nil {
-		return nil, err
+// networksOf finds the networks of a container of the API: those of the one at the top.
+func (a *Agent) networksOf(v *workload.View, n *workload.Nested) *networked.Place {
+	top, _, _ := strings.Cut(n.Path, ".")
+	if alone := v.FindNested(top); alone != nil {
+		top = alone.Spec.Container
 	}
-	b.ports = list.Spans("ports")
-	if n.Parent == "" || len(list) > 0 || len(call.GetLimits()) > 0 {
-		b.limits = bounds.Of(list, call.GetLimits(), bounds.Extra{}, a.cfg.Quota)
-	}
-	return b, nil
+	return a.deps.Networks.Of(top)
 }
 
 // nestedEnvironment is what a container of the API finds. A session finds its parent's, and what it names itself.
-func (a *Agent) nestedEnvironment(n *workload.Nested, c *mesosv1.CommandInfo, nets *networked.Place) []string {
+func (a *Agent) nestedEnvironment(n *workload.Nested, c *mesosv1.CommandInfo, dir string, p *imaged.Picture, nets *networked.Place) []string {
 	env := map[string]string{}
 	if !n.Session {
-		env["PATH"], env["MESOS_SANDBOX"], env["MESOS_CONTAINER_IP"] = defaultPath, n.Sandbox, a.cfg.IP
+		env["PATH"], env["MESOS_SANDBOX"], env["MESOS_CONTAINER_IP"] = defaultPath, dir, a.cfg.IP
 		if nets != nil {
 			env["MESOS_CONTAINER_IP"] = nets.Address()
 		}
 	}
-	for _, v := range c.GetEnvironment().GetVariables() {
-		env[v.GetName()] = mesos.ValueOf(v)
-	}
-	out := make([]string, 0, len(env))
-	for k, v := range env {
-		out = append(out, k+"="+v)
-	}
-	slices.Sort(out)
-	return out
+	p.Environment(env, nets)
+	return withOwn(env, c)
 }
 
 // started lists the containers of the API that run and that the reader may see.
@@ -234,7 +269,7 @@ func (r *reader) started(call *genagent.Call_GetContainers) []*genagent.Response
 		use := &mesosv1.ResourceStatistics{}
 		_ = mesos.UnmarshalJSON(appendStats(nil, &s, diskwatch.Use{}), use) // of our own making
 		c := &genagent.Response_GetContainers_Container{ContainerId: workload.ContainerID(v.Spec.Path), ResourceStatistics: use}
-		c.ContainerStatus = &mesosv1.ContainerStatus{ContainerId: c.ContainerId, ExecutorPid: &v.PID, NetworkInfos: r.agent.deps.Networks.Of(v.Spec.Container).Reported()}
+		c.ContainerStatus = &mesosv1.ContainerStatus{ContainerId: c.ContainerId, ExecutorPid: &v.PID, NetworkInfos: r.agent.networksOf(r.view, v.Spec).Reported()}
 		if v.Spec.Framework != "" {
 			c.FrameworkId, c.ExecutorId = &mesosv1.FrameworkID{Value: &v.Spec.Framework}, &mesosv1.ExecutorID{Value: &v.Spec.Executor}
 		}

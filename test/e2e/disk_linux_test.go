@@ -65,3 +65,17 @@ func TestAPodThatTakesMoreDiskThanItsTasksHaveIsEndedAsAWhole(t *testing.T) {
 	}
 	noTaskProcesses(t)
 }
+
+func TestWhatAContainerByCallTakesInItsImageIsItsTasksDisk(t *testing.T) {
+	need(t, true)
+	shelf := newShelf(t)
+	image := shelf.push("app:1", v1.Config{})
+	n := newNode(t, "up", "--plain-registries", shelf.host, "--container-disk-watch-interval", "200ms", "--enforce-container-disk-quota")
+	n.start()
+	s := scopeOn(t, n, true, withDisk(task("top", "sleep 1000"), 4))
+	must(t, s.launchBox(s.kid("kid"), "cat /dev/zero | head -c 8000000 > /file; sleep 1000", boxed(image)))
+	if e := s.f.end("top"); e.GetReason() != mesosv1.TaskStatus_REASON_CONTAINER_LIMITATION_DISK {
+		t.Errorf("it ended as %v", e)
+	}
+	n.noScratch()
+}

@@ -40,6 +40,12 @@ func newScope(t *testing.T, json bool, x *mesosv1.TaskInfo, opts ...options) *sc
 	need(t, true)
 	n := newNode(t, "up")
 	n.start()
+	return scopeOn(t, n, json, x, opts...)
+}
+
+// scopeOn starts the task on a node that runs.
+func scopeOn(t *testing.T, n *node, json bool, x *mesosv1.TaskInfo, opts ...options) *scope {
+	t.Helper()
 	s := &scope{node: n, f: subscribe(t, n.master, opts...), api: containers(t, n.agent, json, nil)}
 	s.f.launch(x)
 	s.top = s.f.await(x.GetTaskId().GetValue(), running).GetContainerStatus().GetContainerId()

@@ -445,7 +445,12 @@ func TestContainersByCallAreInTheNetworksOfTheOneTheyAreBelowOrInTheirOwn(t *tes
 	if apart(t) {
 		return
 	}
-	s := newScope(t, true, onNetworks(saying("top", "below"), []string{"mesos-bridge"}))
+	need(t, true)
+	shelf := newShelf(t)
+	image := shelf.push("app:1", v1.Config{Env: []string{"PATH=/bin"}})
+	n := newNode(t, "up", "--plain-registries", shelf.host)
+	n.start()
+	s := scopeOn(t, n, true, onNetworks(saying("top", "below"), []string{"mesos-bridge"}))
 	launch := func(id *mesosv1.ContainerID, script string, infos ...*mesosv1.NetworkInfo) error {
 		_, err := s.api.Call(t.Context(), &agent.Call{Type: agent.Call_LAUNCH_CONTAINER.Enum(), LaunchContainer: &agent.Call_LaunchContainer{
 			ContainerId: id, Command: shell(id.GetValue(), script), Resources: resourcesOf(id),
@@ -475,6 +480,43 @@ func TestContainersByCallAreInTheNetworksOfTheOneTheyAreBelowOrInTheirOwn(t *tes
 	if status, err := s.api.Wait(t.Context(), alone); status != 0 || err != nil {
 		t.Errorf("one that stands alone: %#x, %v", status, err)
 	}
+	must(t, s.api.Remove(t.Context(), alone))
+
+	// With images it is the same, however deep.
+	of := func(top string) string {
+		return `test "$MESOS_CONTAINER_IP" = ` + top + ` && grep -q "^` + top + `" /etc/hosts`
+	}
+	must(t, s.launchBox(s.kid("boxed"), of(at)+" && exec sleep 1000", boxed(image)))
+	for name, c := range map[string]*mesosv1.ContainerInfo{"deep": nil, "deeper": boxed(image)} {
+		id := below(s.kid("boxed"), name)
+		must(t, s.launchBox(id, of(at), c))
+		if status, err := s.api.Wait(t.Context(), id); status != 0 || err != nil {
+			t.Errorf("%s is in another network: %#x, %v", name, status, err)
+		}
+	}
+	own := boxed(image)
+	own.NetworkInfos = []*mesosv1.NetworkInfo{{Name: new("mesos-bridge")}}
+	must(t, s.launchBox(alone, "exec sleep 1000", own))
+	r, err := s.api.Call(t.Context(), &agent.Call{Type: agent.Call_GET_CONTAINERS.Enum(), GetContainers: &agent.Call_GetContainers{ShowStandalone: new(true), ShowNested: new(true)}})
+	must(t, err)
+	shown := map[string]string{}
+	for _, c := range r.GetGetContainers().GetContainers() {
+		for _, i := range c.GetContainerStatus().GetNetworkInfos() {
+			shown[c.GetContainerId().GetValue()] = i.GetIpAddresses()[0].GetIpAddress()
+		}
+	}
+	its := shown["alone"]
+	if shown["boxed"] != at || its == at || its == "" {
+		t.Errorf("the addresses that are shown are %v, that of the task is %s", shown, at)
+	}
+	id := below(alone, "deep")
+	must(t, s.launchBox(id, of(its), boxed(image)))
+	if status, err := s.api.Wait(t.Context(), id); status != 0 || err != nil {
+		t.Errorf("one below what stands alone is in another network: %#x, %v", status, err)
+	}
+	must(t, s.api.Kill(t.Context(), alone, 0))
+	_, err = s.api.Wait(t.Context(), alone)
+	must(t, err)
 	must(t, s.api.Remove(t.Context(), alone))
 	s.f.killed("top")
 	nothingOfNetworks(t, s.node)

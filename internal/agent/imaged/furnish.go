@@ -26,8 +26,12 @@ const Sandbox = "/mnt/mesos/sandbox"
 
 // Place is where a container with an image is put.
 type Place struct {
-	// Sandbox is its own, and Parent that of the container it is below; empty: of none.
-	Sandbox, Parent string
+	// Sandbox is its own, and Levels says how many containers it is below: its sandbox is in the directory containers of that of the
+	// one above it, and so on. Of these only the one at the top is made by the agent; the others are in it, and so a user's.
+	Sandbox string
+	Levels  int
+	// Within says that the one above it may be apart from the machine, whose shared memory is then not for it either.
+	Within bool
 	// UID and GID are given what is made for its user; -1: nobody.
 	UID, GID int
 	// Trusted says that root asked for it. Others get nothing by set-user-id programs of an image, which they made themselves, and may
@@ -43,6 +47,20 @@ type Place struct {
 	Secret func(n int, data []byte) (string, error)
 }
 
+// below is a path in the sandbox of the container, or of one above it, as the launcher takes it: no link on the way from the one at the
+// top is followed.
+func (at Place) below(up int, source string) (rel, top string) {
+	dir := at.Sandbox
+	for range 2 * up {
+		dir = filepath.Dir(dir)
+	}
+	top = dir
+	for range 2 * (at.Levels - up) {
+		top = filepath.Dir(top)
+	}
+	return filepath.Join(".", strings.TrimPrefix(dir, top), source), top
+}
+
 // Furnish makes the root of the container, and what it runs. What s has of its own otherwise has been set.
 func (p *Picture) Furnish(s *container.Spec, c *mesosv1.CommandInfo, at Place) error {
 	linux := p.Container.GetLinuxInfo()
@@ -50,7 +68,7 @@ func (p *Picture) Furnish(s *container.Spec, c *mesosv1.CommandInfo, at Place) e
 		Store: p.image.Store, Layers: p.image.Layers, Scratch: p.scratch, Masked: standard.Masked(), ReadOnly: standard.Sealed(),
 		Mounts: standard.Mounts(int64(linux.GetShmSize()) << 20),
 	}
-	if linux.GetIpcMode() == mesosv1.LinuxInfo_SHARE_PARENT {
+	if linux.GetIpcMode() == mesosv1.LinuxInfo_SHARE_PARENT && !at.Within {
 		shareMemory(s.Root.Mounts)
 	}
 	nodes, err := p.keeper.rules.Nodes()
@@ -157,7 +175,8 @@ func (p *Picture) confine(s *container.Spec, at Place) error {
 // mountAll adds what is mounted in the image.
 func (p *Picture) mountAll(s *container.Spec, at Place) error {
 	r := s.Root
-	r.Mounts = append(r.Mounts, container.Mount{Kind: container.MountBind, Source: at.Sandbox, Target: Sandbox, Flags: standard.NoDev})
+	own, top := at.below(0, ".")
+	r.Mounts = append(r.Mounts, container.Mount{Kind: container.MountBind, Source: own, Under: top, Target: Sandbox, Flags: standard.NoDev})
 	if err := p.names(r, s.Hostname, at.Network); err != nil {
 		return err
 	}
@@ -221,7 +240,7 @@ func Inside(p string) string {
 // mounted is the nth volume of a ContainerInfo: an image, a secret, a path of the machine's, or of the container's or its parent's
 // sandbox.
 func (p *Picture) mounted(n int, v *mesosv1.Volume, at Place) (container.Mount, error) {
-	dir, kept := at.Sandbox, at.Volumes
+	up, kept := 0, at.Volumes
 	m := container.Mount{Kind: container.MountBind, Flags: standard.NoDev, Target: Inside(v.GetContainerPath())}
 	if v.GetMode() == mesosv1.Volume_RO {
 		m.Flags |= standard.ReadOnly
@@ -245,10 +264,10 @@ func (p *Picture) mounted(n int, v *mesosv1.Volume, at Place) (container.Mount, 
 			return m, fmt.Errorf("source.sandbox_path.path %q is absolute; give a path below the sandbox", source)
 		}
 		if s.GetSandboxPath().GetType() == mesosv1.Volume_Source_SandboxPath_PARENT {
-			if at.Parent == "" {
+			if at.Levels == 0 {
 				return m, errors.New("source.sandbox_path.type is PARENT, and the container has no parent; say SELF, or launch it in a group")
 			}
-			dir, kept = at.Parent, at.ParentVolumes
+			up, kept = 1, at.ParentVolumes
 		}
 	}
 	if path.IsAbs(source) {
@@ -259,13 +278,13 @@ func (p *Picture) mounted(n int, v *mesosv1.Volume, at Place) (container.Mount, 
 		return m, nil
 	}
 	// It is in a sandbox, where whatever a user put there is not to lead out.
-	m.Source, m.Under = path.Clean(source), dir
-	if m.Source == "." || !filepath.IsLocal(m.Source) {
+	if source = path.Clean(source); source == "." || !filepath.IsLocal(source) {
 		return m, fmt.Errorf("the path %q leads out of the sandbox, or is all of it; name a place below it", source)
 	}
-	if v := persistent(m.Source, kept); v != nil {
+	m.Source, m.Under = at.below(up, source)
+	if v := persistent(source, kept); v != nil {
 		m.Flags |= v.Flags & standard.ReadOnly
-		if m.Source, m.Under = strings.TrimPrefix(Inside(m.Source)[len(v.Target):], "/"), v.Source; m.Source == "" {
+		if m.Source, m.Under = strings.TrimPrefix(Inside(source)[len(v.Target):], "/"), v.Source; m.Source == "" {
 			m.Source, m.Under = v.Source, ""
 		}
 		if m.Under == "" || v.Flags&standard.ReadOnly != 0 { // in what may only be read nothing is made

@@ -209,7 +209,11 @@ func TestAnImageIsAVolumeOfWhichChangesAreThrownAway(t *testing.T) {
 
 func TestAContainerIsFurnishedAsItsImageAndItsTaskSay(t *testing.T) {
 	k, _, _ := keeper(t)
-	box, parent := t.TempDir(), t.TempDir()
+	parent := t.TempDir()
+	box := filepath.Join(parent, "containers/kid")
+	if err := os.MkdirAll(box, 0o750); err != nil {
+		t.Fatal(err)
+	}
 	c := wants("app:1")
 	c.Hostname = new("web")
 	c.LinuxInfo = &mesosv1.LinuxInfo{ShmSize: new(uint32(8)), IpcMode: mesosv1.LinuxInfo_SHARE_PARENT.Enum(), SharePidNamespace: new(true), Seccomp: &mesosv1.SeccompInfo{Unconfined: new(true)}}
@@ -227,7 +231,7 @@ func TestAContainerIsFurnishedAsItsImageAndItsTaskSay(t *testing.T) {
 	}
 	s := container.Spec{Sandbox: box}
 	kept := container.Mount{Kind: container.MountBind, Source: "/kept", Target: Sandbox + "/v"}
-	err = p.Furnish(&s, &mesosv1.CommandInfo{Shell: new(false), Arguments: []string{"x"}}, Place{Sandbox: box, Parent: parent, UID: -1, GID: -1, Trusted: true, Volumes: []container.Mount{kept}})
+	err = p.Furnish(&s, &mesosv1.CommandInfo{Shell: new(false), Arguments: []string{"x"}}, Place{Sandbox: box, Levels: 1, UID: -1, GID: -1, Trusted: true, Volumes: []container.Mount{kept}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +239,7 @@ func TestAContainerIsFurnishedAsItsImageAndItsTaskSay(t *testing.T) {
 		return container.Mount{Kind: container.MountBind, Source: source, Under: under, Target: target, Flags: flags | standard.NoDev}
 	}
 	for _, want := range []container.Mount{
-		bind(box, "", Sandbox, 0), kept, bind("/usr", "", "/data", standard.ReadOnly), bind("mine/x", box, Sandbox+"/inner", 0), bind("theirs", parent, "/theirs", 0),
+		bind("containers/kid", parent, Sandbox, 0), kept, bind("/usr", "", "/data", standard.ReadOnly), bind("containers/kid/mine/x", parent, Sandbox+"/inner", 0), bind("theirs", parent, "/theirs", 0),
 	} {
 		if !slices.Contains(s.Root.Mounts, want) {
 			t.Errorf("there is no mount %+v among %+v", want, s.Root.Mounts)
@@ -246,9 +250,14 @@ func TestAContainerIsFurnishedAsItsImageAndItsTaskSay(t *testing.T) {
 	}
 	p.Container.LinuxInfo.IpcMode = mesosv1.LinuxInfo_PRIVATE.Enum()
 	alone := container.Spec{Sandbox: box}
-	err = p.Furnish(&alone, &mesosv1.CommandInfo{Shell: new(false)}, Place{Sandbox: box, Parent: parent, UID: -1, GID: -1, Trusted: true})
+	err = p.Furnish(&alone, &mesosv1.CommandInfo{Shell: new(false)}, Place{Sandbox: box, Levels: 1, UID: -1, GID: -1, Trusted: true})
 	if err != nil || !slices.Contains(alone.Root.Mounts, container.Mount{Kind: container.MountNew, FS: "tmpfs", Target: "/dev/shm", Flags: standard.NoSuid | standard.NoDev | standard.NoExec, Data: "mode=1777,size=8388608"}) {
 		t.Errorf("/dev/shm has not the size that was asked for: %v", err)
+	}
+	p.Container.LinuxInfo.IpcMode = mesosv1.LinuxInfo_SHARE_PARENT.Enum()
+	err = p.Furnish(&alone, &mesosv1.CommandInfo{Shell: new(false)}, Place{Sandbox: box, Levels: 1, Within: true, UID: -1, GID: -1, Trusted: true})
+	if err != nil || slices.Contains(alone.Root.Mounts, bind("/dev/shm", "", "/dev/shm", standard.NoSuid|standard.NoExec)) {
+		t.Errorf("what is within another container has the machine's /dev/shm: %v", err)
 	}
 	s.Root.Mounts = nil
 	caps := standard.Capabilities()
@@ -271,12 +280,16 @@ func TestAContainerIsFurnishedAsItsImageAndItsTaskSay(t *testing.T) {
 }
 
 func TestAPathOfTheSandboxThatLeadsIntoAPersistentVolumeShowsIt(t *testing.T) {
-	own, theirs := t.TempDir(), t.TempDir()
+	own, theirs, top := t.TempDir(), t.TempDir(), t.TempDir()
+	box := filepath.Join(top, "containers/kid")
+	if err := os.MkdirAll(box, 0o750); err != nil {
+		t.Fatal(err)
+	}
 	kept := func(dir, in string, flags uint64) container.Mount {
 		return container.Mount{Kind: container.MountBind, Source: dir, Target: Inside(in), Flags: standard.NoDev | flags}
 	}
 	at := Place{
-		Sandbox: t.TempDir(), Parent: t.TempDir(), UID: -1, GID: -1,
+		Sandbox: box, Levels: 1, UID: -1, GID: -1,
 		Volumes:       []container.Mount{kept(own, "data", 0), kept("/sealed", "sealed", standard.ReadOnly), kept("/within", "data/within", 0), kept("/outside", "/data", 0)},
 		ParentVolumes: []container.Mount{kept(theirs, "data", 0)},
 	}
@@ -293,10 +306,10 @@ func TestAPathOfTheSandboxThatLeadsIntoAPersistentVolumeShowsIt(t *testing.T) {
 		{"data/within", nil, "/within", "", 0},
 		{"sealed", nil, "/sealed", "", standard.ReadOnly},
 		{"sealed/x", nil, "x", "/sealed", standard.ReadOnly},
-		{"database", nil, "database", at.Sandbox, 0},
+		{"database", nil, "containers/kid/database", top, 0},
 		{"data", &parent, theirs, "", 0},
 		{"data/x", &parent, "x", theirs, 0},
-		{"sealed", &parent, "sealed", at.Parent, 0},
+		{"sealed", &parent, "sealed", top, 0},
 	} {
 		v := &mesosv1.Volume{Mode: mesosv1.Volume_RW.Enum(), ContainerPath: new("/x"), HostPath: &c.path}
 		if c.kind != nil {

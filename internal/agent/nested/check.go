@@ -61,7 +61,7 @@ func check(c *genagent.Call_LaunchContainer) error {
 	if l := c.GetContainer().GetLinuxInfo(); l != nil && l.ShareCgroups != nil {
 		share = l.GetShareCgroups()
 	}
-	if c.GetCommand().GetValue() == "" {
+	if c.GetCommand().GetValue() == "" && c.GetContainer().GetMesos().GetImage() == nil {
 		return invalid("command.value is empty; say what is to be executed")
 	}
 	switch {

@@ -115,7 +115,12 @@ func TestWhatALaunchMayAskFor(t *testing.T) {
 			}
 		})
 	}
-	if check(&genagent.Call_LaunchContainer{ContainerId: id("a")}) == nil {
+	none := &genagent.Call_LaunchContainer{ContainerId: id("a"), Container: apart}
+	if check(none) == nil {
 		t.Error("one without a command may")
+	}
+	apart.Mesos = &mesosv1.ContainerInfo_MesosInfo{Image: &mesosv1.Image{Type: mesosv1.Image_DOCKER.Enum()}}
+	if err := check(none); err != nil {
+		t.Errorf("one with the command of its image may not: %v", err)
 	}
 }
