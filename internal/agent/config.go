@@ -10,6 +10,7 @@ import (
 	"github.com/pando-os/pando/internal/agent/imaged"
 	"github.com/pando-os/pando/internal/agent/networked"
 	"github.com/pando-os/pando/internal/agent/reconfigure"
+	"github.com/pando-os/pando/internal/agent/rotation"
 	"github.com/pando-os/pando/internal/agent/secrets"
 	"github.com/pando-os/pando/internal/clock"
 	"github.com/pando-os/pando/internal/core/workload"
@@ -62,6 +63,8 @@ type Config struct {
 	// DiskWatch is how often containers' files are looked at; 0: never. EnforceDisk ends those who take more disk than they have.
 	DiskWatch   time.Duration
 	EnforceDisk bool
+	// Logs is how the output of containers is kept that say nothing of it.
+	Logs rotation.Rule
 	// Confine is the operator's word on how containers are confined; nil: none.
 	Confine *confine.Rules
 	// Isolation names what holds containers, for showing.

@@ -403,6 +403,11 @@ func (a *Agent) describe(s *container.Spec, b *blueprint) error {
 		}
 		s.Rlimits = append(s.Rlimits, l)
 	}
+	logs, err := a.cfg.Logs.Of(c)
+	if err != nil {
+		return err
+	}
+	s.Stdout, s.Stderr = logs.Stdout, logs.Stderr
 	return a.cfg.Confine.Capabilities(s, b.container.GetLinuxInfo())
 }
 

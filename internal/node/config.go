@@ -10,7 +10,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/reconfigure"
+	"github.com/pando-os/pando/internal/agent/rotation"
 	"github.com/pando-os/pando/internal/core/allocator"
 	"github.com/pando-os/pando/internal/core/cluster"
 	"github.com/pando-os/pando/internal/core/removal"
@@ -69,6 +71,9 @@ type Config struct {
 	// DiskWatch is how often the disk that containers take is looked at, 0: never; EnforceDisk ends those who take more than they have.
 	DiskWatch   time.Duration
 	EnforceDisk bool
+	// LogSize is the size at which a file of a container's output is rotated, as 10MB, and LogFiles how many old ones are kept.
+	LogSize  string
+	LogFiles int
 	// PIDs bounds the processes and threads of each container; zero: no bound.
 	PIDs int
 	// EffectiveCapabilities are given to containers that name none, and none has any beyond BoundingCapabilities: names with commas
@@ -131,7 +136,8 @@ func Defaults() Config {
 		IP: "127.0.0.1", MasterPort: 5050, AgentPort: 5051, Store: "embedded", Strict: true, FilterGPUs: true, SwitchUser: os.Geteuid() == 0,
 		DefaultRole: "*", Reconfiguration: string(reconfigure.Equal), GCDelay: 7 * 24 * time.Hour, GCHeadroom: 0.1,
 		DiskWatch: 15 * time.Second,
-		Bridge:    "pando0", BridgeSubnet: "172.31.252.0/22",
+		LogSize:   "10MB", LogFiles: container.DefaultLogFiles,
+		Bridge: "pando0", BridgeSubnet: "172.31.252.0/22",
 		MinAllocatable:     "cpus:0.01|mem:32",
 		PIDs:               host.MostProcesses() / 4, // one task never takes them all
 		AllocationInterval: b.AllocationInterval, PingTimeout: b.PingInterval, PingMisses: b.PingMisses,
@@ -188,6 +194,9 @@ func (c *Config) check() error {
 	}
 	if c.AllocationInterval <= 0 {
 		return fmt.Errorf("--allocation-interval: %s is not a positive duration", c.AllocationInterval)
+	}
+	if _, err := rotation.New(c.LogSize, c.LogFiles); err != nil {
+		return err
 	}
 	if c.PIDs < 0 {
 		return fmt.Errorf("--pids-limit: %d is less than none; 0 is no bound", c.PIDs)

@@ -28,6 +28,7 @@ import (
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/container/launcher"
 	"github.com/pando-os/pando/internal/agent/reconfigure"
+	"github.com/pando-os/pando/internal/agent/rotation"
 	"github.com/pando-os/pando/internal/agent/secrets"
 	"github.com/pando-os/pando/internal/clock"
 	"github.com/pando-os/pando/internal/core/workload"
@@ -409,13 +410,17 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 	if err != nil {
 		return err
 	}
+	logs, err := rotation.New(n.cfg.LogSize, n.cfg.LogFiles)
+	if err != nil {
+		return err
+	}
 	work := filepath.Join(n.cfg.DataDir, "agent")
 	n.agent, err = agent.Open(agent.Config{
 		Masters: n.cfg.Masters, Hostname: n.cfg.Hostname, IP: n.cfg.IP, Port: n.cfg.AgentPort, WorkDir: work,
 		Resources: resources, Attributes: attributes, Domain: domain,
 		Reconfiguration: reconfigure.Policy(n.cfg.Reconfiguration), AnyPort: n.anyPort, Strict: n.cfg.Strict, Boot: boot, Launches: 2 * runtime.NumCPU(),
 		Quota: n.cfg.CPUQuota, ShutdownGrace: n.cfg.ShutdownGrace, RecoveryTimeout: n.cfg.RecoveryTimeout,
-		DiskWatch: n.cfg.DiskWatch, EnforceDisk: n.cfg.EnforceDisk,
+		DiskWatch: n.cfg.DiskWatch, EnforceDisk: n.cfg.EnforceDisk, Logs: logs,
 		GCDelay: n.cfg.GCDelay, GCHeadroom: n.cfg.GCHeadroom, Confine: rules, Isolation: isolation(lacks),
 		SwitchUser: n.cfg.SwitchUser, AnyUser: n.cfg.TrustLoopback || n.cfg.Insecure, Flags: n.cfg.AgentFlags, Version: master.MesosVersion, Book: book, Socket: socket,
 		SecretsDir: filepath.Join(n.cfg.RuntimeDir, "secrets"),

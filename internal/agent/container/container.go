@@ -85,15 +85,22 @@ type Spec struct {
 	// StopSignal asks the container to end in the place of SIGTERM; 0: SIGTERM.
 	StopSignal int
 
-	// LogBytes is the size at which stdout and stderr are rotated, and LogFiles how many rotated files of each are kept; 0
-	// means the default (10 MB, 9), -1 no rotation and no old file.
-	LogBytes, LogFiles int64
+	// Stdout and Stderr say how the files of those names are kept. With a terminal there is the first alone.
+	Stdout, Stderr Log
 }
 
-// The defaults of Spec's log members.
+// Log is how a file of a container's output is kept.
+type Log struct {
+	// Bytes is the size at which it is rotated, and Files how many rotated ones are kept; 0 means the default (10 MB, 9), -1 no rotation
+	// and no old file.
+	Bytes, Files int64
+}
+
+// The defaults of Log, and what keeps no old file.
 const (
 	DefaultLogBytes = 10 << 20
 	DefaultLogFiles = 9
+	NoOldLogs       = -1
 )
 
 // Rlimit is one resource limit. Type is the kernel's number (RLIMIT_NOFILE is 7 on amd64 and arm64); RLIM_INFINITY is all ones.

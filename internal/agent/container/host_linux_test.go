@@ -260,7 +260,7 @@ func TestAKillReachesTheWholeSession(t *testing.T) {
 func TestOutputIsCompleteAndRotatedAtLines(t *testing.T) {
 	c, n := started(t)
 	s := c.spec("sh", "-c", "seq 1 5000; echo no newline at the end | tr -d '\\n'")
-	s.LogBytes, s.LogFiles = 8000, 2
+	s.Stdout = container.Log{Bytes: 8000, Files: 2}
 	launch(t, n, s)
 	await(t, n)
 	var all strings.Builder
@@ -302,7 +302,7 @@ func TestALinkInTheSandboxDoesNotLeadOutOfIt(t *testing.T) {
 	}
 	// The same while it runs: what replaces stdout before a rotation is not followed.
 	s = c.spec("sh", "-c", "seq 1 2000; rm -f stdout; ln -s "+victim+" stdout; sleep 0.1; seq 1 9000")
-	s.LogBytes, s.LogFiles = 20000, 1
+	s.Stdout = container.Log{Bytes: 20000, Files: 1}
 	launch(t, n, s)
 	await(t, n)
 	if got := read(t, victim); got != "" {

@@ -376,7 +376,8 @@ func (n *Native) resolve(s *Spec) (*wire.Spec, error) {
 		ID: s.ID, Sandbox: s.Sandbox, Path: s.Path, Args: s.Args, Env: s.Env, NoNewPrivs: s.NoNewPrivs,
 		Bounding: mask(s.Bounding), Effective: mask(s.Effective),
 		MaxCompletion: int64(s.MaxCompletion), KillGrace: int64(s.KillGrace),
-		LogBytes: orDefault(s.LogBytes, DefaultLogBytes), LogFiles: orDefault(s.LogFiles, DefaultLogFiles),
+		LogBytes: orDefault(s.Stdout.Bytes, DefaultLogBytes), LogFiles: orDefault(s.Stdout.Files, DefaultLogFiles),
+		ErrBytes: orDefault(s.Stderr.Bytes, DefaultLogBytes), ErrFiles: orDefault(s.Stderr.Files, DefaultLogFiles),
 		Parent: s.Parent,
 	}
 	resolveStreams(s, w)

@@ -9,9 +9,9 @@ import (
 	"github.com/pando-os/pando/internal/agent/container/wire"
 )
 
-// rooted says whether the container needs a launcher that knows of roots.
+// rooted says whether the container needs a launcher that knows of roots, with which two kinds of logs came.
 func (s *Spec) rooted() bool {
-	return s.Root != nil || s.Namespaces.own() || s.Workdir != "" || s.NetNS != "" || len(s.Seccomp) > 0 || s.StopSignal != 0
+	return s.Stdout != s.Stderr || s.Root != nil || s.Namespaces.own() || s.Workdir != "" || s.NetNS != "" || len(s.Seccomp) > 0 || s.StopSignal != 0
 }
 
 // resolveRoot adds what a container has of its own.

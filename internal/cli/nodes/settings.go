@@ -88,6 +88,8 @@ func settings(c *node.Config) []setting {
 		{"cni-plugins-dir", "network_cni_plugins_dir", forAgent, "directories of the CNI plugins' programs, with colons between", &c.CNIPlugins},
 		{"container-disk-watch-interval", "container_disk_watch_interval", forAgent, "how often to look at the disk that containers take (0: never)", &c.DiskWatch},
 		{"enforce-container-disk-quota", "enforce_container_disk_quota", forAgent, "end tasks and executors that take more disk than they have", &c.EnforceDisk},
+		{"log-rotate-size", "", forAgent, "size at which a file of a task's output is rotated, as 512KB or 10MB", &c.LogSize},
+		{"log-rotate-files", "", forAgent, "old files of a task's output to keep (0: none)", &c.LogFiles},
 		{"pids-limit", "", forAgent, "processes and threads that a container may have (default: a quarter of what the machine may; 0: any number)", &c.PIDs},
 		{"effective-capabilities", "effective_capabilities", forAgent, "capabilities of tasks that name none, whoever's they are, as NET_RAW,KILL or {\"capabilities\": […]} (default: what their user has)", &c.EffectiveCapabilities},
 		{"bounding-capabilities", "bounding_capabilities", forAgent, "capabilities that no task passes, likewise (default: any)", &c.BoundingCapabilities},

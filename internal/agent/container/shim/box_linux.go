@@ -207,6 +207,9 @@ func (b *box) openLogs(logs *[2]*logFile) *failure {
 	}
 	for i, name := range [2]string{"stdout", "stderr"} {
 		l := &logFile{dir: b.sandbox, name: name, uid: -1, gid: -1, max: b.spec.LogBytes, keep: b.spec.LogFiles, fd: -1}
+		if i == 1 {
+			l.max, l.keep = b.spec.ErrBytes, b.spec.ErrFiles
+		}
 		if b.spec.SetUser {
 			l.uid, l.gid = int(b.spec.UID), int(b.spec.GID)
 		}

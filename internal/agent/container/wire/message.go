@@ -101,8 +101,8 @@ type Spec struct {
 	MaxCompletion int64 // nanoseconds from start after which it is killed; 0: never
 	KillGrace     int64 // nanoseconds between SIGTERM and SIGKILL when MaxCompletion has passed
 
-	LogBytes int64 // size at which stdout and stderr are rotated; 0: never
-	LogFiles int64 // how many rotated files of each are kept
+	LogBytes int64 // size at which stdout is rotated; 0: never
+	LogFiles int64 // how many rotated files of it are kept
 
 	// Since version 2. Without Args the container has no process.
 	Parent string // the container it is below, of the same shim
@@ -123,7 +123,9 @@ type Spec struct {
 	StopSignal uint32 // what asks it to end; 0: SIGTERM
 	NetNS      string // a network namespace to join, by the path that it is bound at; empty: none
 	Enter      uint32 // used by the shim alone: the process whose namespaces the command is to be in
-	IPC        uint32 // used by the shim alone: the process in whose IPC namespace it is to be
+	// ErrBytes and ErrFiles are of stderr what LogBytes and LogFiles are of stdout. Before this version those were of both.
+	ErrBytes, ErrFiles int64
+	IPC                uint32 // used by the shim alone: the process in whose IPC namespace it is to be
 }
 
 // State is what a shim knows of one container; also the content of its record files.
@@ -379,6 +381,7 @@ func (s *Spec) take(t *take) {
 	s.KillGrace = t.int()
 	s.LogBytes = t.int()
 	s.LogFiles = t.int()
+	s.ErrBytes, s.ErrFiles = s.LogBytes, s.LogFiles
 }
 
 func (s *State) put2(p *put) {

@@ -60,6 +60,8 @@ func (s *Spec) put4(p *put) {
 	p.uint(uint64(s.StopSignal))
 	p.uint(uint64(s.Enter))
 	p.uint(uint64(s.IPC))
+	p.int(s.ErrBytes)
+	p.int(s.ErrFiles)
 	p.string(s.NetNS)
 }
 
@@ -77,6 +79,8 @@ func (s *Spec) take4(t *take) {
 	s.StopSignal = uint32(t.uint())
 	s.Enter = uint32(t.uint())
 	s.IPC = uint32(t.uint())
+	s.ErrBytes = t.int()
+	s.ErrFiles = t.int()
 	s.NetNS = t.string()
 }
 

@@ -31,7 +31,7 @@ func full() *Message {
 				Groups:  []cgroup.Group{{Dir: "/cg", Writes: []cgroup.Write{{File: "f", Value: "v", Optional: true}}}, {Dir: "/cg2"}},
 				OOMFile: "/cg/oom", MemLimit: 5, Join: []string{"/cg3"},
 			},
-			MaxCompletion: 1, KillGrace: 2, LogBytes: 3, LogFiles: 4, Parent: "up", Shared: true, Stdio: StdioTerminal, Rows: 50, Columns: 200, Inherit: true,
+			MaxCompletion: 1, KillGrace: 2, LogBytes: 3, LogFiles: 4, ErrBytes: 5, ErrFiles: 6, Parent: "up", Shared: true, Stdio: StdioTerminal, Rows: 50, Columns: 200, Inherit: true,
 			Namespaces: 1 << 29, Workdir: "/w", Hostname: "h", Seccomp: []byte{6, 0, 0}, StopSignal: 3, Enter: 9, IPC: 7, NetNS: "/n", Root: &Root{
 				Store: "/l", Layers: []string{"a", "b"}, Upper: "/u", Work: "/k", Dir: "/d", Masked: []string{"/m"}, ReadOnly: []string{"/r"}, Sealed: true,
 				Mounts: []Mount{{MountBind, "/t", "s", "/under", "fs", "data", 4096, 259, 0o666}},
@@ -48,12 +48,13 @@ const recorded2 = "0275700101042f6367330275700101000000"
 
 const recorded3 = "0232c80101"
 
-const recorded4 = "808080800201022f6c0201610162022f75022f6b022f640102022f740173062f756e646572026673046461746180208302b60301022f6d01022f7201022f77016803060000030907022f6e"
+const recorded4 = "808080800201022f6c0201610162022f75022f6b022f640102022f740173062f756e646572026673046461746180208302b60301022f6d01022f7201022f770168030600000309070a0c022f6e"
 
 // third is full without what came with version 4.
 func third() *Message {
 	m := full()
 	s := m.Spec
+	s.ErrBytes, s.ErrFiles = s.LogBytes, s.LogFiles // of both
 	s.Namespaces, s.Workdir, s.Hostname, s.Seccomp, s.StopSignal, s.Enter, s.IPC, s.NetNS, s.Root = 0, "", "", nil, 0, 0, 0, "", nil
 	return m
 }
