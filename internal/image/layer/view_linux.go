@@ -21,7 +21,7 @@ const maxLinks = 40
 // would in a container whose root that is, and never out of it. The error is fs.ErrNotExist when there is no such file.
 func ReadFile(layers []string, name string, most int64) ([]byte, error) {
 	var v view
-	defer v.close()
+	defer func() { v.close() }() // as it is then
 	for _, dir := range layers {
 		root, err := os.OpenRoot(dir)
 		if err != nil {
