@@ -182,15 +182,38 @@ func (t *tree) remove(rel string) error {
 // isWhiteout says whether something is what an overlay takes for "removed" (kernel: Documentation/filesystems/overlayfs,
 // "whiteouts and opaque directories").
 func isWhiteout(st *unix.Stat_t) bool {
-	return st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0
+	return st.Mode&unix.S_IFMT == unix.S_IFCHR && hides(st.Rdev)
+}
+
+// hides says whether a character device is a whiteout.
+func hides(device uint64) bool { return device == 0 || device == whiteoutWithin }
+
+// whiteoutWithin is the device that stands for one where layers are on an overlay themselves, which lets nobody make its own marks. No
+// overlay is made of such layers: its upper directory would be there too. There is no such device otherwise.
+const whiteoutWithin = 1
+
+func makeWhiteout(at int, name string) error {
+	err := unix.Mknodat(at, name, unix.S_IFCHR, 0)
+	if errors.Is(err, unix.EPERM) && unix.Mknodat(at, name, unix.S_IFCHR, whiteoutWithin) == nil {
+		return nil
+	}
+	return err
 }
 
 func isDir(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFDIR }
 
-const opaqueXattr = "trusted.overlay.opaque"
+// opaqueXattr marks a directory that hides what lower layers have there, and opaqueWithin does where layers are on an overlay themselves.
+const (
+	opaqueXattr  = "trusted.overlay.opaque"
+	opaqueWithin = "trusted.pando.opaque"
+)
 
 func setOpaque(fd int, rel string) error {
-	if err := unix.Fsetxattr(fd, opaqueXattr, []byte("y"), 0); err != nil {
+	err := unix.Fsetxattr(fd, opaqueXattr, []byte("y"), 0)
+	if err != nil && unix.Fsetxattr(fd, opaqueWithin, []byte("y"), 0) == nil {
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("mark %s opaque (%s): %w", rel, opaqueXattr, err)
 	}
 	return nil

@@ -141,7 +141,7 @@ func (u *unpacker) whiteout(rel string) error {
 	case there != nil:
 		return nil
 	}
-	if err := unix.Mknodat(at, name, unix.S_IFCHR, 0); err != nil {
+	if err := makeWhiteout(at, name); err != nil {
 		return fmt.Errorf("make the whiteout of %s (a character device 0:0): %w", rel, err)
 	}
 	return nil
@@ -516,9 +516,13 @@ func hidden(t *tree, rel string) bool {
 }
 
 func isOpaque(fd int) bool {
-	var b [1]byte
-	n, err := unix.Fgetxattr(fd, opaqueXattr, b[:])
-	return err == nil && n == 1 && b[0] == 'y'
+	for _, name := range []string{opaqueXattr, opaqueWithin} {
+		var b [1]byte
+		if n, err := unix.Fgetxattr(fd, name, b[:]); err == nil && n == 1 && b[0] == 'y' {
+			return true
+		}
+	}
+	return false
 }
 
 // find looks for a directory in one lower layer. last says that the layers below it do not count: this one has another thing

@@ -115,7 +115,7 @@ func (p place) step(name string) (next place, file *os.Root, mode fs.FileMode, e
 		}
 		if !st.IsDir() {
 			sys, ok := st.Sys().(*syscall.Stat_t)
-			if len(next.layers) > 0 || ok && st.Mode()&fs.ModeCharDevice != 0 && sys.Rdev == 0 { // a whiteout
+			if len(next.layers) > 0 || ok && st.Mode()&fs.ModeCharDevice != 0 && hides(sys.Rdev) {
 				return next, nil, 0, nil
 			}
 			return next, root, st.Mode(), nil
