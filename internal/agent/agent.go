@@ -107,7 +107,7 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 		cancels:  map[string]context.CancelFunc{}, watchers: map[string]context.CancelFunc{},
 		streams: map[uint64]*executorStream{}, sizes: map[string][]workload.Need{}, left: make(chan struct{}), goodbye: make(chan struct{}),
 	}
-	a.imaged = imaged.New(deps.Images, cfg.WorkDir, cfg.Confine, deps.Log)
+	a.imaged = imaged.New(deps.Images, cfg.WorkDir, cfg.ImageBackend, cfg.Confine, deps.Log)
 	a.disk = a.newDiskWatch()
 	a.vault = secrets.NewVault(cfg.SecretsDir)
 	a.wire = agentlink.Agent{Info: a.info, IP: cfg.IP, Version: cfg.Version, Unsupported: support.Lacks, Keep: a.keep}

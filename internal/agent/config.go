@@ -65,6 +65,8 @@ type Config struct {
 	EnforceDisk bool
 	// Logs is how the output of containers is kept that say nothing of it.
 	Logs rotation.Rule
+	// ImageBackend says how images become containers' files; empty: as the machine can.
+	ImageBackend imaged.Backend
 	// Confine is the operator's word on how containers are confined; nil: none.
 	Confine *confine.Rules
 	// Isolation names what holds containers, for showing.

@@ -40,7 +40,7 @@ func (s *shelf) Release(container string) {
 func TestALaunchThatIsGivenUpWhileItWaitsForItsTurnKeepsNothing(t *testing.T) {
 	h := newHouse(t)
 	s := &shelf{got: make(chan string, 1), held: map[string]bool{}}
-	h.agent.imaged = imaged.New(s, h.agent.cfg.WorkDir, &confine.Rules{}, h.agent.deps.Log)
+	h.agent.imaged = imaged.New(s, h.agent.cfg.WorkDir, imaged.Overlay, &confine.Rules{}, h.agent.deps.Log)
 	info := must(proto.Marshal(&mesosv1.TaskInfo{
 		Name: new("x"), TaskId: &mesosv1.TaskID{Value: new("x")}, AgentId: &mesosv1.AgentID{Value: new("S0")}, Command: &mesosv1.CommandInfo{Value: new("true")},
 		Container: &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_MESOS.Enum(), Mesos: &mesosv1.ContainerInfo_MesosInfo{

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pando-os/pando/internal/agent/container"
+	"github.com/pando-os/pando/internal/agent/imaged"
 	"github.com/pando-os/pando/internal/agent/reconfigure"
 	"github.com/pando-os/pando/internal/agent/rotation"
 	"github.com/pando-os/pando/internal/core/allocator"
@@ -71,6 +72,8 @@ type Config struct {
 	// DiskWatch is how often the disk that containers take is looked at, 0: never; EnforceDisk ends those who take more than they have.
 	DiskWatch   time.Duration
 	EnforceDisk bool
+	// ImageBackend says how images become containers' files: auto, overlay or copy.
+	ImageBackend string
 	// LogSize is the size at which a file of a container's output is rotated, as 10MB, and LogFiles how many old ones are kept.
 	LogSize  string
 	LogFiles int
@@ -135,8 +138,8 @@ func Defaults() Config {
 	return Config{
 		IP: "127.0.0.1", MasterPort: 5050, AgentPort: 5051, Store: "embedded", Strict: true, FilterGPUs: true, SwitchUser: os.Geteuid() == 0,
 		DefaultRole: "*", Reconfiguration: string(reconfigure.Equal), GCDelay: 7 * 24 * time.Hour, GCHeadroom: 0.1,
-		DiskWatch: 15 * time.Second,
-		LogSize:   "10MB", LogFiles: container.DefaultLogFiles,
+		DiskWatch:    15 * time.Second,
+		ImageBackend: string(imaged.Auto), LogSize: "10MB", LogFiles: container.DefaultLogFiles,
 		Bridge: "pando0", BridgeSubnet: "172.31.252.0/22",
 		MinAllocatable:     "cpus:0.01|mem:32",
 		PIDs:               host.MostProcesses() / 4, // one task never takes them all
@@ -194,6 +197,9 @@ func (c *Config) check() error {
 	}
 	if c.AllocationInterval <= 0 {
 		return fmt.Errorf("--allocation-interval: %s is not a positive duration", c.AllocationInterval)
+	}
+	if err := imaged.Backend(c.ImageBackend).Check(); err != nil {
+		return fmt.Errorf("--image-backend: %w", err)
 	}
 	if _, err := rotation.New(c.LogSize, c.LogFiles); err != nil {
 		return err

@@ -27,6 +27,7 @@ import (
 	"github.com/pando-os/pando/internal/agent"
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/container/launcher"
+	"github.com/pando-os/pando/internal/agent/imaged"
 	"github.com/pando-os/pando/internal/agent/reconfigure"
 	"github.com/pando-os/pando/internal/agent/rotation"
 	"github.com/pando-os/pando/internal/agent/secrets"
@@ -420,7 +421,7 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 		Resources: resources, Attributes: attributes, Domain: domain,
 		Reconfiguration: reconfigure.Policy(n.cfg.Reconfiguration), AnyPort: n.anyPort, Strict: n.cfg.Strict, Boot: boot, Launches: 2 * runtime.NumCPU(),
 		Quota: n.cfg.CPUQuota, ShutdownGrace: n.cfg.ShutdownGrace, RecoveryTimeout: n.cfg.RecoveryTimeout,
-		DiskWatch: n.cfg.DiskWatch, EnforceDisk: n.cfg.EnforceDisk, Logs: logs,
+		DiskWatch: n.cfg.DiskWatch, EnforceDisk: n.cfg.EnforceDisk, Logs: logs, ImageBackend: imaged.Backend(n.cfg.ImageBackend),
 		GCDelay: n.cfg.GCDelay, GCHeadroom: n.cfg.GCHeadroom, Confine: rules, Isolation: isolation(lacks),
 		SwitchUser: n.cfg.SwitchUser, AnyUser: n.cfg.TrustLoopback || n.cfg.Insecure, Flags: n.cfg.AgentFlags, Version: master.MesosVersion, Book: book, Socket: socket,
 		SecretsDir: filepath.Join(n.cfg.RuntimeDir, "secrets"),

@@ -111,19 +111,26 @@ func inImage(x *mesosv1.TaskInfo, image string) *mesosv1.TaskInfo {
 }
 
 // imageNode is a node that may speak to the registry.
-func imageNode(t *testing.T, s *shelf) *node {
+func imageNode(t *testing.T, s *shelf, args ...string) *node {
 	t.Helper()
-	n := newNode(t, "up", "--plain-registries", s.host)
+	n := newNode(t, "up", append([]string{"--plain-registries", s.host}, args...)...)
 	n.start()
 	return n
 }
 
 func TestATaskRunsInItsImage(t *testing.T) {
 	need(t, true)
+	for _, backend := range []string{"overlay", "copy"} {
+		t.Run(backend, func(t *testing.T) { runInImages(t, backend) })
+	}
+}
+
+func runInImages(t *testing.T, backend string) {
+	t.Helper()
 	s := newShelf(t)
 	image := s.push("app:1", v1.Config{Env: []string{"FROM=image", "PATH=/bin"}, WorkingDir: "/tmp", Entrypoint: []string{"/bin/echo", "entry"}, Cmd: []string{"cmd"}},
 		layerOf(t, file{name: "etc/.wh.gone"}, file{name: "etc/whose", content: "the upper layer's", mode: 0o644}))
-	n := imageNode(t, s)
+	n := imageNode(t, s, "--image-backend", backend)
 	f := subscribe(t, n.master)
 	outOf := func(id string) string {
 		b, err := os.ReadFile(filepath.Join(sandboxOf(t, n, f, id), "stdout"))
@@ -165,13 +172,7 @@ func TestATaskRunsInItsImage(t *testing.T) {
 	if _, err := os.Stat("/made"); err == nil {
 		t.Error("a container made a file on the machine")
 	}
-	eventually(t, "what the containers changed to be gone", func() error {
-		left, err := filepath.Glob(filepath.Join(n.data(), "agent/scratch/*"))
-		if err == nil && len(left) > 0 {
-			err = fmt.Errorf("there is %v", left)
-		}
-		return err
-	})
+	n.noScratch()
 }
 
 func TestATaskInAnImageOutlivesItsAgentAndIsEnteredByItsChecks(t *testing.T) {

@@ -49,15 +49,16 @@ func (s *scope) said(in *mesosv1.ContainerID, script string) string {
 	return text.String()
 }
 
-// noScratch waits until nothing is left of what containers changed in images.
+// noScratch waits until nothing is left of what containers changed in images, or in copies of them.
 func (n *node) noScratch() {
 	n.t.Helper()
 	eventually(n.t, "what the containers changed to be gone", func() error {
 		left, err := filepath.Glob(filepath.Join(n.data(), "agent/scratch/*"))
-		if err == nil && len(left) > 0 {
-			err = fmt.Errorf("there is %v", left)
+		copies, err2 := filepath.Glob(filepath.Join(n.data(), "agent/copies/*"))
+		if left = append(left, copies...); len(left) > 0 {
+			return fmt.Errorf("there is %v", left)
 		}
-		return err
+		return errors.Join(err, err2)
 	})
 }
 

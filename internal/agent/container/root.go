@@ -14,6 +14,8 @@ type Root struct {
 	// Layers are directories below Store, topmost first, each with one layer in overlayfs' form, named without colon or comma.
 	Store  string
 	Layers []string
+	// Own says that the one layer is the container's own, which may change it.
+	Own bool
 	// Scratch is an empty directory of the machine's for what the container changes. It belongs to the caller, who removes it
 	// once the container has ended.
 	Scratch string
@@ -72,6 +74,9 @@ func (r *Root) check() error {
 	}
 	if !r.bare() && (!filepath.IsAbs(r.Store) || !filepath.IsAbs(r.Scratch)) {
 		return &Error{KindInvalid, "a root needs absolute paths of its layers' store and of a scratch directory"}
+	}
+	if r.Own && len(r.Layers) != 1 {
+		return &Error{KindInvalid, "a root of the container's own is one layer"}
 	}
 	for _, l := range r.Layers {
 		if l == "" || strings.ContainsAny(l, ":,\\") {

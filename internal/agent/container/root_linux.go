@@ -45,7 +45,10 @@ func resolveRoot(s *Spec, w *wire.Spec) error {
 		}
 		*w.Root = wire.Root{
 			Store: r.Store, Layers: r.Layers, Dir: filepath.Join(r.Scratch, scratchRoot), Upper: filepath.Join(r.Scratch, scratchUpper),
-			Work: filepath.Join(r.Scratch, scratchWork), Masked: r.Masked, ReadOnly: r.ReadOnly, Sealed: r.Sealed,
+			Work: filepath.Join(r.Scratch, scratchWork), Masked: r.Masked, ReadOnly: r.ReadOnly, Sealed: r.Sealed, Own: r.Own,
+		}
+		if r.Own {
+			w.Root.Upper, w.Root.Work = "", ""
 		}
 	}
 	for i := range r.Mounts {

@@ -71,6 +71,9 @@ func (p *Picture) Furnish(s *container.Spec, c *mesosv1.CommandInfo, at Place) e
 	if linux.GetIpcMode() == mesosv1.LinuxInfo_SHARE_PARENT && !at.Within {
 		shareMemory(s.Root.Mounts)
 	}
+	if p.copied != "" {
+		s.Root.Store, s.Root.Layers, s.Root.Own = p.copied, []string{copiedRoot}, true
+	}
 	nodes, err := p.keeper.rules.Nodes()
 	if err != nil {
 		return err

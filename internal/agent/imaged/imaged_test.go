@@ -76,7 +76,7 @@ func (a *album) Remove(r string) error { a.did = append(a.did, "remove "+r); ret
 func keeper(t *testing.T) (*Keeper, *album, string) {
 	t.Helper()
 	a, dir := &album{held: map[string]string{}}, t.TempDir()
-	return New(a, dir, &confine.Rules{}, slog.New(slog.DiscardHandler)), a, dir
+	return New(a, dir, Overlay, &confine.Rules{}, slog.New(slog.DiscardHandler)), a, dir
 }
 
 func wants(reference string) *mesosv1.ContainerInfo {
@@ -101,7 +101,7 @@ func TestAnImageIsHeldAsLongAsItsContainerIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	a = &album{held: map[string]string{}}
-	k = New(a, dir, &confine.Rules{}, slog.New(slog.DiscardHandler)) // the agent was restarted meanwhile, and c2 and c3 were found
+	k = New(a, dir, Overlay, &confine.Rules{}, slog.New(slog.DiscardHandler)) // the agent was restarted meanwhile, and c2 and c3 were found
 	k.Found([]string{"c2", "c3", "bare"})
 	if d := cmp.Diff(map[string]string{"c2": "sha256:1"}, a.held); d != "" {
 		t.Errorf("what is held (-want +got):\n%s", d)
@@ -118,7 +118,7 @@ func TestAnImageIsHeldAsLongAsItsContainerIsThere(t *testing.T) {
 	if _, err := none.Provision(t.Context(), "c", wants("app:1"), true); err == nil {
 		t.Error("an agent without images provides one")
 	}
-	if New(nil, dir, nil, nil) != nil {
+	if New(nil, dir, Overlay, nil, nil) != nil {
 		t.Error("a keeper of no images")
 	}
 }
@@ -143,7 +143,7 @@ func TestAllImagesOfAContainerAreHeldAsLongAsItIsThere(t *testing.T) {
 		t.Errorf("what is held (-want +got):\n%s", d)
 	}
 	a = &album{held: map[string]string{}}
-	k = New(a, dir, &confine.Rules{}, slog.New(slog.DiscardHandler)) // the agent was restarted meanwhile, and c1 was found
+	k = New(a, dir, Overlay, &confine.Rules{}, slog.New(slog.DiscardHandler)) // the agent was restarted meanwhile, and c1 was found
 	k.Found([]string{"c1"})
 	if d := cmp.Diff(map[string]string{"c1": "sha256:1 sha256:2"}, a.held); d != "" {
 		t.Errorf("what is held after a restart (-want +got):\n%s", d)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent/confine"
@@ -52,18 +53,26 @@ type Image struct {
 
 // Keeper knows which container has which image. A nil Keeper has no images.
 type Keeper struct {
-	images Images
-	dir    string
-	rules  *confine.Rules
-	log    *slog.Logger
+	images       Images
+	dir, copyDir string
+	backend      Backend
+	rules        *confine.Rules
+	log          *slog.Logger
+
+	look    sync.Once
+	copied  bool          // images are copied; known once it was looked
+	copying chan struct{} // a place for each image that may be copied
 }
 
 // New makes the keeper of an agent with a work directory; nil when there are no images.
-func New(images Images, workDir string, rules *confine.Rules, log *slog.Logger) *Keeper {
+func New(images Images, workDir string, backend Backend, rules *confine.Rules, log *slog.Logger) *Keeper {
 	if images == nil {
 		return nil
 	}
-	return &Keeper{images: images, dir: filepath.Join(workDir, scratchDir), rules: rules, log: log}
+	return &Keeper{
+		images: images, dir: filepath.Join(workDir, scratchDir), copyDir: filepath.Join(workDir, copiesDir), backend: backend, rules: rules, log: log,
+		copying: make(chan struct{}, maxCopies),
+	}
 }
 
 // Picture is what a container of an image is made of.
@@ -72,6 +81,7 @@ type Picture struct {
 	Container *mesosv1.ContainerInfo
 
 	scratch string
+	copied  string // where its own copies of images are; empty: there are none
 	image   *Image
 	volumes map[int]*Image   // that are among its volumes, by their places there
 	docker  *dockertask.Task // nil: it is not of type DOCKER
@@ -115,10 +125,17 @@ func (k *Keeper) Provision(ctx context.Context, id string, c *mesosv1.ContainerI
 		k.Drop(id)
 		return nil, fmt.Errorf("a place for the container's changes: %w", err)
 	}
+	if k.copies() {
+		if err := p.copy(ctx, id); err != nil {
+			k.Drop(id)
+			return nil, fmt.Errorf("a copy of the image's files: %w", err)
+		}
+	}
 	return p, nil
 }
 
-// Changes are where containers with images keep what they change: that of a name, and those below it.
+// Changes are where containers with images keep what they change: that of a name, and those below it. What is changed in copies is not
+// there.
 func (k *Keeper) Changes(id string) []string {
 	if k == nil {
 		return nil
@@ -162,7 +179,11 @@ func (k *Keeper) Drop(id string) {
 		return
 	}
 	k.images.Release(id)
-	if err := os.RemoveAll(filepath.Join(k.dir, id)); err != nil {
+	err := os.RemoveAll(filepath.Join(k.copyDir, id)) // before that by which the next run of this process finds it
+	if err == nil {
+		err = os.RemoveAll(filepath.Join(k.dir, id))
+	}
+	if err != nil {
 		k.log.Warn("what a container changed in its image cannot be removed; it is tried again when the agent starts", "container", id, "error", err)
 	}
 }

@@ -25,6 +25,10 @@ func (p *Picture) mountImage(n int, im *Image, m *container.Mount) error {
 		m.Source = filepath.Join(im.Store, im.Layers[0])
 		return nil
 	}
+	if p.copied != "" {
+		m.Source = filepath.Join(p.copied, strconv.Itoa(n))
+		return nil
+	}
 	m.Kind, m.FS, m.Data = container.MountNew, "overlay", "lowerdir="+strings.Join(layers, ":")
 	if m.Flags&standard.ReadOnly != 0 {
 		return nil

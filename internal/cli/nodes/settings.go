@@ -80,6 +80,7 @@ func settings(c *node.Config) []setting {
 		{"docker-config", "docker_config", forAgent, "file with credentials for registries, as Docker's config.json", &c.DockerConfig},
 		{"plain-registries", "", forAgent, "registries that are spoken to without TLS, as HOST:PORT", &c.PlainRegistries},
 		{"registry-ca", "", forAgent, "file of certificates, in PEM, that registries may have beside the system's", &c.RegistryCA},
+		{"image-backend", "image_provisioner_backend", forAgent, "how images become containers' files: overlay, copy (slow; for file systems that overlays cannot be on), or auto", &c.ImageBackend},
 		{"bridge", "", forAgent, "link of the built-in network mesos-bridge, made when a task wants it (default pando0; \"\": there is no such network)", &c.Bridge},
 		{"bridge-subnet", "", forAgent, "addresses of containers on the built-in bridge (default 172.31.252.0/22)", &c.BridgeSubnet},
 		{"bridge-subnet6", "", forAgent, "IPv6 addresses of containers on the built-in bridge, as fd00:7061::/64 (default: none)", &c.BridgeSubnet6},

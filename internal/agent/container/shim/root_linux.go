@@ -68,11 +68,15 @@ func mountLayers(r *wire.Root) *failure {
 	}
 	// A device that the image brings is none: those of the container are made in its own /dev.
 	const flags = unix.MS_NODEV
+	sealed := uintptr(unix.MS_RDONLY)
+	if r.Own {
+		sealed = 0 // it is changed here
+	}
 	if r.Upper == "" && len(r.Layers) == 1 {
 		if err := unix.Mount(r.Layers[0], r.Dir, "", unix.MS_BIND, ""); err != nil {
 			return fail(wire.KindRoot, "bind the layer "+r.Layers[0], err)
 		}
-		if err := unix.Mount("", r.Dir, "", unix.MS_REMOUNT|unix.MS_BIND|flags|unix.MS_RDONLY, ""); err != nil {
+		if err := unix.Mount("", r.Dir, "", unix.MS_REMOUNT|unix.MS_BIND|flags|sealed, ""); err != nil {
 			return fail(wire.KindRoot, "seal the layer "+r.Layers[0], err)
 		}
 		return nil

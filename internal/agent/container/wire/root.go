@@ -16,6 +16,8 @@ type Root struct {
 	// are passed over.
 	Mounts           []Mount
 	Masked, ReadOnly []string
+	// Own says that the one layer is the container's own: without Upper it may be changed.
+	Own bool
 	// Sealed makes the root itself read-only, but for what is mounted in it.
 	Sealed bool
 }
@@ -104,6 +106,7 @@ func (r *Root) put(p *put) {
 	p.strings(r.Masked)
 	p.strings(r.ReadOnly)
 	p.bool(r.Sealed)
+	p.bool(r.Own)
 }
 
 func (r *Root) take(t *take) {
@@ -125,4 +128,5 @@ func (r *Root) take(t *take) {
 	r.Masked = t.strings()
 	r.ReadOnly = t.strings()
 	r.Sealed = t.bool()
+	r.Own = t.bool()
 }

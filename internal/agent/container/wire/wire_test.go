@@ -33,7 +33,7 @@ func full() *Message {
 			},
 			MaxCompletion: 1, KillGrace: 2, LogBytes: 3, LogFiles: 4, ErrBytes: 5, ErrFiles: 6, Parent: "up", Shared: true, Stdio: StdioTerminal, Rows: 50, Columns: 200, Inherit: true,
 			Namespaces: 1 << 29, Workdir: "/w", Hostname: "h", Seccomp: []byte{6, 0, 0}, StopSignal: 3, Enter: 9, IPC: 7, NetNS: "/n", Root: &Root{
-				Store: "/l", Layers: []string{"a", "b"}, Upper: "/u", Work: "/k", Dir: "/d", Masked: []string{"/m"}, ReadOnly: []string{"/r"}, Sealed: true,
+				Store: "/l", Layers: []string{"a", "b"}, Upper: "/u", Work: "/k", Dir: "/d", Masked: []string{"/m"}, ReadOnly: []string{"/r"}, Sealed: true, Own: true,
 				Mounts: []Mount{{MountBind, "/t", "s", "/under", "fs", "data", 4096, 259, 0o666}},
 			},
 		},
@@ -48,7 +48,7 @@ const recorded2 = "0275700101042f6367330275700101000000"
 
 const recorded3 = "0232c80101"
 
-const recorded4 = "808080800201022f6c0201610162022f75022f6b022f640102022f740173062f756e646572026673046461746180208302b60301022f6d01022f7201022f770168030600000309070a0c022f6e"
+const recorded4 = "808080800201022f6c0201610162022f75022f6b022f640102022f740173062f756e646572026673046461746180208302b60301022f6d01022f720101022f770168030600000309070a0c022f6e"
 
 // third is full without what came with version 4.
 func third() *Message {

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package imaged
+
+import "errors"
+
+func tryOverlay(string) error { return errors.New("overlayfs is Linux'") }
