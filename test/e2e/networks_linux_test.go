@@ -293,9 +293,7 @@ func TestAContainerOfDockersTypeIsOnTheBridge(t *testing.T) {
 	if want := []string{"10.99.0.2\t" + id, "10.0.0.9 db"}; err != nil || !strings.Contains(string(hosts), want[0]) || !strings.Contains(string(hosts), want[1]) {
 		t.Errorf("its hosts are %q, %v; want %q among them", hosts, err, want)
 	}
-	if out, err := os.ReadFile(filepath.Join(box, "stdout")); err != nil || string(out) != id+"\n"+id+"\n" {
-		t.Errorf("it is called %q, %v", out, err)
-	}
+	eventually(t, "what it is called", func() error { return holds(filepath.Join(box, "stdout"), id+"\n"+id+"\n") })
 	if code, out := outcome(t, n.pando("task", "exec", "web", "--", "busybox", "wget", "-qO-", "http://127.0.0.1:8080/")); code != 0 || strings.TrimSpace(out) != "docker" {
 		t.Errorf("a command beside it: %d %q", code, out)
 	}
