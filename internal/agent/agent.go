@@ -107,10 +107,10 @@ func Open(cfg Config, deps Deps) (*Agent, error) {
 		cancels:  map[string]context.CancelFunc{}, watchers: map[string]context.CancelFunc{},
 		streams: map[uint64]*executorStream{}, sizes: map[string][]workload.Need{}, left: make(chan struct{}), goodbye: make(chan struct{}),
 	}
-	a.imaged = imaged.New(deps.Images, cfg.WorkDir, cfg.ImageBackend, cfg.Confine, deps.Log)
+	a.imaged = imaged.New(deps.Images, cfg.WorkDir, cfg.ImageBackend, cfg.Confine, deps.GPUs, deps.Log)
 	a.disk = a.newDiskWatch()
 	a.vault = secrets.NewVault(cfg.SecretsDir)
-	a.wire = agentlink.Agent{Info: a.info, IP: cfg.IP, Version: cfg.Version, Unsupported: support.Lacks, Keep: a.keep}
+	a.wire = agentlink.Agent{Info: a.info, IP: cfg.IP, Version: cfg.Version, Unsupported: support.With(deps.GPUs != nil), Keep: a.keep}
 	dir := filepath.Join(cfg.WorkDir, "meta")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("the agent's work directory cannot be made: %w", err)
@@ -199,7 +199,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		in.Containers = append(in.Containers, w)
 		ids = append(ids, f.ID)
 	}
-	a.imaged.Found(ids)
+	a.imaged.Found(ids, running)
 	a.deps.Networks.Found(ctx, running) // before the ends of the others are told, which frees their ports
 	a.retainSecrets(ids)
 	if err := a.loop.Post(in); err != nil {
@@ -253,6 +253,7 @@ func (a *Agent) exits(ctx context.Context) {
 				return
 			}
 			a.unwatch(e.ID)
+			a.imaged.Ended(e.ID) // before its end is told, and its gpus are offered again
 			in := &workload.Exited{Container: e.ID, Exit: exit(e)}
 			if a.deps.Networks.Of(e.ID) != nil && !strings.Contains(e.ID, ".") {
 				a.work.Go(func() {

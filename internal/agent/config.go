@@ -7,6 +7,7 @@ import (
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent/confine"
 	"github.com/pando-os/pando/internal/agent/container"
+	"github.com/pando-os/pando/internal/agent/gpu"
 	"github.com/pando-os/pando/internal/agent/imaged"
 	"github.com/pando-os/pando/internal/agent/networked"
 	"github.com/pando-os/pando/internal/agent/reconfigure"
@@ -83,6 +84,8 @@ type Deps struct {
 	Fetcher *fetch.Fetcher
 	// Images provides images; nil: there are none here.
 	Images imaged.Images
+	// GPUs gives gpus to containers with an image; nil: they are only counted.
+	GPUs *gpu.Keeper
 	// Networks puts containers into networks of their own; nil: there are none here.
 	Networks *networked.Keeper
 	// Secrets finds out the values of secrets.

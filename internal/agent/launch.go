@@ -225,6 +225,7 @@ func (a *Agent) completeImage(b *blueprint, at *place, as identity, p *imaged.Pi
 	}
 	s.Sandbox, s.As = at.dir, within
 	to := imaged.Place{Sandbox: at.dir, Levels: at.levels, Within: b.called && at.levels > 0, UID: uid, GID: gid, Trusted: b.trusted, Socket: a.cfg.Socket, Network: nets}
+	to.GPUs = int((b.resources.Scalar("gpus") + resource.One - 1) / resource.One)
 	to.Secret = func(n int, data []byte) (string, error) { return a.vault.File(b.id, n, data, uid, gid) }
 	if err == nil {
 		to.ParentVolumes, err = a.mountsOf(b.above)

@@ -128,6 +128,9 @@ func (a *Agent) nestedBlueprint(n *workload.Nested) (b *blueprint, why string) {
 	if err != nil {
 		return nil, err.Error()
 	}
+	if a.deps.GPUs != nil && imaged.Wants(b.container) && list.Scalar("gpus") > 0 {
+		return nil, "A container by call gets no gpus (resources), which belong to what the master knows of; launch it as a task."
+	}
 	b.ports, b.above = list.Spans("ports"), resourcesOf(a.view.Load(), n.Parent)
 	if n.Parent == "" || len(list) > 0 || len(call.GetLimits()) > 0 {
 		b.limits = bounds.Of(list, call.GetLimits(), bounds.Extra{}, a.cfg.Quota)

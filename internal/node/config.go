@@ -88,6 +88,9 @@ type Config struct {
 	// AllowedDevices are those of the machine that containers with an image have beside the usual ones: paths with commas between
 	// them, or the original's JSON.
 	AllowedDevices string
+	// GPUDevices is the kind of the devices that are the machine's gpus, empty: gpus are only counted; CDISpecs are the directories with
+	// the descriptions of devices, with colons between.
+	GPUDevices, CDISpecs string
 	// SwitchUser runs tasks as their users (root only).
 	SwitchUser bool
 	GCDelay    time.Duration
@@ -141,6 +144,7 @@ func Defaults() Config {
 		DiskWatch:    15 * time.Second,
 		ImageBackend: string(imaged.Auto), LogSize: "10MB", LogFiles: container.DefaultLogFiles,
 		Bridge: "pando0", BridgeSubnet: "172.31.252.0/22",
+		CDISpecs:           "/etc/cdi:/var/run/cdi",
 		MinAllocatable:     "cpus:0.01|mem:32",
 		PIDs:               host.MostProcesses() / 4, // one task never takes them all
 		AllocationInterval: b.AllocationInterval, PingTimeout: b.PingInterval, PingMisses: b.PingMisses,

@@ -353,7 +353,11 @@ func newMeter() (*meter.Meter, error) {
 }
 
 func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
-	resources, attributes, err := n.describe()
+	gpus, found, err := n.gpus()
+	if err != nil {
+		return err
+	}
+	resources, attributes, err := n.describe(found)
 	if err != nil {
 		return err
 	}
@@ -425,7 +429,7 @@ func (n *Node) startAgent(ctx context.Context, l net.Listener) error {
 		GCDelay: n.cfg.GCDelay, GCHeadroom: n.cfg.GCHeadroom, Confine: rules, Isolation: isolation(lacks),
 		SwitchUser: n.cfg.SwitchUser, AnyUser: n.cfg.TrustLoopback || n.cfg.Insecure, Flags: n.cfg.AgentFlags, Version: master.MesosVersion, Book: book, Socket: socket,
 		SecretsDir: filepath.Join(n.cfg.RuntimeDir, "secrets"),
-	}, agent.Deps{Runtime: n.native, Fetcher: &fetch.Fetcher{}, Images: images, Networks: networks, Secrets: secrets.Values{}, Clock: n.clock, Log: n.log.With("part", "agent"), Meter: m, Level: n.cfg.LogLevel})
+	}, agent.Deps{Runtime: n.native, Fetcher: &fetch.Fetcher{}, Images: images, GPUs: gpus, Networks: networks, Secrets: secrets.Values{}, Clock: n.clock, Log: n.log.With("part", "agent"), Meter: m, Level: n.cfg.LogLevel})
 	if err != nil {
 		return err
 	}
@@ -446,8 +450,8 @@ func isolation(lacks []string) string {
 	return "cgroups/cpu,cgroups/mem"
 }
 
-// describe makes the machine's resources and attributes of what was set and what is detected.
-func (n *Node) describe() (resource.List, []*mesosv1.Attribute, error) {
+// describe makes the machine's resources and attributes of what was set and what is detected: of gpus, what was found.
+func (n *Node) describe(gpus int) (resource.List, []*mesosv1.Attribute, error) {
 	l, err := resource.Parse(n.cfg.Resources, n.cfg.DefaultRole)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--resources: %w", err)
@@ -461,8 +465,8 @@ func (n *Node) describe() (resource.List, []*mesosv1.Attribute, error) {
 	for i := range l {
 		named[l[i].Name] = true
 	}
-	for name, q := range map[string]int64{"cpus": found.CPUs, "mem": found.Mem, "disk": found.Disk} {
-		if !named[name] {
+	for name, q := range map[string]int64{"cpus": found.CPUs, "mem": found.Mem, "disk": found.Disk, "gpus": int64(gpus) * int64(resource.One)} {
+		if !named[name] && (q > 0 || name != "gpus") {
 			l = l.Plus(resource.New(resource.Resource{Name: name, Kind: resource.Scalar, Scalar: resource.Quantity(q)}))
 		}
 	}

@@ -43,6 +43,8 @@ type Place struct {
 	Socket string
 	// Volumes are its persistent ones, and ParentVolumes those of the container it is below, at their places in there.
 	Volumes, ParentVolumes []container.Mount
+	// GPUs is how many of the machine's gpus it is to have, if that is this agent's affair.
+	GPUs int
 	// Secret makes a file of the nth volume, in memory, and gives its path.
 	Secret func(n int, data []byte) (string, error)
 }
@@ -91,6 +93,9 @@ func (p *Picture) Furnish(s *container.Spec, c *mesosv1.CommandInfo, at Place) e
 	}
 	s.StopSignal = stopSignal(p.image.Config.StopSignal)
 	s.NoNewPrivs = s.NoNewPrivs || !at.Trusted
+	if err := p.takeGPUs(s, at.GPUs); err != nil {
+		return fmt.Errorf("gpus: %w", err)
+	}
 	err = p.mountAll(s, at)
 	if err == nil && p.docker != nil {
 		err = p.likeDocker(s, c)

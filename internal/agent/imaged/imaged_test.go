@@ -76,7 +76,7 @@ func (a *album) Remove(r string) error { a.did = append(a.did, "remove "+r); ret
 func keeper(t *testing.T) (*Keeper, *album, string) {
 	t.Helper()
 	a, dir := &album{held: map[string]string{}}, t.TempDir()
-	return New(a, dir, Overlay, &confine.Rules{}, slog.New(slog.DiscardHandler)), a, dir
+	return New(a, dir, Overlay, &confine.Rules{}, nil, slog.New(slog.DiscardHandler)), a, dir
 }
 
 func wants(reference string) *mesosv1.ContainerInfo {
@@ -101,24 +101,24 @@ func TestAnImageIsHeldAsLongAsItsContainerIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	a = &album{held: map[string]string{}}
-	k = New(a, dir, Overlay, &confine.Rules{}, slog.New(slog.DiscardHandler)) // the agent was restarted meanwhile, and c2 and c3 were found
-	k.Found([]string{"c2", "c3", "bare"})
+	k = New(a, dir, Overlay, &confine.Rules{}, nil, slog.New(slog.DiscardHandler)) // the agent was restarted meanwhile, and c2 and c3 were found
+	k.Found([]string{"c2", "c3", "bare"}, nil)
 	if d := cmp.Diff(map[string]string{"c2": "sha256:1"}, a.held); d != "" {
 		t.Errorf("what is held (-want +got):\n%s", d)
 	}
-	k.Found([]string{"c3"})
+	k.Found([]string{"c3"}, nil)
 	left, err := os.ReadDir(filepath.Join(dir, "scratch"))
 	if err != nil || len(left) != 1 || left[0].Name() != "c3" || len(a.held) != 0 {
 		t.Errorf("there is left %v, %v, and held %v", left, err, a.held)
 	}
 	var none *Keeper
 	none.Drop("c")
-	none.Found(nil)
+	none.Found(nil, nil)
 	none.Collect(0.1)
 	if _, err := none.Provision(t.Context(), "c", wants("app:1"), true); err == nil {
 		t.Error("an agent without images provides one")
 	}
-	if New(nil, dir, Overlay, nil, nil) != nil {
+	if New(nil, dir, Overlay, nil, nil, nil) != nil {
 		t.Error("a keeper of no images")
 	}
 }
@@ -143,8 +143,8 @@ func TestAllImagesOfAContainerAreHeldAsLongAsItIsThere(t *testing.T) {
 		t.Errorf("what is held (-want +got):\n%s", d)
 	}
 	a = &album{held: map[string]string{}}
-	k = New(a, dir, Overlay, &confine.Rules{}, slog.New(slog.DiscardHandler)) // the agent was restarted meanwhile, and c1 was found
-	k.Found([]string{"c1"})
+	k = New(a, dir, Overlay, &confine.Rules{}, nil, slog.New(slog.DiscardHandler)) // the agent was restarted meanwhile, and c1 was found
+	k.Found([]string{"c1"}, nil)
 	if d := cmp.Diff(map[string]string{"c1": "sha256:1 sha256:2"}, a.held); d != "" {
 		t.Errorf("what is held after a restart (-want +got):\n%s", d)
 	}

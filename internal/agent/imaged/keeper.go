@@ -15,7 +15,9 @@ import (
 
 	"github.com/pando-os/pando/gen/mesosv1"
 	"github.com/pando-os/pando/internal/agent/confine"
+	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/dockertask"
+	"github.com/pando-os/pando/internal/agent/gpu"
 	"github.com/pando-os/pando/internal/image"
 )
 
@@ -57,6 +59,7 @@ type Keeper struct {
 	dir, copyDir string
 	backend      Backend
 	rules        *confine.Rules
+	gpus         *gpu.Keeper
 	log          *slog.Logger
 
 	look    sync.Once
@@ -64,13 +67,13 @@ type Keeper struct {
 	copying chan struct{} // a place for each image that may be copied
 }
 
-// New makes the keeper of an agent with a work directory; nil when there are no images.
-func New(images Images, workDir string, backend Backend, rules *confine.Rules, log *slog.Logger) *Keeper {
+// New makes the keeper of an agent with a work directory; nil when there are no images. gpus may be nil.
+func New(images Images, workDir string, backend Backend, rules *confine.Rules, gpus *gpu.Keeper, log *slog.Logger) *Keeper {
 	if images == nil {
 		return nil
 	}
 	return &Keeper{
-		images: images, dir: filepath.Join(workDir, scratchDir), copyDir: filepath.Join(workDir, copiesDir), backend: backend, rules: rules, log: log,
+		images: images, dir: filepath.Join(workDir, scratchDir), copyDir: filepath.Join(workDir, copiesDir), backend: backend, rules: rules, gpus: gpus, log: log,
 		copying: make(chan struct{}, maxCopies),
 	}
 }
@@ -179,6 +182,7 @@ func (k *Keeper) Drop(id string) {
 		return
 	}
 	k.images.Release(id)
+	k.gpus.Free(id)
 	err := os.RemoveAll(filepath.Join(k.copyDir, id)) // before that by which the next run of this process finds it
 	if err == nil {
 		err = os.RemoveAll(filepath.Join(k.dir, id))
@@ -188,8 +192,16 @@ func (k *Keeper) Drop(id string) {
 	}
 }
 
-// Found holds the images of the containers that were found after a restart, and removes what those left that are not there.
-func (k *Keeper) Found(ids []string) {
+// Ended takes back what a container has to itself while it runs: its gpus. Its files are kept until Drop.
+func (k *Keeper) Ended(id string) {
+	if k != nil {
+		k.gpus.Free(id)
+	}
+}
+
+// Found holds the images of the containers that were found after a restart, and the gpus of those of them that run, and removes what
+// those left that are not there.
+func (k *Keeper) Found(ids, running []string) {
 	if k == nil {
 		return
 	}
@@ -212,5 +224,35 @@ func (k *Keeper) Found(ids []string) {
 		if err != nil {
 			k.log.Error("the image of a running container cannot be held; do not remove images while it runs", "container", id, "error", err)
 		}
+		if slices.Contains(running, id) {
+			k.foundGPUs(id)
+		}
+	}
+}
+
+// gpusFile is where a container's gpus are written down, in its scratch directory.
+const gpusFile = "gpus"
+
+// takeGPUs gives the container n gpus of its own, and writes down which.
+func (p *Picture) takeGPUs(s *container.Spec, n int) error {
+	grant, err := p.keeper.gpus.Take(s.ID, n)
+	if grant == nil || err != nil {
+		return err
+	}
+	b, err := grant.Record()
+	if err == nil {
+		err = os.WriteFile(filepath.Join(p.scratch, gpusFile), b, 0o600)
+	}
+	return errors.Join(err, grant.Apply(s))
+}
+
+// foundGPUs holds the gpus of a container that goes on.
+func (k *Keeper) foundGPUs(id string) {
+	b, err := os.ReadFile(filepath.Join(k.dir, id, gpusFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return // it has none
+	}
+	if err = errors.Join(err, k.gpus.Found(id, b)); err != nil {
+		k.log.Error("which gpus a running container has cannot be read; nobody gets any until it has ended", "container", id, "error", err)
 	}
 }

@@ -2,6 +2,7 @@
 package support
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -64,6 +65,33 @@ func Lacks(t *mesosv1.TaskInfo) string {
 		}
 	}
 	return senseless(t)
+}
+
+// With gives Lacks, of an agent that gives gpus to containers with an image if gpus is set.
+func With(gpus bool) func(*mesosv1.TaskInfo) string {
+	if !gpus {
+		return Lacks
+	}
+	return func(t *mesosv1.TaskInfo) string { return cmp.Or(Lacks(t), lacksGPUs(t)) }
+}
+
+// lacksGPUs says why a task inside of an executor gets none: what its executor has of devices is settled when that starts.
+func lacksGPUs(t *mesosv1.TaskInfo) string {
+	e := t.GetExecutor()
+	if e == nil || e.GetType() == mesosv1.ExecutorInfo_DEFAULT || !hasImage(e.GetContainer()) {
+		return ""
+	}
+	for _, r := range t.GetResources() {
+		if r.GetName() == "gpus" {
+			return "The task's gpus (resources) cannot be given to an executor that has an image once that runs; put them among executor.resources."
+		}
+	}
+	return ""
+}
+
+// hasImage says whether a container has an image.
+func hasImage(c *mesosv1.ContainerInfo) bool {
+	return c != nil && (c.GetType() == mesosv1.ContainerInfo_DOCKER || c.GetMesos().GetImage() != nil)
 }
 
 // later says that something is not there yet, and what to do instead.

@@ -356,3 +356,29 @@ func TestAPersistentVolumeIsAtAnAbsolutePathOnlyInAnImage(t *testing.T) {
 		}
 	}
 }
+
+func TestATaskInsideOfAnExecutorWithAnImageGetsNoGPUs(t *testing.T) {
+	imaged := &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_MESOS.Enum(), Mesos: &mesosv1.ContainerInfo_MesosInfo{Image: &mesosv1.Image{Type: mesosv1.Image_DOCKER.Enum(), Docker: &mesosv1.Image_Docker{Name: new("app:1")}}}}
+	for name, c := range map[string]struct {
+		executor *mesosv1.ExecutorInfo
+		resource string
+		refused  bool
+	}{
+		"none":               {nil, "gpus", false},
+		"no image":           {&mesosv1.ExecutorInfo{}, "gpus", false},
+		"an image":           {&mesosv1.ExecutorInfo{Container: imaged}, "gpus", true},
+		"Docker's":           {&mesosv1.ExecutorInfo{Container: &mesosv1.ContainerInfo{Type: mesosv1.ContainerInfo_DOCKER.Enum(), Docker: &mesosv1.ContainerInfo_DockerInfo{Image: new("app:1")}}}, "gpus", true},
+		"an image, no gpus":  {&mesosv1.ExecutorInfo{Container: imaged}, "cpus", false},
+		"that of task group": {&mesosv1.ExecutorInfo{Type: mesosv1.ExecutorInfo_DEFAULT.Enum(), Container: imaged}, "gpus", false},
+	} {
+		x := plain()
+		x.Executor = c.executor
+		x.Resources = []*mesosv1.Resource{{Name: &c.resource, Type: mesosv1.Value_SCALAR.Enum(), Scalar: &mesosv1.Value_Scalar{Value: new(1.0)}}}
+		if words := With(true)(x); strings.Contains(words, "executor.resources") != c.refused {
+			t.Errorf("%s: the words are %q", name, words)
+		}
+		if words := With(false)(x); strings.Contains(words, "executor.resources") {
+			t.Errorf("%s, where gpus are only counted: the words are %q", name, words)
+		}
+	}
+}

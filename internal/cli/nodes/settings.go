@@ -97,6 +97,8 @@ func settings(c *node.Config) []setting {
 		{"seccomp-config-dir", "seccomp_config_dir", forAgent, "directory of seccomp profiles that tasks may name, as Docker writes them", &c.SeccompDir},
 		{"seccomp-profile-name", "seccomp_profile_name", forAgent, "profile there of tasks with an image that ask for none (default: a built-in one)", &c.SeccompProfile},
 		{"allowed-devices", "allowed_devices", forAgent, "devices of this machine that every task with an image may use, as /dev/fuse,/dev/nvram:r or {\"allowed_devices\": […]} (default: none beside null, tty and the like)", &c.AllowedDevices},
+		{"gpu-devices", "", forAgent, "kind of the devices that are this machine's gpus, as nvidia.com/gpu: tasks with an image get their own (default: gpus are only counted)", &c.GPUDevices},
+		{"cdi-spec-dirs", "", forAgent, "directories with descriptions of devices by the Container Device Interface, with colons between", &c.CDISpecs},
 		{"switch-user", "switch_user", forAgent, "run tasks as their users", &c.SwitchUser},
 		{"gc-delay", "gc_delay", forAgent, "how long the sandbox of a task that ended is kept, if the disk has room", &c.GCDelay},
 		{"gc-disk-headroom", "gc_disk_headroom", forAgent, "share of the disk to keep free of old sandboxes", &c.GCHeadroom},
