@@ -7,6 +7,7 @@ import (
 
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/diskwatch"
+	"github.com/pando-os/pando/internal/agent/figures"
 	"github.com/pando-os/pando/internal/serve"
 	"github.com/pando-os/pando/mesos"
 	v0 "github.com/pando-os/pando/mesos/v0"
@@ -113,48 +114,6 @@ func appendUse(dst []byte, b *box, s *container.Stats) []byte {
 	dst = v0.Text(append(dst, `,"executor_name":`...), b.name)
 	dst = v0.Text(append(dst, `,"framework_id":`...), b.framework)
 	dst = v0.Text(append(dst, `,"source":`...), b.source)
-	dst = appendStats(append(dst, `,"statistics":`...), s, b.disk)
+	dst = figures.Append(append(dst, `,"statistics":`...), s, b.disk)
 	return dst
-}
-
-// appendStats appends a ResourceStatistics. A limit that is not set is left out, and with it what is counted against it.
-func appendStats(dst []byte, s *container.Stats, disk diskwatch.Use) []byte {
-	dst = v0.Number(append(dst, `{"timestamp":`...), s.Timestamp)
-	dst = v0.Number(append(dst, `,"cpus_user_time_secs":`...), s.CPUsUserSecs)
-	dst = v0.Number(append(dst, `,"cpus_system_time_secs":`...), s.CPUsSystemSecs)
-	if s.CPUsLimit > 0 {
-		dst = v0.Number(append(dst, `,"cpus_limit":`...), s.CPUsLimit)
-		dst = strconv.AppendUint(append(dst, `,"cpus_nr_periods":`...), s.Periods, 10)
-		dst = strconv.AppendUint(append(dst, `,"cpus_nr_throttled":`...), s.Throttled, 10)
-		dst = v0.Number(append(dst, `,"cpus_throttled_time_secs":`...), s.ThrottledSecs)
-	}
-	dst = v0.Number(append(dst, `,"cpus_soft_limit":`...), s.CPUsSoftLimit)
-	if disk.Limit > 0 {
-		dst = strconv.AppendInt(append(dst, `,"disk_limit_bytes":`...), disk.Limit, 10)
-		dst = strconv.AppendInt(append(dst, `,"disk_used_bytes":`...), disk.Used, 10)
-	}
-	for _, m := range []struct {
-		name  string
-		value uint64
-		limit bool
-	}{
-		{`,"mem_total_bytes":`, s.MemTotal, false},
-		{`,"mem_limit_bytes":`, s.MemLimit, true},
-		{`,"mem_soft_limit_bytes":`, s.MemSoftLimit, true},
-		{`,"mem_rss_bytes":`, s.MemRSS, false},
-		{`,"mem_anon_bytes":`, s.MemAnon, false},
-		{`,"mem_cache_bytes":`, s.MemCache, false},
-		{`,"mem_file_bytes":`, s.MemFile, false},
-		{`,"mem_mapped_file_bytes":`, s.MemMapped, false},
-		{`,"mem_swap_bytes":`, s.MemSwap, false},
-		{`,"mem_unevictable_bytes":`, s.MemUnevictable, false},
-		{`,"mem_kmem_usage_bytes":`, s.MemKernel, false},
-		{`,"mem_kmem_tcp_usage_bytes":`, s.MemKernelTCP, false},
-	} {
-		if !m.limit || m.value > 0 {
-			dst = strconv.AppendUint(append(dst, m.name...), m.value, 10)
-		}
-	}
-	// Nobody listens for memory pressure here; readers of these expect them to be there.
-	return append(dst, `,"mem_low_pressure_counter":0,"mem_medium_pressure_counter":0,"mem_critical_pressure_counter":0}`...)
 }

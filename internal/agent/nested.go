@@ -18,6 +18,7 @@ import (
 	"github.com/pando-os/pando/internal/agent/confine"
 	"github.com/pando-os/pando/internal/agent/container"
 	"github.com/pando-os/pando/internal/agent/diskwatch"
+	"github.com/pando-os/pando/internal/agent/figures"
 	"github.com/pando-os/pando/internal/agent/imaged"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/fetch"
@@ -270,7 +271,7 @@ func (r *reader) started(call *genagent.Call_GetContainers) []*genagent.Response
 			continue
 		}
 		use := &mesosv1.ResourceStatistics{}
-		_ = mesos.UnmarshalJSON(appendStats(nil, &s, diskwatch.Use{}), use) // of our own making
+		_ = mesos.UnmarshalJSON(figures.Append(nil, &s, diskwatch.Use{}), use) // of our own making
 		c := &genagent.Response_GetContainers_Container{ContainerId: workload.ContainerID(v.Spec.Path), ResourceStatistics: use}
 		c.ContainerStatus = &mesosv1.ContainerStatus{ContainerId: c.ContainerId, ExecutorPid: &v.PID, NetworkInfos: r.agent.networksOf(r.view, v.Spec).Reported()}
 		if v.Spec.Framework != "" {

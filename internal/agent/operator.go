@@ -15,6 +15,7 @@ import (
 	"github.com/pando-os/pando/gen/mesosv1"
 	genagent "github.com/pando-os/pando/gen/mesosv1/agent"
 	"github.com/pando-os/pando/internal/agent/container"
+	"github.com/pando-os/pando/internal/agent/figures"
 	"github.com/pando-os/pando/internal/agent/nested"
 	"github.com/pando-os/pando/internal/agentlink"
 	"github.com/pando-os/pando/internal/core/workload"
@@ -148,7 +149,7 @@ func (r *reader) facts(call *genagent.Call) *genagent.Response {
 		visit := func(b *box, s *container.Stats) {
 			id := workload.ContainerID(b.container)
 			use := &mesosv1.ResourceStatistics{}
-			_ = mesos.UnmarshalJSON(appendStats(nil, s, b.disk), use) // of our own making
+			_ = mesos.UnmarshalJSON(figures.Append(nil, s, b.disk), use) // of our own making
 			out.Containers = append(out.Containers, &genagent.Response_GetContainers_Container{
 				FrameworkId: &mesosv1.FrameworkID{Value: &b.framework}, ExecutorId: &mesosv1.ExecutorID{Value: &b.executor},
 				ExecutorName: &b.name, ContainerId: id, ResourceStatistics: use,

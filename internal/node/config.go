@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pando-os/pando/internal/agent/container"
@@ -19,6 +21,7 @@ import (
 	"github.com/pando-os/pando/internal/core/removal"
 	"github.com/pando-os/pando/internal/core/workload"
 	"github.com/pando-os/pando/internal/host"
+	"github.com/pando-os/pando/internal/host/cgroup"
 	"github.com/pando-os/pando/mesos"
 	"github.com/pando-os/pando/mesos/resource"
 )
@@ -79,6 +82,8 @@ type Config struct {
 	LogFiles int
 	// PIDs bounds the processes and threads of each container; zero: no bound.
 	PIDs int
+	// Controllers are those of cgroup.More that containers are in beside the usual ones.
+	Controllers []string
 	// EffectiveCapabilities are given to containers that name none, and none has any beyond BoundingCapabilities: names with commas
 	// between them, or the original's JSON; empty: nothing is said.
 	EffectiveCapabilities, BoundingCapabilities string
@@ -210,6 +215,11 @@ func (c *Config) check() error {
 	}
 	if c.PIDs < 0 {
 		return fmt.Errorf("--pids-limit: %d is less than none; 0 is no bound", c.PIDs)
+	}
+	for _, name := range c.Controllers {
+		if more := cgroup.More(); !slices.Contains(more, name) {
+			return fmt.Errorf("--extra-controllers: %q is none of %s", name, strings.Join(more, ", "))
+		}
 	}
 	if c.MaxPastExecutors < 0 {
 		return fmt.Errorf("--max-completed-executors-per-framework: %d is less than none", c.MaxPastExecutors)

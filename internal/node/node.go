@@ -483,7 +483,7 @@ func (n *Node) cgroups() (*cgroup.Parent, []string) {
 	if err != nil {
 		return nil, []string{"limits of cpus and memory: " + err.Error()}
 	}
-	parent := system.Prepare(container.CgroupName(n.cfg.RuntimeDir))
+	parent := system.Prepare(container.CgroupName(n.cfg.RuntimeDir), n.cfg.Controllers...)
 	for _, l := range parent.Lacks {
 		lacks = append(lacks, fmt.Sprintf("%s: %s; %s", l.What, l.Why, l.How))
 	}

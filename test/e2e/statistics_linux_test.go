@@ -174,3 +174,64 @@ func TestWhatAContainerUsesIsToldByAnAgentThatDidNotStartItToo(t *testing.T) {
 	}
 	s.f.goodbye(names...)
 }
+
+// counted says of which containers it is told what they read and wrote, by the ids of containers.
+func (s *scope) counted(json bool) map[string]bool {
+	s.t.Helper()
+	r, err := containers(s.t, s.agent, json, nil).Call(s.t.Context(), &agent.Call{
+		Type: agent.Call_GET_CONTAINERS.Enum(), GetContainers: &agent.Call_GetContainers{ShowNested: new(true)},
+	})
+	must(s.t, err)
+	out := map[string]bool{}
+	for _, c := range r.GetGetContainers().GetContainers() {
+		all := c.GetResourceStatistics().GetBlkioStatistics().GetThrottling()
+		counts := false
+		for _, d := range all { // without a device it is all of them
+			counts = counts || d.GetDevice() == nil && d.GetIoServiced()[0].GetOp() == mesosv1.CgroupInfo_Blkio_TOTAL && len(d.GetIoServiceBytes()) == 1
+		}
+		out[pathOf(c.GetContainerId())] = counts
+	}
+	return out
+}
+
+func TestExtraControllersAreOfContainersThatBeginWithThem(t *testing.T) {
+	needsMemoryLimits(t)
+	const waits = "cat /proc/self/cgroup; exec sleep 1000"
+	s := newScope(t, true, task("old", waits))
+	pathTo := func(id string) string { return pathOf(s.f.await(id, running).GetContainerStatus().GetContainerId()) }
+	s.f.launchGroup(separate(task("before", waits), nil))
+	s.signal(syscall.SIGKILL)
+	s.args = append(s.args, "--extra-controllers", "cpuset,blkio")
+	s.back()
+	s.f.launch(task("new", waits))
+	must(t, s.f.acceptGroup(separate(task("after", waits), nil))) // of an executor that is without them
+	top := pathTo("after")
+	top, _, _ = strings.Cut(top, ".")
+	own, err := os.ReadFile(sandboxOf(t, s.node, s.f, "new") + "/stdout")
+	must(t, err)
+	v1 := !strings.HasPrefix(string(own), "0::")
+	for _, name := range []string{"blkio", "cpuset"} {
+		if v1 && !strings.Contains(string(own), ":"+name+":/pando/") {
+			t.Errorf("a container is not in a group of %s of its own:\n%s", name, own)
+		}
+	}
+	want := map[string]bool{pathTo("old"): !v1, pathTo("new"): true, top: !v1, pathTo("before"): !v1, pathTo("after"): !v1}
+	for _, json := range []bool{true, false} {
+		if diff := cmp.Diff(want, s.counted(json)); diff != "" && v1 {
+			t.Errorf("of whom it is counted what they read and write, in JSON %v (-want +got)\n%s", json, diff)
+		}
+		if !s.counted(json)[pathTo("new")] {
+			t.Error("it is not counted what a new container reads and writes")
+		}
+	}
+	for _, path := range []string{"/containers", "/monitor/statistics"} {
+		got := ask(t, http.DefaultClient, http.MethodGet, "http://"+s.agent+path, "")
+		if n := strings.Count(got.body, `"blkio_statistics":{"throttling":[`); n != 1 && v1 || n == 0 {
+			t.Errorf("%s tells it %d times:\n%s", path, n, got.body)
+		}
+	}
+	if code, said := outcome(t, newNode(t, "up", "--extra-controllers", "blkio,perf").command()); code == 0 || !strings.Contains(said, `--extra-controllers: "perf" is none of blkio, cpuset`) {
+		t.Errorf("an unknown controller: %d %q", code, said)
+	}
+	s.f.goodbye("old", "new", "before", "after")
+}

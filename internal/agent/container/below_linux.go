@@ -28,6 +28,7 @@ func (n *Native) resolveBelow(s *Spec, w *wire.Spec) error {
 	} else {
 		w.Cgroup = n.plan(name, hollow, l)
 	}
+	w.Cgroup = n.cfg.Cgroup.Within(w.Cgroup)
 	return nil
 }
 

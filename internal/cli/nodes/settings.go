@@ -92,6 +92,7 @@ func settings(c *node.Config) []setting {
 		{"log-rotate-size", "", forAgent, "size at which a file of a task's output is rotated, as 512KB or 10MB", &c.LogSize},
 		{"log-rotate-files", "", forAgent, "old files of a task's output to keep (0: none)", &c.LogFiles},
 		{"pids-limit", "", forAgent, "processes and threads that a container may have (default: a quarter of what the machine may; 0: any number)", &c.PIDs},
+		{"extra-controllers", "", forAgent, "cgroup controllers that containers are in beside the usual ones: blkio (statistics of disks), cpuset; each makes starts slower (default: none)", &c.Controllers},
 		{"effective-capabilities", "effective_capabilities", forAgent, "capabilities of tasks that name none, whoever's they are, as NET_RAW,KILL or {\"capabilities\": […]} (default: what their user has)", &c.EffectiveCapabilities},
 		{"bounding-capabilities", "bounding_capabilities", forAgent, "capabilities that no task passes, likewise (default: any)", &c.BoundingCapabilities},
 		{"seccomp-config-dir", "seccomp_config_dir", forAgent, "directory of seccomp profiles that tasks may name, as Docker writes them", &c.SeccompDir},

@@ -12,8 +12,8 @@ func (p *Parent) PlanHolder(name string, l Limits) Plan {
 	plan := p.Plan(name, l)
 	var hand []string
 	for _, w := range wanted {
-		if c, ok := p.places[w.name]; ok && c.v2 && w.name != "cpuacct" {
-			hand = append(hand, "+"+w.name)
+		if c, ok := p.places[w.name]; ok && c.v2 && w.v2 != "" {
+			hand = append(hand, "+"+w.v2)
 		}
 	}
 	for i := range plan.Groups {

@@ -40,6 +40,11 @@ oom /sys/fs/cgroup/memory/pando/x/p/memory.oom_control
   cgroup.subtree_control = +cpu +memory +pids
 oom /sys/fs/cgroup/pando/x/p/memory.events
 `},
+		{"v2 with more, one that holds others", lay(mountsV2, "cpuset cpu io", "blkio", "cpuset").PlanHolder("p", Limits{CPUs: 1000}), `/sys/fs/cgroup/pando/x/p
+  cpu.weight = 39
+  cgroup.subtree_control = +cpu +io +cpuset
+oom 
+`},
 		{"v1, one that shares", v1.PlanShared("p/c", "p", 100), `/sys/fs/cgroup/pids/pando/x/p/c
   pids.max = 100
 oom /sys/fs/cgroup/memory/pando/x/p/memory.oom_control

@@ -29,12 +29,19 @@ func Detect() (*System, error) {
 }
 
 // Prepare makes our directory (a relative path such as "pando/3f2a") in every hierarchy, and on v2 hands the controllers
-// down to it. A hierarchy that refuses is left out and named in Lacks; no error means only that the rest works.
-func (s *System) Prepare(name string) *Parent {
-	p := &Parent{name: name, places: map[string]place{}, Lacks: s.Lacks}
+// down to it. A hierarchy that refuses is left out and named in Lacks; no error means only that the rest works. more are those of More()
+// that containers are to be in too.
+func (s *System) Prepare(name string, more ...string) *Parent {
+	p := &Parent{name: name, places: map[string]place{}, Lacks: slices.Clone(s.Lacks)}
 	made := map[string]error{}
 	for _, w := range wanted {
 		c, ok := s.places[w.name]
+		if w.more && !slices.Contains(more, w.name) {
+			continue
+		}
+		if !ok && w.more {
+			p.Lacks = append(p.Lacks, missing(w.name, w.loss))
+		}
 		if !ok {
 			continue
 		}
@@ -46,8 +53,12 @@ func (s *System) Prepare(name string) *Parent {
 			}
 			made[dir] = err
 		}
-		if err == nil && c.v2 && w.name != "cpuacct" {
-			err = delegate(c.dir, name, w.name)
+		switch {
+		case err != nil:
+		case c.v2 && w.v2 != "":
+			err = delegate(c.dir, name, w.v2)
+		case w.name == "cpuset" && !c.v2:
+			err = inherit(c.dir, name)
 		}
 		if err != nil {
 			p.Lacks = append(p.Lacks, Lack{w.loss, err.Error(), "run the agent as root; in a container, give it a writable cgroup file system whose root holds no process (move them into a child first)"})
@@ -59,6 +70,45 @@ func (s *System) Prepare(name string) *Parent {
 		}
 	}
 	return p
+}
+
+// inherit has every directory from below the mount point of v1's cpuset down to dir/name, and what is made below that, begin with the
+// cpus and memory of the one above: without any, no process may join.
+func inherit(dir, name string) error {
+	for part := range strings.SplitSeq(name, "/") {
+		above := dir
+		dir += "/" + part
+		for _, file := range []string{"/cpuset.cpus", "/cpuset.mems"} {
+			if strings.TrimSpace(text(dir+file)) != "" {
+				continue // as an operator may have said
+			}
+			if err := write(dir+file, strings.TrimSpace(text(above+file))); err != nil {
+				return err
+			}
+		}
+		if err := write(dir+"/cgroup.clone_children", "1"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Within leaves out of the plan of a container that is below another the groups of more controllers that the other is not in: an agent
+// without them may have started it.
+func (p *Parent) Within(plan Plan) Plan {
+	for _, w := range wanted {
+		c, ok := p.places[w.name]
+		if !ok || !w.more || c.v2 {
+			continue
+		}
+		lacks := func(of, dir string) bool {
+			_, err := os.Stat(dir)
+			return err != nil && strings.HasPrefix(of, c.dir+"/")
+		}
+		plan.Groups = slices.DeleteFunc(plan.Groups, func(g Group) bool { return lacks(g.Dir, path.Dir(g.Dir)) })
+		plan.Join = slices.DeleteFunc(plan.Join, func(d string) bool { return lacks(d, d) })
+	}
+	return plan
 }
 
 // delegate enables a controller of v2 for the children of every directory from the mount point down to dir/name.

@@ -16,10 +16,13 @@ func Detect() (*System, error) {
 }
 
 // Prepare has nothing to prepare.
-func (s *System) Prepare(string) *Parent { return &Parent{Lacks: s.Lacks} }
+func (s *System) Prepare(string, ...string) *Parent { return &Parent{Lacks: s.Lacks} }
 
 // Remove has nothing to remove.
 func (p *Parent) Remove() error { return nil }
+
+// Within leaves out nothing.
+func (p *Parent) Within(plan Plan) Plan { return plan }
 
 // Names lists nothing.
 func (p *Parent) Names() []string { return nil }

@@ -170,5 +170,10 @@ func (p *Parent) Plan(name string, l Limits) Plan {
 			add(c, "pids.max", l.PIDs)
 		}
 	}
+	for _, w := range wanted {
+		if c, ok := p.places[w.name]; ok && w.more {
+			group(c)
+		}
+	}
 	return plan
 }

@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +16,9 @@ const (
 33 30 0:27 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids
 34 30 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
 `
+	mountsMore = `35 30 0:29 / /sys/fs/cgroup/blkio rw - cgroup cgroup rw,blkio
+36 30 0:30 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset
+`
 	mountsV2 = "31 1 0:25 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n"
 	mixed    = `31 30 0:25 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu
 34 30 0:28 / /sys/fs/cgroup/uni\040fied rw - cgroup2 cgroup2 rw
@@ -22,10 +26,13 @@ const (
 )
 
 // lay gives the parent that Prepare would make of these mounts if nothing refused.
-func lay(mounts, controllers string) *Parent {
+func lay(mounts, controllers string, more ...string) *Parent {
 	s := parse(mounts, func(string) []string { return strings.Fields(controllers) })
 	p := &Parent{name: "pando/x", places: map[string]place{}, Lacks: s.Lacks}
 	for n, c := range s.places {
+		if slices.Contains(More(), n) && !slices.Contains(more, n) {
+			continue
+		}
 		p.places[n] = place{c.dir + "/pando/x", c.v2}
 		if c.v2 {
 			p.unified = c.dir + "/pando/x"
@@ -101,6 +108,24 @@ oom /sys/fs/cgroup/memory/pando/x/c/memory.oom_control
   cpu.max = 200000 100000
 oom 
 `},
+		{"v1 with more", lay(mountsV1+mountsMore, "", "blkio", "cpuset"), Limits{CPUs: 1000}, `/sys/fs/cgroup/cpu,cpuacct/pando/x/c
+  cpu.shares = 1024
+/sys/fs/cgroup/memory/pando/x/c
+/sys/fs/cgroup/pids/pando/x/c
+/sys/fs/cgroup/blkio/pando/x/c
+/sys/fs/cgroup/cpuset/pando/x/c
+oom /sys/fs/cgroup/memory/pando/x/c/memory.oom_control
+`},
+		{"v1 with more that nobody asks for", lay(mountsV1+mountsMore, ""), Limits{CPUs: 1000}, `/sys/fs/cgroup/cpu,cpuacct/pando/x/c
+  cpu.shares = 1024
+/sys/fs/cgroup/memory/pando/x/c
+/sys/fs/cgroup/pids/pando/x/c
+oom /sys/fs/cgroup/memory/pando/x/c/memory.oom_control
+`},
+		{"v2 with more, which is in the same group", lay(mountsV2, "cpuset cpu io", "blkio", "cpuset"), Limits{CPUs: 1000}, `/sys/fs/cgroup/pando/x/c
+  cpu.weight = 39
+oom 
+`},
 		{"nothing", lay("", ""), usual, "oom \n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -116,6 +141,9 @@ func TestWhatIsNotEnforcedIsNamedWithARemedy(t *testing.T) {
 		lacks := lay(mounts, "").Lacks
 		if len(lacks) != want {
 			t.Errorf("%q lacks %+v", mounts, lacks)
+		}
+		if more := lay(mountsV2, "cpu memory pids").Lacks; len(more) > 0 {
+			t.Errorf("v2 lacks %+v", more)
 		}
 		for _, l := range lacks {
 			if l.What == "" || l.Why == "" || l.How == "" {

@@ -14,9 +14,11 @@ const clockTicks = 100
 // Stats reads what the container of that name uses. It fails when the container has no group here (any more).
 func (p *Parent) Stats(name string) (Stats, error) {
 	s := Stats{Timestamp: float64(time.Now().UnixNano()) / 1e9}
-	for _, d := range p.Group(name) {
-		if _, err := os.Stat(d); err != nil {
-			return s, err
+	for _, w := range wanted {
+		if c, ok := p.places[w.name]; ok && !w.more { // an agent without more may have started it
+			if _, err := os.Stat(c.dir + "/" + name); err != nil {
+				return s, err
+			}
 		}
 	}
 	if c, ok := p.places["cpuacct"]; ok {
@@ -43,6 +45,9 @@ func (p *Parent) Stats(name string) (Stats, error) {
 	}
 	if c, ok := p.places["pids"]; ok {
 		s.Processes = num(c.dir + "/" + name + "/pids.current")
+	}
+	if c, ok := p.places["blkio"]; ok {
+		s.IO = readIO(c.dir+"/"+name+"/", c.v2)
 	}
 	return s, nil
 }
@@ -95,6 +100,21 @@ func (s *Stats) memory2(d string) {
 	s.MemUnevictable = field(t, "unevictable")
 	s.MemKernel = field(t, "kernel")
 	s.MemKernelTCP = field(t, "sock")
+}
+
+// readIO reads what a group and those below it did with block devices; nil: that is not counted.
+func readIO(d string, v2 bool) []IO {
+	if v2 {
+		b, err := os.ReadFile(d + "io.stat")
+		if err != nil {
+			return nil
+		}
+		return ioStat(string(b))
+	}
+	if ops := text(d + "blkio.throttle.io_serviced_recursive"); ops != "" {
+		return throttled(ops, text(d+"blkio.throttle.io_service_bytes_recursive"))
+	}
+	return throttled(text(d+"blkio.throttle.io_serviced"), text(d+"blkio.throttle.io_service_bytes"))
 }
 
 func text(path string) string {
