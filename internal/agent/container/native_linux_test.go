@@ -130,7 +130,7 @@ func BenchmarkStartToCleanOfAnImage(b *testing.B) {
 
 // BenchmarkPeers runs the same container by other runtimes' commands.
 func BenchmarkPeers(b *testing.B) {
-	for _, name := range []string{"crun", "runc"} {
+	for _, name := range []string{"crun", "runc", "ctr"} {
 		b.Run(name, func(b *testing.B) {
 			if _, err := exec.LookPath(name); err != nil {
 				b.Skip(err)
@@ -141,13 +141,18 @@ func BenchmarkPeers(b *testing.B) {
 			caps := standard.Capabilities()
 			s.Effective, s.Hostname = &caps, "peer"
 			bundle := b.TempDir()
-			if err := os.WriteFile(filepath.Join(bundle, "config.json"), runcSpec(b, &s, []string{"/bin/true"}), 0o600); err != nil {
+			config := filepath.Join(bundle, "config.json")
+			if err := os.WriteFile(config, runcSpec(b, &s, []string{"/bin/true"}), 0o600); err != nil {
 				b.Fatal(err)
+			}
+			args := []string{"--root", filepath.Join(bundle, "state"), "run", "--bundle", bundle}
+			if name == "ctr" {
+				args = []string{"--address", containerd(b), "run", "--rm", "--config", config}
 			}
 			before := cpuTime()
 			b.ResetTimer()
 			for i := range b.N {
-				run := exec.CommandContext(b.Context(), name, "--root", filepath.Join(bundle, "state"), "run", "--bundle", bundle, fmt.Sprintf("peer-%d-%d", os.Getpid(), i))
+				run := exec.CommandContext(b.Context(), name, append(args, fmt.Sprintf("peer-%d-%d", os.Getpid(), i))...)
 				if out, err := run.CombinedOutput(); err != nil {
 					b.Skipf("%s: %v\n%s", name, err, out)
 				}
@@ -156,6 +161,32 @@ func BenchmarkPeers(b *testing.B) {
 			b.ReportMetric(float64((cpuTime()-before).Microseconds())/float64(b.N)/1000, "cpu-ms/op")
 		})
 	}
+}
+
+// containerd starts one for ctr, with files of its own, and gives its socket.
+func containerd(b *testing.B) string {
+	b.Helper()
+	dir := b.TempDir()
+	config, socket := filepath.Join(dir, "config.toml"), filepath.Join(dir, "socket")
+	text := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = %q\n",
+		filepath.Join(dir, "root"), filepath.Join(dir, "state"), socket)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	daemon := exec.Command("containerd", "--config", config)
+	if err := daemon.Start(); err != nil {
+		b.Skip(err)
+	}
+	b.Cleanup(func() {
+		daemon.Process.Signal(syscall.SIGTERM)
+		daemon.Wait()
+	})
+	for end := time.Now().Add(10 * time.Second); exec.CommandContext(b.Context(), "ctr", "--address", socket, "version").Run() != nil; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			b.Skip("containerd does not answer")
+		}
+	}
+	return socket
 }
 
 func startToClean(b *testing.B, edit func(*container.Spec)) {
