@@ -105,7 +105,7 @@ func node(d *oci.LinuxDevice, r *oci.LinuxResources) (container.Mount, error) {
 	switch d.Type {
 	case "b":
 		m.Mode = block
-	case "c", "u":
+	case "c":
 	default:
 		return m, fmt.Errorf("%s is neither a block nor a character device", d.Path)
 	}

@@ -87,6 +87,7 @@ func TestAGPUThatWantsWhatThereIsNotIsRefused(t *testing.T) {
 		`/x has the option "shared"`:                                        `mounts: [{hostPath: /a, containerPath: /x, options: [bind, shared]}]`,
 		`/x has the option "size=1"`:                                        `mounts: [{hostPath: /a, containerPath: /x, options: [size=1]}]`,
 		"/dev/pipe is neither":                                              `deviceNodes: [{path: /dev/pipe, type: p}]`,
+		"/dev/odd is neither":                                               `deviceNodes: [{path: /dev/odd, type: u, major: 1, minor: 3}]`,
 		"/dev/no-such":                                                      `deviceNodes: [{path: /dev/no-such}]`,
 	} {
 		k := open(t, described(t, edited(edits)))
