@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -103,16 +104,17 @@ func TestWhoTakesMoreThanHeHasIsNamedAtEachLook(t *testing.T) {
 		return dirs
 	}
 	synctest.Test(t, func(t *testing.T) {
-		places := []Place{
+		var places atomic.Pointer[[]Place]
+		places.Store(&[]Place{
 			{"small", at("small"), 200 * kib},
 			{"large", at("large"), 32 * kib},
 			{"free", at("free"), 0},
 			{"both", at("both/one", "both/two"), 100 * kib},
 			{"none", at("none"), 1},
-		}
+		})
 		over := map[string]int{}
 		w := &Watch{
-			Every: time.Second, Clock: clock.Real(), Log: slog.New(slog.DiscardHandler), Places: func() []Place { return places },
+			Every: time.Second, Clock: clock.Real(), Log: slog.New(slog.DiscardHandler), Places: func() []Place { return *places.Load() },
 			Over: func(container string, u Use) {
 				if over[container]++; u.Used <= u.Limit {
 					t.Errorf("%s is over with %+v", container, u)
@@ -132,7 +134,7 @@ func TestWhoTakesMoreThanHeHasIsNamedAtEachLook(t *testing.T) {
 		if u, known := w.Of("small"); !known || u.Used < 64*kib || u.Limit != 200*kib {
 			t.Errorf("small takes %+v, %t", u, known)
 		}
-		places = nil
+		places.Store(&[]Place{})
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if _, known := w.Of("small"); known {
