@@ -218,14 +218,38 @@ func (g Group) write() error {
 	return nil
 }
 
-// Join puts the calling process into the groups.
-func Join(dirs []string) error {
+// Doors are groups that can be joined from where their directories are not to be seen.
+type Doors []*os.File
+
+// Open opens the doors of groups.
+func Open(dirs []string) (Doors, error) {
+	var all Doors
 	for _, d := range dirs {
-		if err := write(d+"/cgroup.procs", "0"); err != nil {
-			return err
+		f, err := os.OpenFile(d+"/cgroup.procs", os.O_WRONLY, 0)
+		if err != nil {
+			return nil, errors.Join(err, all.close())
+		}
+		all = append(all, f)
+	}
+	return all, nil
+}
+
+// Join puts the calling process into the groups, and closes their doors.
+func (all Doors) Join() error {
+	for _, f := range all {
+		if _, err := f.WriteString("0"); err != nil {
+			return errors.Join(err, all.close())
 		}
 	}
-	return nil
+	return all.close()
+}
+
+func (all Doors) close() error {
+	var errs []error
+	for _, f := range all {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // Procs lists the processes in a group; none when it does not exist.
